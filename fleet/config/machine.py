@@ -1,0 +1,109 @@
+"""Machine configs: snippets merged to the one Ignition config of a node.
+
+The merge is Ignition's own. Ignition lets the later of two values win and says nothing; here that is a *conflict*, and
+an error, unless the later snippet is declared an override. Lists that Ignition appends (SSH keys, kernel arguments,
+a file's ``append``) stay appended, and saying the same thing twice is no conflict.
+
+The result is canonical: sorted keys, no white space, the lowest spec version that holds it. Its digest is the node's
+identity, so the same snippets must give the same bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fleet.config import _transpiler
+from fleet.config.snippets import Snippet
+from fleet.errors import FleetError
+
+NEWEST_SPEC = "3.6.0"
+"""The newest stable Ignition spec that the transpiler writes."""
+
+_KINDS = {
+    "storage.files": "file",
+    "storage.directories": "directory",
+    "storage.links": "link",
+    "storage.disks": "disk",
+    "storage.raid": "RAID array",
+    "storage.filesystems": "file system on",
+    "storage.luks": "LUKS volume",
+    "systemd.units": "unit",
+    "passwd.users": "user",
+    "passwd.groups": "group",
+    "kernelArguments.shouldExist": "kernel argument",
+    "kernelArguments.shouldNotExist": "kernel argument",
+}
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """One node's Ignition config.
+
+    Attributes:
+        ignition: Canonical JSON, UTF-8 without a final newline.
+        spec: The Ignition spec it is written in, for example "3.4.0".
+    """
+
+    ignition: str
+    spec: str
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the canonical JSON, in hexadecimal."""
+        return hashlib.sha256(self.ignition.encode()).hexdigest()
+
+    @cached_property
+    def tree(self) -> dict[str, Any]:
+        """The config as Python values."""
+        tree: dict[str, Any] = json.loads(self.ignition)
+        return tree
+
+
+def compose(snippets: Sequence[Snippet], *, max_spec: str = NEWEST_SPEC) -> MachineConfig:
+    """Translate, merge and validate snippets, the earlier first.
+
+    Args:
+        snippets: At least one. Put what many nodes share last: the merge of a common tail is done once.
+        max_spec: The newest Ignition spec that the image of the node reads.
+
+    Raises:
+        FleetError: A snippet is not valid, two snippets conflict, the merged config is not valid, or it needs a newer
+            spec than ``max_spec``.
+    """
+    reply = _transpiler.shared().call("compose", handles=[s.handle for s in snippets], max_version=max_spec)
+    for loss in reply.get("losses", []):
+        if not snippets[loss["winner"]].override:
+            raise _conflict(snippets, loss)
+    findings = [f for f in reply.get("report", []) if f["level"] == "error"]
+    if findings:
+        raise FleetError(
+            "The snippets are valid one by one, but not together: "
+            + "; ".join(f"{f['message']} (at {f.get('path', '$')})" for f in findings)
+            + ".",
+            fix="The snippets are " + ", ".join(s.name for s in snippets) + ".",
+        )
+    if "error" in reply:
+        if "too new" in reply["error"]:
+            raise FleetError(
+                f"The config needs Ignition spec {reply['version']}, but the image reads {max_spec} at most.",
+                fix="Lock a newer image, or use a lower Butane version in the snippets.",
+            )
+        raise FleetError(f"The config cannot be composed: {reply['error']}.")
+    return MachineConfig(ignition=reply["config"], spec=reply["version"])
+
+
+def _conflict(snippets: Sequence[Snippet], loss: dict[str, Any]) -> FleetError:
+    loser, winner = snippets[loss["loser"]], snippets[loss["winner"]]
+    kind, key, field = loss["kind"], loss["key"], loss["field"]
+    subject = f"the {_KINDS.get(kind, kind)} {key}".rstrip()
+    aspect = {"": subject, "contents.source": f"the contents of {subject}"}.get(field, f"`{field}` of {subject}")
+    return FleetError(
+        f"{aspect[0].upper()}{aspect[1:]} is set here and, differently, in {loser.position_of(key)}.",
+        at=winner.position_of(key),
+        fix="Take one of them out, or declare the later snippet an override: `{path: ..., override: true}`.",
+    )

@@ -1,0 +1,152 @@
+"""Snippets: the parts a machine's config is made of.
+
+A snippet is one Butane document or one ready Ignition config, from a file or a text. Loading it translates and
+validates it strictly, on its own, so that an error names the snippet's own file, line and column.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from fleet.config import _transpiler
+from fleet.errors import FleetError, Position
+
+Kind = Literal["butane", "ignition"]
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A part of a machine config.
+
+    Attributes:
+        name: What errors call it: a file's path, or words such as "hostname of web-0".
+        text: The document as the user wrote it.
+        kind: "butane" (any variant and version that the Butane library knows) or "ignition" (spec 3.0 and later).
+        files_dir: The folder that Butane's ``local:``, ``contents_local:`` and ``trees:`` resolve in. Butane refuses
+            paths that leave it. ``None``: local files are refused.
+        override: Its values may replace those of earlier snippets; otherwise that is an error.
+        allow_warnings: A Butane warning is no error.
+    """
+
+    name: str
+    text: str
+    kind: Kind = "butane"
+    files_dir: Path | None = None
+    override: bool = False
+    allow_warnings: bool = False
+
+    @classmethod
+    def from_file(cls, path: Path | str, *, override: bool = False, allow_warnings: bool = False) -> Snippet:
+        """Read a snippet. A file that begins with ``{``, or ends in ``.ign`` or ``.json``, is Ignition.
+
+        Raises:
+            FleetError: The file cannot be read, or is not UTF-8.
+        """
+        path = Path(path)
+        at = Position.of(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise FleetError(
+                "There is no such snippet.", at=at, fix="A snippet's path is relative to the spec that names it."
+            ) from None
+        except UnicodeDecodeError as error:
+            raise FleetError(
+                f"The snippet is not UTF-8 text (byte {error.start}).",
+                at=at,
+                fix="Put binary content in a file of its own and name it with `contents: {local: ...}`.",
+            ) from None
+        except OSError as error:
+            raise FleetError(f"The snippet cannot be read: {error.strerror}.", at=at) from None
+        ignition = path.suffix in {".ign", ".json"} or text.lstrip().startswith("{")
+        return cls(
+            name=at.source,
+            text=text,
+            kind="ignition" if ignition else "butane",
+            files_dir=path.parent.resolve(),
+            override=override,
+            allow_warnings=allow_warnings,
+        )
+
+    @classmethod
+    def from_ignition(cls, name: str, config: dict[str, Any]) -> Snippet:
+        """A snippet from an Ignition config that fleet itself made."""
+        return cls(name=name, text=json.dumps(config, ensure_ascii=False), kind="ignition")
+
+    @cached_property
+    def handle(self) -> int:
+        """The transpiler's name for the loaded snippet. Loading happens at the first access, once.
+
+        Raises:
+            FleetError: The snippet is not valid, or draws a warning that is not allowed.
+        """
+        return self._load()
+
+    def _load(self) -> int:
+        reply = _transpiler.shared().call(
+            "load", kind=self.kind, text=self.text, files_dir=str(self.files_dir or "")
+        )
+        findings = [f for f in reply.get("report", []) if f["level"] == "error"]
+        if not self.allow_warnings:
+            findings += [f for f in reply.get("report", []) if f["level"] == "warning"]
+        if findings:
+            raise self._invalid(findings)
+        if "error" in reply:
+            raise self._refused(reply["error"])
+        handle: int = reply["handle"]
+        return handle
+
+    def _invalid(self, findings: list[dict[str, Any]]) -> FleetError:
+        first, *more = findings
+        what = f"{first['message']}".rstrip(".")
+        if path := first.get("path", "").removeprefix("$."):
+            what += f" (at {path})"
+        if more:
+            what += "; then: " + "; ".join(
+                f"{f['message']} (line {f['line']})" if "line" in f else f["message"] for f in more
+            )
+        fix = ""
+        if first["level"] == "warning":
+            fix = "A warning stops here because what Butane warns of is seldom meant; say `allow_warnings: true` if it is."
+        if "no such file" in what:
+            fix = f"Local files are looked for in {self.files_dir}, beside the snippet."
+        return FleetError(what + ".", at=Position(self.name, first.get("line"), first.get("column")), fix=fix)
+
+    def _refused(self, error: str) -> FleetError:
+        """An error that Butane gives no position for: find one, or say what a snippet needs."""
+        fix = ""
+        line = column = None
+        try:
+            # Butane's YAML library gives no column, and reads some broken documents further than others.
+            yaml.compose(self.text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as bad:
+            error = f"The YAML cannot be read: {bad.problem}"
+            if mark := bad.problem_mark:
+                line, column = mark.line + 1, mark.column + 1
+        if "variant" in error:
+            fix = "A Butane document begins with `variant: fcos` and `version: 1.6.0`."
+        return FleetError(error.rstrip(".") + ".", at=Position(self.name, line, column), fix=fix)
+
+    def position_of(self, value: str) -> Position:
+        """Where a value, such as a file's path or a unit's name, stands in the snippet: for errors."""
+        try:
+            root = yaml.compose(self.text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError:
+            root = None
+        pending = [root] if root else []
+        while pending:
+            node = pending.pop()
+            if isinstance(node, yaml.ScalarNode) and node.value == value:
+                return Position(self.name, node.start_mark.line + 1, node.start_mark.column + 1)
+            if isinstance(node, yaml.SequenceNode):
+                pending.extend(reversed(node.value))
+            elif isinstance(node, yaml.MappingNode):
+                pending.extend(child for pair in reversed(node.value) for child in reversed(pair))
+        return Position(self.name)
+

@@ -1,0 +1,62 @@
+"""The one kind of error that users see.
+
+A :class:`FleetError` is one paragraph: where, what, how to mend it. The command line prints it and exits with its
+``exit_code``; a Pulumi program lets it end the update. Everything else that escapes is a bug in fleet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in something the user wrote.
+
+    Attributes:
+        source: A file's path, or a name in words for text that is in no file ("group web").
+        line: From 1; ``None`` where it is unknown.
+        column: From 1; ``None`` where it is unknown.
+    """
+
+    source: str
+    line: int | None = None
+    column: int | None = None
+
+    @classmethod
+    def of(cls, path: Path, line: int | None = None, column: int | None = None) -> Position:
+        """The position in a file, its path as short as it can be written from the working folder."""
+        try:
+            shown = path.resolve().relative_to(Path.cwd())
+        except ValueError:
+            shown = path
+        return cls(str(shown), line, column)
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
+
+
+class FleetError(Exception):
+    """Something that the user can mend.
+
+    Args:
+        what: What is wrong, in a sentence or two, without a secret in it.
+        at: Where it is wrong.
+        fix: How to mend it.
+
+    Attributes:
+        exit_code: What a command exits with: 1 (failed), or 2 in :class:`UsageError`.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, at: Position | None = None, fix: str = "") -> None:
+        self.what, self.at, self.fix = what, at, fix
+        super().__init__(" ".join(filter(None, (f"{at}:" if at else "", what, fix))))
+
+
+class UsageError(FleetError):
+    """The command or its input is wrong in itself; nothing was tried."""
+
+    exit_code = 2

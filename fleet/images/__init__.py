@@ -1,0 +1,22 @@
+"""Fedora CoreOS images: stream metadata, the image lock, downloads. Nothing here knows Pulumi."""
+
+from fleet.images.download import Progress, default_cache, obtain
+from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage, read_lock, write_lock
+from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stream, parse_stream
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "STREAMS",
+    "Disk",
+    "GcpImage",
+    "ImageLock",
+    "LockedImage",
+    "Progress",
+    "default_cache",
+    "lock_file",
+    "lock_stream",
+    "obtain",
+    "parse_stream",
+    "read_lock",
+    "write_lock",
+]

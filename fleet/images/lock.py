@@ -1,0 +1,123 @@
+"""The image lock: which Fedora CoreOS release a fleet runs, in a file of its own.
+
+The lock holds all that any platform needs to find its image (a download with checksums, an AMI for each region, a
+Google Cloud image's name), so a run with a lock asks no server, and a new release upstream changes nothing until
+``fleet image update`` writes a new lock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleet.errors import FleetError, Position
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Disk(_Model):
+    """A disk image to download, or one on this machine.
+
+    Attributes:
+        location: An http(s) URL, or an absolute path. Names ending in ``.xz`` or ``.gz`` are decompressed.
+        sha256: Of the file at that location.
+        uncompressed_sha256: Of the disk image itself; the same as ``sha256`` where nothing is compressed.
+    """
+
+    location: str
+    sha256: Sha256
+    uncompressed_sha256: Sha256
+
+
+class GcpImage(_Model):
+    """A Google Cloud image, by its exact name: a family would move by itself."""
+
+    project: str
+    name: str
+
+
+class LockedImage(_Model):
+    """One release for one architecture.
+
+    Attributes:
+        release: For example "44.20260707.3.1"; "local" for a file of the user's own.
+        ignition_spec: The newest Ignition spec that the image reads, for example "3.6.0".
+        disks: By platform: "qemu" (libvirt uses it too) and "digitalocean".
+        aws: AMI by region.
+        gcp: Google Cloud's image, where there is one.
+    """
+
+    release: str
+    ignition_spec: str
+    disks: dict[str, Disk] = {}
+    aws: dict[str, str] = {}
+    gcp: GcpImage | None = None
+
+
+class ImageLock(_Model):
+    """The whole lock.
+
+    Attributes:
+        stream: "stable", "testing" or "next"; "local" for a file of the user's own.
+        architectures: By "x86_64" and "aarch64".
+    """
+
+    stream: str
+    architectures: dict[str, LockedImage]
+
+    def image(self, architecture: str) -> LockedImage:
+        """The image for an architecture.
+
+        Raises:
+            FleetError: The lock has none.
+        """
+        try:
+            return self.architectures[architecture]
+        except KeyError:
+            have = ", ".join(sorted(self.architectures)) or "none"
+            raise FleetError(
+                f"The image lock has no image for {architecture} (it has: {have}).",
+                fix="Write a new lock with `fleet image update`.",
+            ) from None
+
+
+def read_lock(path: Path) -> ImageLock:
+    """Read a lock file.
+
+    Raises:
+        FleetError: There is none, or it is not a lock.
+    """
+    at = Position.of(path)
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return ImageLock.model_validate(content)
+    except FileNotFoundError:
+        raise FleetError(
+            "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
+            at=at,
+            fix="Write one with `fleet image lock SPEC`, and commit it.",
+        ) from None
+    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise FleetError(
+            f"This is not an image lock ({first}).", at=at, fix="Write a new one with `fleet image update SPEC`."
+        ) from None
+
+
+def write_lock(path: Path, lock: ImageLock) -> None:
+    """Write a lock file, whole or not at all."""
+    text = (
+        "# Which Fedora CoreOS release this fleet runs. Written by `fleet image lock` and `fleet image update`;\n"
+        "# commit it: without it, machines of one fleet could differ.\n"
+        + yaml.safe_dump(lock.model_dump(exclude_defaults=True), sort_keys=True, width=120)
+    )
+    scratch = path.with_name(path.name + ".partial")
+    scratch.write_text(text, encoding="utf-8")
+    scratch.replace(path)

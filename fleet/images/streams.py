@@ -1,0 +1,127 @@
+"""Fedora CoreOS stream metadata (https://docs.fedoraproject.org/en-US/fedora-coreos/stream-metadata/)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fleet.errors import FleetError
+from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage
+
+DEFAULT_BASE_URL = "https://builds.coreos.fedoraproject.org"
+STREAMS = ("stable", "testing", "next")
+ARCHITECTURES = ("x86_64", "aarch64")
+
+_COMPRESSED_DISKS = {"qemu": "qcow2.xz", "digitalocean": "qcow2.gz"}
+
+_SPEC_BY_FEDORA = ((44, "3.6.0"), (41, "3.5.0"), (38, "3.4.0"))
+"""Which Ignition spec a Fedora release's images read, newest first. From the release notes of Ignition (3.6.0 with
+2.26, 3.5.0 with 2.20, 3.4.0 with 2.15) and the Ignition that each Fedora shipped with."""
+
+
+def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float = 20) -> ImageLock:
+    """Lock the current release of a stream.
+
+    Args:
+        stream: "stable", "testing" or "next".
+        base_url: The server, and what stands before ``/streams/<stream>.json`` on it.
+        timeout: Seconds to wait for each step of the answer.
+
+    Raises:
+        FleetError: The server cannot be reached or does not answer with stream metadata.
+    """
+    url = f"{base_url.rstrip('/')}/streams/{stream}.json"
+    try:
+        answer = httpx.get(url, timeout=timeout, follow_redirects=True)
+        answer.raise_for_status()
+        return parse_stream(answer.json())
+    except httpx.HTTPStatusError as error:
+        raise FleetError(
+            f"The server answered {error.response.status_code} for {url}.",
+            fix=f"The streams are {', '.join(STREAMS)}.",
+        ) from None
+    except httpx.HTTPError as error:
+        raise FleetError(
+            f"The stream metadata at {url} cannot be read: {error or type(error).__name__}.",
+            fix="Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`.",
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise FleetError(f"What {url} answers is no stream metadata ({error}).") from None
+
+
+def parse_stream(metadata: dict[str, Any]) -> ImageLock:
+    """The part of stream metadata that a lock holds.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is no stream metadata.
+    """
+    return ImageLock(
+        stream=metadata["stream"],
+        architectures={
+            name: _image(metadata["architectures"][name])
+            for name in ARCHITECTURES
+            if name in metadata["architectures"]
+        },
+    )
+
+
+def _image(architecture: dict[str, Any]) -> LockedImage:
+    artifacts, images = architecture["artifacts"], architecture["images"]
+    release = artifacts["qemu"]["release"]
+    gcp = images.get("gcp")
+    return LockedImage(
+        release=release,
+        ignition_spec=spec_of(release),
+        disks={
+            platform: _disk(artifacts[platform]["formats"][form]["disk"])
+            for platform, form in _COMPRESSED_DISKS.items()
+            if platform in artifacts
+        },
+        aws={region: entry["image"] for region, entry in images.get("aws", {}).get("regions", {}).items()},
+        gcp=GcpImage(project=gcp["project"], name=gcp["name"]) if gcp else None,
+    )
+
+
+def _disk(entry: dict[str, str]) -> Disk:
+    return Disk(
+        location=entry["location"], sha256=entry["sha256"], uncompressed_sha256=entry["uncompressed-sha256"]
+    )
+
+
+def spec_of(release: str) -> str:
+    """The newest Ignition spec that a release reads.
+
+    Raises:
+        ValueError: It is too old, or no release.
+    """
+    major = int(release.split(".")[0])
+    for fedora, spec in _SPEC_BY_FEDORA:
+        if major >= fedora:
+            return spec
+    raise ValueError(f"release {release} is older than Fedora {_SPEC_BY_FEDORA[-1][0]}")
+
+
+def lock_file(image: Path, architecture: str, *, ignition_spec: str) -> ImageLock:
+    """Lock a disk image on this machine.
+
+    Raises:
+        FleetError: It cannot be read.
+    """
+    image = image.resolve()
+    try:
+        with image.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise FleetError(f"The image {image} cannot be read: {error.strerror}.") from None
+    if image.suffix in {".xz", ".gz"}:
+        raise FleetError(f"The image {image} is compressed.", fix=f"Decompress it first: `unxz {image.name}`.")
+    disk = Disk(location=str(image), sha256=digest, uncompressed_sha256=digest)
+    return ImageLock(
+        stream="local",
+        architectures={
+            architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={"qemu": disk})
+        },
+    )

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+
+	butane "github.com/coreos/butane/config"
+	"github.com/coreos/butane/config/common"
+	ign "github.com/coreos/ignition/v2/config/v3_6"
+	"github.com/coreos/ignition/v2/config/v3_6/types"
+	"github.com/coreos/vcontext/report"
+)
+
+// entry is one finding about a snippet or a merged config.
+type entry struct {
+	Level   string `json:"level"` // "error", "warning" or "info"
+	Message string `json:"message"`
+	Path    string `json:"path,omitempty"`   // for example "$.storage.files.0.mode"
+	Line    int64  `json:"line,omitempty"`   // from 1; 0 where unknown
+	Column  int64  `json:"column,omitempty"` // from 1
+}
+
+// part is one loaded snippet.
+type part struct {
+	config  types.Config
+	version int // the lowest minor version of spec 3 that holds it
+}
+
+// load translates (for Butane) and validates one snippet. Every finding is
+// reported; whether a warning is fatal is for the caller to decide.
+func (s *store) load(req request) reply {
+	raw := []byte(req.Text)
+	var findings []entry
+	if req.Kind == "butane" {
+		translated, rpt, err := butane.TranslateBytes(raw, common.TranslateBytesOptions{
+			TranslateOptions: common.TranslateOptions{
+				FilesDir: req.FilesDir,
+				// A compressor's output may change with its version, and with it
+				// the digest. The whole config is compressed on delivery instead.
+				NoResourceAutoCompression: true,
+			},
+			Raw: true, // the openshift variants: no MachineConfig around it
+		})
+		findings = entries(rpt)
+		if err != nil {
+			return reply{Error: err.Error(), Report: findings}
+		}
+		raw = translated
+	}
+	config, rpt, err := ign.ParseCompatibleVersion(raw)
+	if err != nil {
+		return reply{Error: describe(err, req.Kind), Report: append(findings, entries(rpt)...)}
+	}
+	if req.Kind == "ignition" {
+		findings = entries(rpt)
+	}
+	version, err := lowest(config, minorOf(types.MaxVersion.String()))
+	if err != nil {
+		return reply{Error: err.Error(), Report: findings}
+	}
+	return reply{Handle: s.add(part{config, version}), Report: findings}
+}
+
+func describe(err error, kind string) string {
+	if kind == "butane" {
+		// The translation itself succeeded, so only its target can be at fault.
+		return fmt.Sprintf("this variant and version translate to an experimental Ignition spec: %v", err)
+	}
+	return err.Error()
+}
+
+func entries(rpt report.Report) []entry {
+	var out []entry
+	for _, e := range rpt.Entries {
+		found := entry{Level: e.Kind.String(), Message: e.Message}
+		if e.Context.Len() > 0 {
+			found.Path = e.Context.String()
+		}
+		if p := e.Marker.StartP; p != nil {
+			found.Line, found.Column = p.Line, p.Column
+		}
+		out = append(out, found)
+	}
+	return out
+}
