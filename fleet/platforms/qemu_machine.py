@@ -1,0 +1,323 @@
+"""One QEMU process a node, with a folder of its own. Nothing here knows Pulumi.
+
+A node's folder holds all of it: ``node.json`` (its id), ``config.ign``, ``root.qcow2`` (an overlay on the image),
+``console.log``, ``qemu.pid`` and ``qmp.sock``. A folder belongs to one node name, and at most one process runs from it:
+starting a node first ends and clears whatever an interrupted update left there. Data disks lie elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from qemu.qmp import QMPClient, QMPError
+
+from fleet.errors import FleetError
+
+BINARY = "qemu-system-x86_64"
+_GRACE = 40.0
+"""Seconds that a machine has to shut down before it is killed; what is not yet written to a data disk is lost then."""
+_SERIAL_LENGTH = 20
+"""virtio-blk's limit for a serial number, by which udev names the device."""
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A port of the host that leads to a port of the node."""
+
+    host: int
+    node: int
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A data disk of a node: its name in the spec and its file."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that makes a machine.
+
+    Attributes:
+        name: The node's name.
+        ignition: Its Ignition config.
+        base: The image, a qcow2 file that no one writes to.
+        memory_mib: Memory in MiB.
+        cpus: Number of virtual CPUs.
+        root_gib: Size of the root disk in GiB.
+        bind: The host's address that forwarded ports listen on.
+        forwards: Forwarded ports.
+        disks: Data disks.
+    """
+
+    name: str
+    ignition: str
+    base: Path
+    memory_mib: int
+    cpus: int
+    root_gib: int
+    bind: str
+    forwards: Sequence[Forward]
+    disks: Sequence[Attached]
+
+
+def disk_serial(name: str) -> str:
+    """The serial number of a data disk: ``/dev/disk/by-id/virtio-<serial>`` on the node."""
+    return f"data-{name}"[:_SERIAL_LENGTH]
+
+
+def start(folder: Path, machine: Machine) -> str:
+    """Start a new machine, in the place of any that is there, and return its id.
+
+    Raises:
+        FleetError: QEMU is not there or refuses to start, a port is in use, or the folder cannot be written.
+    """
+    if not shutil.which(BINARY):
+        raise FleetError(f"{BINARY} is not on PATH.", fix="Install it: `fleet doctor` says how.")
+    stop(folder)
+    _check_ports(machine)
+    identity = f"{machine.name}-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "node.json").write_text(json.dumps({"id": identity, "forwards": [asdict(f) for f in machine.forwards]}))
+        config = folder / "config.ign"
+        config.touch(mode=0o600)
+        config.write_text(machine.ignition, encoding="utf-8")
+        _image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.base), str(folder / "root.qcow2"),
+                    f"{machine.root_gib}G")  # fmt: skip
+        result = subprocess.run(
+            _command(identity, machine), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise FleetError(
+            f"Node {machine.name} cannot be made in {folder}: {error.strerror}.",
+            fix="Set another folder with `state_dir` in the stack's `fleet:qemu`.",
+        ) from None
+    if result.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise FleetError(
+            f"QEMU does not start node {machine.name}: {result.stderr.strip() or f'status {result.returncode}'}."
+        )
+    return identity
+
+
+def stop(folder: Path, identity: str | None = None) -> None:
+    """End the machine of a folder and remove the folder. Does nothing where there is none.
+
+    Args:
+        folder: The node's folder.
+        identity: Only if it is this machine; a later one of the same name is left alone.
+    """
+    if not folder.is_dir() or (identity is not None and _identity(folder) not in (identity, None)):
+        return
+    pid = _pid(folder)
+    if pid is not None:
+        with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
+            asyncio.run(_shut_down(folder))
+            _wait_for_end(folder, _GRACE)
+        if _pid(folder) == pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            _wait_for_end(folder, 10)
+    shutil.rmtree(folder)
+
+
+def running(folder: Path, identity: str) -> bool:
+    """Whether this very machine runs."""
+    return _identity(folder) == identity and _pid(folder) is not None
+
+
+def console(folder: Path, lines: int = 15) -> str:
+    """The end of a machine's serial console, without terminal escapes."""
+    try:
+        with (folder / "console.log").open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 32_768))
+            text = log.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    shown = [_printable(line) for line in text.replace("\r", "\n").split("\n")]
+    return "\n".join([line for line in shown if line.strip()][-lines:])
+
+
+def observe(reference: str) -> tuple[bool, str]:
+    """For :class:`fleet.components.Ready`: whether a machine runs, and its console's end.
+
+    Args:
+        reference: The node's folder, a space, and the machine's id.
+    """
+    folder, _, identity = reference.rpartition(" ")
+    return running(Path(folder), identity), console(Path(folder))
+
+
+def make_disk(path: Path, size_gib: int) -> None:
+    """Make an empty data disk, or take over the one that is there; grow it if it is smaller.
+
+    Raises:
+        FleetError: It is larger, or cannot be made.
+    """
+    try:
+        if path.exists():
+            have = json.loads(_image_tool("info", "-U", "--output=json", str(path)))["virtual-size"]
+            if have > size_gib << 30:
+                raise FleetError(
+                    f"The data disk {path} has {have >> 30} GiB and cannot shrink to {size_gib} GiB.",
+                    fix=f"Set its `size_gib` to {have >> 30} or more.",
+                )
+            if have < size_gib << 30:
+                _image_tool("resize", "-q", str(path), f"{size_gib}G")
+            return
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        scratch = path.with_name(path.name + ".partial")
+        _image_tool("create", "-q", "-f", "qcow2", str(scratch), f"{size_gib}G")
+        scratch.replace(path)
+    except OSError as error:
+        raise FleetError(f"The data disk {path} cannot be made: {error.strerror}.") from None
+
+
+def _command(identity: str, machine: Machine) -> list[str]:
+    forwards = "".join(f",hostfwd={f.protocol}:{machine.bind}:{f.host}-:{f.node}" for f in machine.forwards)
+    command = [BINARY, "-name", identity, "-nodefaults", "-no-user-config", "-display", "none", "-daemonize"]
+    command += ["-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off"]
+    # q35's firmware and PCIe cost an emulated boot seconds, and a node has no use for them.
+    command += ["-machine", "pc", *_accelerator(), "-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
+    command += ["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]
+    command += ["-fw_cfg", "name=opt/com.coreos/config,file=config.ign"]
+    command += ["-netdev", f"user,id=user{forwards}", "-device", "virtio-net-pci,netdev=user"]
+    command += ["-device", "virtio-rng-pci"]
+    # The root disk is made anew with its node, so it need not survive the host's power failure.
+    command += ["-drive", "if=none,id=root,file=root.qcow2,format=qcow2,cache=unsafe,discard=unmap"]
+    command += ["-device", "virtio-blk-pci,drive=root,bootindex=1,serial=bootdisk"]
+    for index, disk in enumerate(machine.disks):
+        path = disk.path.replace(",", ",,")
+        command += ["-drive", f"if=none,id=data{index},file={path},format=qcow2,cache=writeback,discard=unmap"]
+        command += ["-device", f"virtio-blk-pci,drive=data{index},serial={disk_serial(disk.name)}"]
+    return command
+
+
+def _accelerator() -> list[str]:
+    if kvm_works():
+        return ["-accel", "kvm", "-cpu", "host"]
+    # Emulated, newer CPU models made guests panic in sched_clock_cpu, two boots of ten.
+    return ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64"]
+
+
+@functools.cache
+def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
+    """Whether KVM runs a guest here. A device that opens may still hang, so the firmware of a tiny machine must speak."""
+    if not os.access(device, os.R_OK | os.W_OK):
+        return False
+    with tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch) / "firmware.log"
+        command = [BINARY, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "32", "-nodefaults", "-display",
+                   "none", "-chardev", f"file,id=log,path={log}", "-device", "isa-debugcon,iobase=0x402,chardev=log"]  # fmt: skip
+        try:
+            probe = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except OSError:
+            return False
+        try:
+            for _ in range(50):
+                if probe.poll() is not None:
+                    return False
+                if log.exists() and log.stat().st_size:
+                    return True
+                time.sleep(0.1)
+            return False
+        finally:
+            probe.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                probe.wait(5)
+
+
+def _check_ports(machine: Machine) -> None:
+    for forward in machine.forwards:
+        kind = socket.SOCK_DGRAM if forward.protocol == "udp" else socket.SOCK_STREAM
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((machine.bind, forward.host))
+            except OSError as error:
+                raise FleetError(
+                    f"Port {forward.host} of {machine.bind}, which is to lead to port {forward.node} of node "
+                    f"{machine.name}, cannot be used: {error.strerror}.",
+                    fix="Free it, or choose another: set `port_offset`, or "
+                    f'`host_ports: {{"{machine.name}:{forward.node}": PORT}}`, in the stack\'s `fleet:qemu`.',
+                ) from None
+
+
+def _identity(folder: Path) -> str | None:
+    try:
+        identity: str = json.loads((folder / "node.json").read_text())["id"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return identity
+
+
+def _pid(folder: Path) -> int | None:
+    """The process of a folder's machine, if it runs: a process id alone may be another's by now."""
+    identity = _identity(folder)
+    try:
+        pid = int((folder / "qemu.pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if identity and identity.encode() in command else None
+
+
+def _wait_for_end(folder: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while _pid(folder) is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+async def _shut_down(folder: Path) -> None:
+    client = QMPClient("fleet")
+    with _short_path(folder) as path:
+        await asyncio.wait_for(client.connect(f"{path}/qmp.sock"), 5)
+    try:
+        await asyncio.wait_for(client.execute("system_powerdown"), 5)
+    finally:
+        with contextlib.suppress(Exception):
+            await client.disconnect()
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path) -> Iterator[str]:
+    """A path to the folder that fits a socket address, 108 bytes at most (unix(7))."""
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def _image_tool(*arguments: str) -> str:
+    result = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True)
+    if result.returncode != 0:
+        raise FleetError(f"qemu-img {arguments[0]} failed: {result.stderr.strip()}.")
+    return result.stdout
+
+
+def _printable(line: str) -> str:
+    import re
+
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line)
