@@ -68,6 +68,8 @@ def _root(root: Path) -> None:
     shutil.copytree(HERE / "overlay", root, dirs_exist_ok=True)
     _install_ignition(root)
     slim.prune(root)
+    # Fedora's administrators' group, which the base config of the initramfs puts user core in.
+    _run("chroot", root, "groupadd", "--system", "wheel")
     _first_boot_state(root)
     with _chroot_mounts(root):
         for archive in containers.archives(bootstrap):

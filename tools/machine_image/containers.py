@@ -111,6 +111,11 @@ def _finish_layer(layer: Path) -> None:
             info = tarfile.TarInfo(f"usr/local/bin/{applet}")
             info.type, info.linkname, info.mode = tarfile.SYMTYPE, "/usr/bin/busybox", 0o777
             add(info)
+        # Debian's base-files, which an extracted tree lacks: the program interpreter is /lib64/ld-linux-x86-64.so.2.
+        for name in ("bin", "lib", "lib64", "sbin"):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.mode = tarfile.SYMTYPE, f"usr/{name}", 0o777
+            add(info)
         for folder in ("srv", "data", "config", "tmp", "root"):
             info = tarfile.TarInfo(folder)
             info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755

@@ -1,0 +1,148 @@
+"""What the rest of fleet asks of a platform, and what it tells one.
+
+A platform has a pure part, which planning uses (where a data disk appears, which ports are reachable, what it cannot
+do), and a part that declares Pulumi resources. The pure part must work without the provider's SDK, so that ``fleet
+render`` and ``fleet validate`` need none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fleet.config import MachineConfig
+from fleet.images import LockedImage
+from fleet.probes import Probe
+
+if TYPE_CHECKING:
+    import pulumi
+
+SSH_PORT = 22
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """A data disk of one node.
+
+    Attributes:
+        name: Its name in the spec.
+        size_gib: Its size in GiB.
+    """
+
+    name: str
+    size_gib: int
+
+
+@dataclass(frozen=True, order=True)
+class PortPlan:
+    """A port of a node that is reachable from outside it. ``protocol`` is "tcp" or "udp"."""
+
+    number: int
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node, as far as it can be known before anything is made.
+
+    Attributes:
+        name: ``<group>-<index>``.
+        group: Its group's name.
+        index: From 0.
+        config: Its Ignition config.
+        secret: Whether the config holds a secret, so that Pulumi must keep it encrypted.
+        image: The locked image; ``None`` where there is no lock, in which case it can be rendered, not made.
+        disks: Data disks.
+        ports: Ports reachable from outside, SSH's among them, in ascending order.
+        probes: What must answer before the node counts as ready.
+        ready_timeout: Seconds that the probes may take, from the node's start.
+    """
+
+    name: str
+    group: str
+    index: int
+    config: MachineConfig
+    secret: bool
+    image: LockedImage | None
+    disks: Sequence[DiskPlan]
+    ports: Sequence[PortPlan]
+    probes: Sequence[Probe]
+    ready_timeout: int
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
+    given ``argument`` and returns an object with the methods of :class:`fleet.components.ready.Watcher`."""
+
+    function: str
+    argument: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What a platform made of a node.
+
+    Attributes:
+        resources: What a later resource waits for.
+        id: Changes exactly when the node is re-provisioned.
+        address: The address that reaches the node.
+        endpoints: By TCP port of the node: host and port that reach it from here. Ports that are not named are
+            reached at ``address`` under their own number.
+        ssh: The command that logs in.
+        console: Where its serial console can be read, in words or as a path.
+        watch: How to look at it while it starts, if there is a way.
+    """
+
+    resources: Sequence[pulumi.Resource]
+    id: pulumi.Output[str]
+    address: pulumi.Input[str]
+    endpoints: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    ssh: pulumi.Input[str] = ""
+    console: pulumi.Input[str] = ""
+    watch: Watch | None = None
+
+
+class Platform(Protocol):
+    """A platform.
+
+    Attributes:
+        name: As ``fleet:platform`` names it.
+        architecture: "x86_64" or "aarch64".
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+    def device(self, disk: str) -> str:
+        """The stable path under ``/dev`` at which a node finds one of its data disks."""
+        ...
+
+    def check(self, nodes: Sequence[NodePlan]) -> None:
+        """Refuse what the platform cannot do.
+
+        Raises:
+            FleetError: Says what, and what to change.
+        """
+        ...
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed."""
+        ...
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        """Declare the machine of a node, replaced as a whole, old before new, whenever anything of it changes.
+
+        Args:
+            node: The plan.
+            disks: What :meth:`data_disk` returned, by the disk's name.
+            after: Resources that must be there first: earlier nodes' readiness.
+            opts: Options to pass on; they set the parent.
+        """
+        ...
