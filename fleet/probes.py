@@ -93,7 +93,13 @@ Endpoint = Callable[[int], tuple[str, int]]
 """Turns a port of the node into the host and port that reach it from here."""
 
 
-def ask(probe: Probe, address: str, endpoint: Endpoint, *, timeout: float = 5) -> None:
+Reaches = Callable[[int], bool]
+"""Whether the TCP connection from a local port has arrived in the node: what forwards ports may accept it first."""
+
+
+def ask(
+    probe: Probe, address: str, endpoint: Endpoint, *, timeout: float = 5, reaches: Reaches = lambda port: True
+) -> None:
     """Ask once.
 
     Args:
@@ -101,14 +107,16 @@ def ask(probe: Probe, address: str, endpoint: Endpoint, *, timeout: float = 5) -
         address: The node's address, for functions.
         endpoint: How to reach a port of the node.
         timeout: Seconds to wait for an answer.
+        reaches: Asked about the connection of a TCP probe.
 
     Raises:
         NotReadyError: The node did not answer, or not as wanted.
     """
     try:
         if probe.tcp:
-            with socket.create_connection(endpoint(probe.tcp.port), timeout):
-                pass
+            with socket.create_connection(endpoint(probe.tcp.port), timeout) as connection:
+                if not reaches(connection.getsockname()[1]):
+                    raise NotReadyError("the node does not accept the connection")
         elif probe.http:
             _ask_http(probe.http, endpoint(probe.http.port), timeout)
         else:
@@ -147,6 +155,7 @@ def wait(
     timeout: float,
     interval: float = 2,
     alive: Callable[[], bool] = lambda: True,
+    reaches: Reaches = lambda port: True,
 ) -> None:
     """Ask until every probe is content, one after the other.
 
@@ -157,6 +166,7 @@ def wait(
         timeout: Seconds for all of them together.
         interval: Seconds between questions.
         alive: Asked between questions; waiting for a node that is gone is pointless.
+        reaches: See :func:`ask`.
 
     Raises:
         NotReadyError: Time is up, or the node is gone; says which probe, and its last answer.
@@ -165,7 +175,8 @@ def wait(
     for probe in probes:
         while True:
             try:
-                ask(probe, address, endpoint, timeout=max(1.0, min(5.0, deadline - time.monotonic())))
+                left = deadline - time.monotonic()
+                ask(probe, address, endpoint, timeout=max(1.0, min(5.0, left)), reaches=reaches)
                 break
             except NotReadyError as error:
                 last = str(error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.config import MachineConfig
-from fleet.images import LockedImage
+from fleet.images import LockedImage, Progress
 from fleet.probes import Probe
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Platform(Protocol):
     Attributes:
         name: As ``fleet:platform`` names it.
         architecture: "x86_64" or "aarch64".
+        machine_type: The Pulumi type of the resource that is a node's machine and holds its Ignition config.
     """
 
     @property
@@ -117,6 +118,9 @@ class Platform(Protocol):
 
     @property
     def architecture(self) -> str: ...
+
+    @property
+    def machine_type(self) -> str: ...
 
     def device(self, disk: str) -> str:
         """The stable path under ``/dev`` at which a node finds one of its data disks."""
@@ -127,6 +131,18 @@ class Platform(Protocol):
 
         Raises:
             FleetError: Says what, and what to change.
+        """
+        ...
+
+    def config_of(self, inputs: Mapping[str, Any]) -> str | None:
+        """The Ignition config in the inputs of a machine, as a state holds them."""
+        ...
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Do what takes long and is not a resource, such as a download, while progress can be shown.
+
+        Raises:
+            FleetError: It cannot be done.
         """
         ...
 

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
@@ -90,10 +91,8 @@ def start(folder: Path, machine: Machine) -> str:
     Raises:
         FleetError: QEMU is not there or refuses to start, a port is in use, or the folder cannot be written.
     """
-    if not shutil.which(BINARY):
-        raise FleetError(f"{BINARY} is not on PATH.", fix="Install it: `fleet doctor` says how.")
     stop(folder)
-    _check_ports(machine)
+    check_start(folder, machine.name, machine.bind, machine.forwards)
     identity = f"{machine.name}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, mode=0o700)
@@ -120,6 +119,40 @@ def start(folder: Path, machine: Machine) -> str:
     return identity
 
 
+def check_start(folder: Path, name: str, bind: str, forwards: Sequence[Forward]) -> None:
+    """Check what can be checked before a machine is started, and before the one that it replaces is ended.
+
+    Args:
+        folder: The node's folder; its neighbours are the nodes of the same stack, whose ports may change hands.
+        name: The node's name.
+        bind: The host's address.
+        forwards: The ports wanted.
+
+    Raises:
+        FleetError: QEMU is not there, or a port is in use by something else.
+    """
+    if not shutil.which(BINARY):
+        raise FleetError(f"{BINARY} is not on PATH.", fix="Install it: `fleet doctor` says how.")
+    ours = {(f.protocol, f.host) for neighbour in folder.parent.glob("*") for f in _forwards(neighbour)}
+    for forward in forwards:
+        if (forward.protocol, forward.host) in ours:
+            continue
+        kind = socket.SOCK_DGRAM if forward.protocol == "udp" else socket.SOCK_STREAM
+        with socket.socket(socket.AF_INET, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((bind, forward.host))
+            except OSError as error:
+                key = f"{name}:{forward.node}" + ("/udp" if forward.protocol == "udp" else "")
+                raise FleetError(
+                    f"Port {forward.host} of {bind}, which is to lead to port {forward.node} of node {name}, cannot be "
+                    f"used: {(error.strerror or str(error)).lower()}.",
+                    fix="Free it, or choose another: set `port_offset`, or "
+                    f'`host_ports: {{"{key}": PORT}}`, in the stack\'s `fleet:qemu`.',
+                ) from None
+
+
 def stop(folder: Path, identity: str | None = None) -> None:
     """End the machine of a folder and remove the folder. Does nothing where there is none.
 
@@ -132,7 +165,7 @@ def stop(folder: Path, identity: str | None = None) -> None:
     pid = _pid(folder)
     if pid is not None:
         with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
-            asyncio.run(_shut_down(folder))
+            asyncio.run(_monitor(folder, "system_powerdown"))
             _wait_for_end(folder, _GRACE)
         if _pid(folder) == pid:
             with contextlib.suppress(ProcessLookupError):
@@ -159,14 +192,33 @@ def console(folder: Path, lines: int = 15) -> str:
     return "\n".join([line for line in shown if line.strip()][-lines:])
 
 
-def observe(reference: str) -> tuple[bool, str]:
-    """For :class:`fleet.components.Ready`: whether a machine runs, and its console's end.
+class Watcher:
+    """Shows a starting machine to :class:`fleet.components.Ready`.
 
     Args:
         reference: The node's folder, a space, and the machine's id.
     """
-    folder, _, identity = reference.rpartition(" ")
-    return running(Path(folder), identity), console(Path(folder))
+
+    def __init__(self, reference: str) -> None:
+        folder, _, self._identity = reference.rpartition(" ")
+        self._folder = Path(folder)
+
+    def alive(self) -> bool:
+        """Whether the machine runs."""
+        return running(self._folder, self._identity)
+
+    def console(self) -> str:
+        """The end of its serial console."""
+        return console(self._folder)
+
+    def reaches(self, local_port: int) -> bool:
+        """Whether the machine accepted the forwarded connection: QEMU accepts before it knows."""
+        for _ in range(10):
+            table = asyncio.run(_monitor(self._folder, "human-monitor-command", {"command-line": "info usernet"}))
+            if re.search(rf"TCP\[ESTABLISHED\].*\b{local_port}\b", table):
+                return True
+            time.sleep(0.1)
+        return False
 
 
 def make_disk(path: Path, size_gib: int) -> None:
@@ -248,29 +300,20 @@ def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
                 probe.wait(5)
 
 
-def _check_ports(machine: Machine) -> None:
-    for forward in machine.forwards:
-        kind = socket.SOCK_DGRAM if forward.protocol == "udp" else socket.SOCK_STREAM
-        with socket.socket(socket.AF_INET, kind) as probe:
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((machine.bind, forward.host))
-            except OSError as error:
-                raise FleetError(
-                    f"Port {forward.host} of {machine.bind}, which is to lead to port {forward.node} of node "
-                    f"{machine.name}, cannot be used: {error.strerror}.",
-                    fix="Free it, or choose another: set `port_offset`, or "
-                    f'`host_ports: {{"{machine.name}:{forward.node}": PORT}}`, in the stack\'s `fleet:qemu`.',
-                ) from None
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((folder / "node.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record
 
 
 def _identity(folder: Path) -> str | None:
-    try:
-        identity: str = json.loads((folder / "node.json").read_text())["id"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return identity
+    return _record(folder).get("id")
+
+
+def _forwards(folder: Path) -> list[Forward]:
+    return [Forward(**forward) for forward in _record(folder).get("forwards", [])] if _pid(folder) else []
 
 
 def _pid(folder: Path) -> int | None:
@@ -290,12 +333,12 @@ def _wait_for_end(folder: Path, seconds: float) -> None:
         time.sleep(0.1)
 
 
-async def _shut_down(folder: Path) -> None:
+async def _monitor(folder: Path, command: str, arguments: dict[str, str] | None = None) -> Any:
     client = QMPClient("fleet")
     with _short_path(folder) as path:
         await asyncio.wait_for(client.connect(f"{path}/qmp.sock"), 5)
     try:
-        await asyncio.wait_for(client.execute("system_powerdown"), 5)
+        return await asyncio.wait_for(client.execute(command, arguments), 5)
     finally:
         with contextlib.suppress(Exception):
             await client.disconnect()

@@ -1,0 +1,5 @@
+"""The ``fleet`` command line."""
+
+from fleet.cli.app import main
+
+__all__ = ["main"]

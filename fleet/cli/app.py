@@ -1,0 +1,226 @@
+"""The ``fleet`` command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from fleet import images, platforms
+from fleet.errors import FleetError, UsageError
+from fleet.spec import FleetPlan, load_spec, lock_path, masked_secrets, plan_fleet, resolve_secrets
+
+app = typer.Typer(
+    help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+image_app = typer.Typer(help="The operating system's image: which release, and its download.", no_args_is_help=True)
+app.add_typer(image_app, name="image")
+
+Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False)]
+StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
+PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.NAMES)}.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def validate(spec: Spec, platform: PlatformName = "qemu") -> None:
+    """Check a spec, its snippets and every node's merged config; make nothing."""
+    plan = _offline_plan(spec, platform, reveal=False)
+    out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
+
+
+@app.command()
+def render(
+    spec: Spec,
+    node: Annotated[str | None, typer.Option(help="Only this node, its config alone.", show_default=False)] = None,
+    platform: PlatformName = "qemu",
+    reveal: Annotated[bool, typer.Option(help="Secrets in plain text; else they are masked.")] = False,
+) -> None:
+    """Print the Ignition config of every node, a JSON line each, or of one node."""
+    plan = _offline_plan(spec, platform, reveal=reveal, node=node)
+    # print, not Rich: these bytes are the config.
+    if node is not None:
+        print(next(plan.nodes).config.ignition)
+        return
+    for each in plan.nodes:
+        print(f'{{"node":{json.dumps(each.name)},"ignition":{each.config.ignition}}}')
+
+
+@app.command()
+def preview(spec: Spec, stack: StackName) -> None:
+    """Say which nodes `up` would make, re-provision or remove, and why."""
+    from fleet.cli.stack import Session
+
+    Session(spec, stack, _say).preview()
+
+
+@app.command()
+def up(spec: Spec, stack: StackName, yes: Yes = False) -> None:
+    """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
+    from fleet.cli.stack import Session
+
+    session = Session(spec, stack, _say)
+    if sys.stdin.isatty() and not yes:
+        if session.preview() and not typer.confirm("Do it?"):
+            raise UsageError("Nothing was done.")
+        out.print()
+    with _download_bar() as progress, _graceful():
+        session.up(progress)
+
+
+@app.command()
+def destroy(
+    spec: Spec,
+    stack: StackName,
+    yes: Yes = False,
+    delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete them too.")] = False,
+) -> None:
+    """Remove every node. Data disks are kept unless told otherwise."""
+    from fleet.cli.stack import Session
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
+        what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
+        if not typer.confirm(f"Remove {what} of stack {stack}?"):
+            raise UsageError("Nothing was done.")
+    with _graceful():
+        Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine lacks, and how to get it."""
+    from fleet.cli.doctor import examine
+
+    if not examine(out):
+        raise typer.Exit(1)
+
+
+Base = Annotated[str, typer.Option("--base-url", envvar="FLEET_STREAM_URL", help="Server of the stream metadata.")]
+File = Annotated[
+    Path | None, typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False)
+]
+
+
+@image_app.command("lock")
+def image_lock(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
+    """Write the image lock, unless there is one."""
+    path = lock_path(load_spec(spec))
+    if path.exists():
+        raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
+    _write_lock(spec, file, base_url)
+
+
+@image_app.command("update")
+def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
+    """Lock the stream's current release. Nodes take it when they are next re-provisioned."""
+    _write_lock(spec, file, base_url)
+
+
+@image_app.command("download")
+def image_download(spec: Spec) -> None:
+    """Download the locked disk image for qemu, check it, and print its path."""
+    lock = images.read_lock(lock_path(load_spec(spec)))
+    disk = lock.image("x86_64").disks.get("qemu")
+    if disk is None:
+        raise FleetError("The image lock has no disk image for qemu.")
+    with _download_bar() as progress:
+        path = images.obtain(disk, progress=progress)
+    print(path)
+
+
+def _write_lock(spec: Path, file: Path | None, base_url: str) -> None:
+    loaded = load_spec(spec)
+    path = lock_path(loaded)
+    if file:
+        from fleet.config import NEWEST_SPEC
+
+        lock = images.lock_file(file, "x86_64", ignition_spec=NEWEST_SPEC)
+    else:
+        lock = images.lock_stream(loaded.fleet.image.stream, base_url=base_url)
+    before = images.read_lock(path) if path.exists() else None
+    if before == lock:
+        out.print(f"{path}: nothing newer than {_release(lock)}.")
+        return
+    images.write_lock(path, lock)
+    out.print(f"{path}: {f'{_release(before)} → ' if before else ''}{_release(lock)} ({lock.stream}).")
+
+
+def _release(lock: images.ImageLock) -> str:
+    return ", ".join(sorted({image.release for image in lock.architectures.values()}))
+
+
+def _offline_plan(spec: Path, platform: str, *, reveal: bool, node: str | None = None) -> FleetPlan:
+    loaded = load_spec(spec)
+    lock_file = lock_path(loaded)
+    return plan_fleet(
+        loaded,
+        platforms.platform(platform, project=spec.parent, stack="local"),
+        images.read_lock(lock_file) if lock_file.exists() else None,
+        resolve_secrets(loaded, None) if reveal else masked_secrets(loaded),
+        node=node,
+    )
+
+
+def _say(subject: str, text: str) -> None:
+    out.print(f"[bold]{subject}[/bold]  {text}" if subject else text, markup=True)
+
+
+@contextlib.contextmanager
+def _download_bar() -> Iterator[images.Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=err, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def progress(step: str, done: int, total: int | None) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done, total=total)
+
+        yield progress
+
+
+@contextlib.contextmanager
+def _graceful() -> Iterator[None]:
+    """The engine hears Ctrl-C too and ends after its current step; leaving before it would hide what it did."""
+
+    def interrupted(signum: int, frame: object) -> None:
+        err.print("Stopping after the step that is going on; press again to stop at once.")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def main() -> None:
+    """Run the command; an error is one paragraph on standard error."""
+    try:
+        app()
+    except FleetError as error:
+        err.print(f"Error: {error}", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read the output has enough; Python would complain when it flushes at exit.
+        sys.stdout = None
+        sys.exit(1)

@@ -1,0 +1,208 @@
+"""A stack as the Automation API sees it: the project around a spec, its backend, its passphrase, its state.
+
+``fleet`` and plain ``pulumi`` in the project's folder work on the same state: same project, stack, backend, resources.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pulumi import automation
+
+from fleet.errors import FleetError, Position, UsageError
+
+PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a ``Pulumi.yaml``.
+
+    Attributes:
+        folder: The folder.
+        name: The project's name.
+        has_backend: Whether the file says where state is kept.
+    """
+
+    folder: Path
+    name: str
+    has_backend: bool
+
+    @classmethod
+    def around(cls, spec: Path) -> Project:
+        """The project whose folder, or a folder below it, holds a spec.
+
+        Raises:
+            UsageError: There is none, or its file is no Pulumi project.
+        """
+        for folder in [spec.resolve().parent, *spec.resolve().parent.parents]:
+            file = folder / "Pulumi.yaml"
+            if file.is_file():
+                try:
+                    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                    return cls(folder, str(content["name"]), bool((content.get("backend") or {}).get("url")))
+                except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
+                    raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
+        raise UsageError(
+            f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
+            fix="Make one that says `name: " + spec.resolve().parent.name + "` and `runtime: python`.",
+        )
+
+
+class Stack:
+    """A stack of a project, selected, and made first if need be.
+
+    Args:
+        project: The project.
+        name: The stack's name.
+        create: Make it if it is not there.
+
+    Raises:
+        FleetError: Pulumi is not installed, the passphrase is missing or wrong, or the stack is not there.
+    """
+
+    def __init__(self, project: Project, name: str, *, create: bool) -> None:
+        self.project, self.name = project, name
+        _find_pulumi()
+        if not project.has_backend and not _logged_in():
+            os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}"
+        _ask_passphrase(project, name)
+        # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
+        arguments: dict[str, Any] = {
+            "stack_name": name,
+            "project_name": project.name,
+            "program": _nothing,
+            "opts": automation.LocalWorkspaceOptions(work_dir=str(project.folder)),
+        }
+        with translated(self):
+            self.automation = (automation.create_or_select_stack if create else automation.select_stack)(**arguments)
+            self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
+
+    @cached_property
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
+        with translated(self):
+            return list((self.automation.export_stack().deployment or {}).get("resources") or [])
+
+
+def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Name and place of every resource in a state that ``destroy`` leaves alone."""
+    return [(_urn_name(r["urn"]), r.get("id", "")) for r in resources if r.get("retainOnDelete") and r.get("custom")]
+
+
+def plain(value: Any) -> Any:
+    """A value from an exported state with Pulumi's secret envelopes opened."""
+    if isinstance(value, dict):
+        if value.get("4dabf18193072939515e22adb298388d") == "1b47061264138c4ac30d75fd1eb44270":
+            return json.loads(value["plaintext"]) if "plaintext" in value else None
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def _urn_name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def _nothing() -> None:
+    """The program until there is one."""
+
+
+def _find_pulumi() -> None:
+    """The CLI that a virtual environment brings is found even when its ``bin`` is not on PATH."""
+    beside = str(Path(sys.executable).parent)
+    if beside not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = beside + os.pathsep + os.environ.get("PATH", "")
+    if not shutil.which("pulumi"):
+        raise FleetError("The Pulumi CLI is not on PATH.", fix="`fleet doctor` says how to get it.")
+    os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+
+
+def _logged_in() -> bool:
+    if os.environ.get("PULUMI_BACKEND_URL"):
+        return True
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return bool(json.loads((home / "credentials.json").read_text()).get("current"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _ask_passphrase(project: Project, stack: str) -> None:
+    if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")):
+        return
+    settings = project.folder / f"Pulumi.{stack}.yaml"
+    try:
+        content = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = {}
+    if content.get("secretsprovider", "passphrase") != "passphrase":
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"The secrets of stack {stack} are locked with a passphrase, and there is no terminal to ask for it.",
+            fix=f"Set {PASSPHRASE}, or {PASSPHRASE}_FILE.",
+        )
+    phrase = getpass.getpass(f"Passphrase of stack {stack} (empty is allowed): ")
+    if "encryptionsalt" not in content and getpass.getpass("The same again, since it is new: ") != phrase:
+        raise UsageError("The two passphrases differ; nothing was done.")
+    os.environ[PASSPHRASE] = phrase
+
+
+class translated:  # noqa: N801  (used like a function)
+    """A context in which the Automation API's errors become fleet's.
+
+    Args:
+        stack: The stack that is worked on.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, automation.CommandError | automation.InvalidVersionError):
+            raise _readable(error, self._stack) from None
+
+
+def _readable(error: Exception, stack: Stack) -> FleetError:
+    text = str(error)
+    if isinstance(error, automation.ConcurrentUpdateError):
+        return FleetError(
+            f"Another update of stack {stack.name} is going on, or one was killed: {_reason(text)}.",
+            fix=f"Wait for it. If its process is gone, free the stack with `pulumi cancel --stack {stack.name}` in "
+            f"{stack.project.folder}.",
+        )
+    if isinstance(error, automation.StackNotFoundError):
+        return UsageError(
+            f"There is no stack {stack.name} in project {stack.project.name}.", fix="`fleet up` makes it."
+        )
+    if "incorrect passphrase" in text:
+        return UsageError(f"The passphrase of stack {stack.name} is another one.", fix=f"Set {PASSPHRASE} right.")
+    return FleetError(f"Pulumi failed: {_reason(text)}.")
+
+
+def _reason(text: str) -> str:
+    lines = list(_error_lines(text))
+    return " ".join(lines).rstrip(".") if lines else text.strip().splitlines()[-1].strip()
+
+
+def _error_lines(text: str) -> Iterator[str]:
+    """What the CLI wrote as an error, without its labels."""
+    for line in text.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("error:"):
+            yield stripped.removeprefix("error:").strip()

@@ -1,0 +1,142 @@
+"""An update as a person wants to read it: by node, and why, not by resource.
+
+The engine decides what is done; its events say so. The reason for a re-provisioning is found by comparing what the
+state held for the node's machine with what is planned.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+from fleet.cli.project import plain
+from fleet.config.difference import changes
+from fleet.platforms import Platform
+from fleet.spec import FleetPlan
+
+READY = "dynamic/fleet:Ready"
+_SHOWN_CHANGES = 6
+
+Say = Callable[[str, str], None]
+"""Shows a line about a node: its name, and what happens to it."""
+
+
+class Reporter:
+    """Turns the events of one update into lines.
+
+    Args:
+        platform: The stack's platform.
+        plan: What is planned; ``None`` when all is destroyed.
+        before: The state's resources before the update.
+        say: Shows a line.
+        preview: Nothing is done; say what would be.
+
+    Attributes:
+        counts: How many nodes had which fate: "new", "re-provisioned", "removed".
+        errors: The engine's and the providers' errors, in order, each once.
+    """
+
+    def __init__(
+        self, platform: Platform, plan: FleetPlan | None, before: list[dict[str, Any]], say: Say, *, preview: bool
+    ) -> None:
+        self._machine, self._say, self._preview = platform.machine_type, say, preview
+        self._config_of = platform.config_of
+        self._planned = {node.name: node for node in plan.nodes} if plan else {}
+        self._before = {_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
+        self._announced: dict[str, str] = {}
+        self._since: dict[str, float] = {}
+        self.counts: Counter[str] = Counter()
+        self.errors: list[str] = []
+
+    def event(self, event: EngineEvent) -> None:
+        """Take one event of the engine."""
+        if event.resource_pre_event:
+            self._begins(event.resource_pre_event.metadata)
+        elif event.res_outputs_event:
+            self._done(event.res_outputs_event.metadata)
+        elif event.diagnostic_event and event.diagnostic_event.severity == "error":
+            self._diagnose(event.diagnostic_event)
+
+    def _begins(self, step: StepEventMetadata) -> None:
+        name, op = _name(step.urn), str(step.op.value)
+        if step.type == self._machine:
+            self._announce(name, op, list(step.diffs or []))
+            if not self._preview:
+                if op in ("delete-replaced", "delete"):
+                    self._say(name, "stopping")
+                elif op in ("create", "create-replacement"):
+                    self._say(name, "starting from a fresh image")
+        elif READY in step.type and op in ("create", "create-replacement") and not self._preview:
+            self._since[name] = time.monotonic()
+            self._say(name, "started; waiting until it is ready")
+
+    def _announce(self, name: str, op: str, diffs: list[str]) -> None:
+        fates = {"create": "new", "replace": "re-provisioned", "create-replacement": "re-provisioned",
+                 "delete-replaced": "re-provisioned", "delete": "removed"}  # fmt: skip
+        fate = fates.get(op)
+        if fate is None or name in self._announced:
+            return
+        if fate == "new" and name in self._before:
+            fate, reason = "re-provisioned", "it no longer runs"
+        elif fate == "re-provisioned":
+            reason = self._reason(name, diffs)
+        else:
+            reason = ""
+        self._announced[name] = fate
+        self.counts[fate] += 1
+        will = {"new": "new", "re-provisioned": "re-provision", "removed": "remove"}[fate]
+        self._say(name, f"{will}: {reason}" if reason else will)
+
+    def _reason(self, name: str, diffs: list[str]) -> str:
+        state, node = self._before.get(name), self._planned.get(name)
+        old = self._config_of(plain(state.get("inputs", {}))) if state else None
+        reasons = []
+        if old is not None and node is not None and old != node.config.ignition:
+            found = [str(change) for change in changes(old, node.config.ignition)]
+            more = f" and {len(found) - _SHOWN_CHANGES} more" if len(found) > _SHOWN_CHANGES else ""
+            reasons.append(", ".join(found[:_SHOWN_CHANGES]) + more)
+        reasons += [f"{key} changed" for key in diffs if key not in ("ignition", "__provider")]
+        return ", ".join(filter(None, reasons)) or "its config changed"
+
+    def _done(self, step: StepEventMetadata) -> None:
+        name, op = _name(step.urn), str(step.op.value)
+        if READY in step.type and op in ("create", "create-replacement") and name in self._since:
+            self._say(name, f"ready after {time.monotonic() - self._since.pop(name):.0f} s")
+
+    def _diagnose(self, event: DiagnosticEvent) -> None:
+        text = clean(event.message)
+        # The engine's own summary of the failure repeats what the resource said.
+        if text and text not in self.errors and not text.startswith(("update failed", "preview failed")):
+            self.errors.append(text)
+
+    def summary(self) -> str:
+        """One line about all nodes."""
+        kept = len(self._planned) - self.counts["new"] - self.counts["re-provisioned"]
+        parts = [f"{count} {fate}" for fate, count in sorted(self.counts.items())]
+        if kept > 0:
+            parts.append(f"{kept} unchanged")
+        return ", ".join(parts) or "no nodes"
+
+
+def clean(message: str) -> str:
+    """An engine's message without colour marks and without what the dynamic provider's transport puts around it."""
+    text = re.sub(r"<\{%[^%]*%\}>", "", message).strip()
+    text = re.sub(r"^error: ", "", text)
+    text = re.sub(r"^.*?Exception calling application: ", "", text, flags=re.DOTALL)
+    match = re.search(r"(?:^|\n|: )(?:[\w.]+\.)?(?:FleetError|UsageError): (.*)", text, flags=re.DOTALL)
+    return (match[1] if match else text).strip()
+
+
+def _name(urn: str) -> str:
+    return urn.rpartition("::")[2]
+
+
+def stack_nodes(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The ``nodes`` output of a stack."""
+    nodes = outputs.get("nodes")
+    return nodes.value if nodes is not None and isinstance(nodes.value, dict) else {}

@@ -1,0 +1,93 @@
+"""Node: one machine, its data disks, and its readiness, as one component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+
+from fleet.components.ready import Ready
+from fleet.platforms.base import Instance, NodePlan, Platform
+
+
+class DataDisk(pulumi.ComponentResource):
+    """A data disk of a node: no change of its node replaces or deletes it, and ``destroy`` keeps it.
+
+    Args:
+        platform: Where.
+        node: The node it is attached to.
+        name: Its name in the spec.
+        opts: Resource options.
+
+    Attributes:
+        resource: The platform's disk.
+    """
+
+    resource: pulumi.Resource
+
+    def __init__(
+        self, platform: Platform, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("fleet:components:DataDisk", f"{node.name}-{name}", None, opts)
+        disk = next(disk for disk in node.disks if disk.name == name)
+        self.resource = platform.data_disk(node, disk, pulumi.ResourceOptions(parent=self, retain_on_delete=True))
+        self.register_outputs({})
+
+
+class Node(pulumi.ComponentResource):
+    """A node. Any change of its config re-provisions it: the old machine goes, then a new one comes from a fresh image.
+
+    Args:
+        platform: Where.
+        plan: What.
+        after: Resources to wait for before this node's machine is touched, such as another node's :attr:`ready`.
+        opts: Resource options.
+
+    Attributes:
+        instance: The machine.
+        disks: Its data disks by name.
+        ready: Exists once the machine answered its probes.
+    """
+
+    instance: Instance
+    disks: Mapping[str, DataDisk]
+    ready: Ready
+
+    def __init__(
+        self,
+        platform: Platform,
+        plan: NodePlan,
+        *,
+        after: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("fleet:components:Node", plan.name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        self.disks = {disk.name: DataDisk(platform, plan, disk.name, child) for disk in plan.disks}
+        self.instance = platform.instance(
+            plan, {name: disk.resource for name, disk in self.disks.items()}, after, child
+        )
+        self.ready = Ready(
+            plan.name,
+            node=plan.name,
+            instance=self.instance.id,
+            address=self.instance.address,
+            endpoints=self.instance.endpoints,
+            probes=plan.probes,
+            timeout=plan.ready_timeout,
+            watch=self.instance.watch,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
+        )
+        self.register_outputs({})
+
+    def describe(self) -> dict[str, pulumi.Input[object]]:
+        """What a stack exports about the node."""
+        endpoints = {str(port): f"{host}:{number}" for port, (host, number) in self.instance.endpoints.items()}
+        return {
+            "address": self.instance.address,
+            "endpoints": endpoints,
+            "ssh": self.instance.ssh,
+            "console": self.instance.console,
+            # Known only once the node is ready, so a stack whose node is not shows no such output as if it were.
+            "ready": self.ready.id,
+        }

@@ -1,0 +1,64 @@
+"""What fleet's own resources share: Pulumi dynamic providers that report errors as users should see them.
+
+Provider classes must be importable by name: Pulumi pickles the provider into the state, and a class that is found by
+its name is pickled as that name, a few bytes that do not change when the code does.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from pulumi.dynamic import ConfigureRequest, ResourceProvider
+from pulumi.runtime import rpc
+
+from fleet.errors import FleetError
+
+
+class Provider(ResourceProvider):
+    """Base of fleet's providers."""
+
+    # Secrets are in inputs, which Pulumi marks; the pickled provider has none.
+    serialize_as_secret_always = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("check", "diff", "create", "read", "update", "delete"):
+            if name in cls.__dict__:
+                setattr(cls, name, _reported(cls.__dict__[name]))
+
+    def configure(self, req: ConfigureRequest) -> None:
+        # The plugin sends the formatted exception to the user; without this, a FleetError comes with a traceback.
+        sys.tracebacklimit = 0
+
+
+class BugError(Exception):
+    """An exception that is no FleetError: its message holds the traceback that ``configure`` takes away."""
+
+
+def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except FleetError:
+            raise
+        except Exception as error:
+            frames = "".join(traceback.format_tb(error.__traceback__, limit=20))
+            raise BugError(f"{type(error).__name__}: {error}\n{frames}") from None
+
+    return wrapper
+
+
+def known(value: Any) -> bool:
+    """Whether an input of ``diff`` or ``check`` has a value yet; in a preview, another resource's output has not."""
+    if value == rpc.UNKNOWN:
+        return False
+    if isinstance(value, dict):
+        return all(known(item) for item in value.values())
+    if isinstance(value, list):
+        return all(known(item) for item in value)
+    return True

@@ -1,0 +1,116 @@
+"""Ready: the resource whose creation waits until a node answers its probes.
+
+A resource and not a hook: a failed create is not in the state, so the next update polls again, and still stops there,
+until the node is well; after a failed hook the next update would take the node for done.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource
+
+from fleet.components.provider import Provider, known
+from fleet.errors import FleetError
+from fleet.platforms.base import Watch
+from fleet.probes import NotReadyError, Probe, wait
+
+_IDENTITY = ("instance", "address", "endpoints", "probes")
+"""A change of these asks the probes anew. A longer time-out does not."""
+
+
+class Watcher(Protocol):
+    """How a platform shows a starting instance."""
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        ...
+
+    def console(self) -> str:
+        """The end of its serial console."""
+        ...
+
+    def reaches(self, local_port: int) -> bool:
+        """Whether the TCP connection from this local port has arrived in the node, where something else accepts it
+        first."""
+        ...
+
+
+class ReadyProvider(Provider):
+    """Polls."""
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        changed = [key for key in _IDENTITY if not known(news.get(key)) or olds.get(key) != news.get(key)]
+        return DiffResult(changes=bool(changed), replaces=changed)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        endpoints = {int(port): (host, int(number)) for port, (host, number) in props["endpoints"].items()}
+        address, watcher = props["address"], _watcher(props.get("watch"))
+        try:
+            wait(
+                [Probe.model_validate(probe) for probe in props["probes"]],
+                address,
+                lambda port: endpoints.get(port, (address, port)),
+                timeout=props["timeout"],
+                alive=watcher.alive if watcher else lambda: True,
+                reaches=watcher.reaches if watcher else lambda port: True,
+            )
+        except NotReadyError as error:
+            tail = watcher.console() if watcher else ""
+            raise FleetError(
+                f"Node {props['node']} is not ready: {error}.",
+                fix="Its console ends:\n" + tail if tail else "",
+            ) from None
+        return CreateResult(props["instance"], props)
+
+
+def _watcher(watch: dict[str, str] | None) -> Watcher | None:
+    if not watch:
+        return None
+    module, _, name = watch["function"].partition(":")
+    watcher: Watcher = getattr(importlib.import_module(module), name)(watch["argument"])
+    return watcher
+
+
+class Ready(Resource, module="fleet", name="Ready"):
+    """A node that answered its probes.
+
+    Args:
+        name: The resource's name.
+        node: The node's name, for errors.
+        instance: The instance's id: another instance is asked anew.
+        address: Its address.
+        endpoints: By port, host and port that reach it from here.
+        probes: Asked in order.
+        timeout: Seconds for all of them.
+        watch: How to look at the instance meanwhile.
+        opts: Resource options.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        node: str,
+        instance: pulumi.Input[str],
+        address: pulumi.Input[str],
+        endpoints: Mapping[int, tuple[str, int]],
+        probes: Sequence[Probe],
+        timeout: int,
+        watch: Watch | None,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props: dict[str, Any] = {
+            "node": node,
+            "instance": instance,
+            "address": address,
+            "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(endpoints.items())},
+            "probes": [probe.model_dump(exclude_defaults=True) for probe in probes],
+            "timeout": timeout,
+        }
+        if watch:
+            props["watch"] = {"function": watch.function, "argument": watch.argument}
+        super().__init__(ReadyProvider(), name, props, opts)

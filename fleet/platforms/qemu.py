@@ -1,0 +1,292 @@
+"""The embedded platform: one QEMU process a node, on this machine, no daemon and no account.
+
+A dynamic provider runs the processes; :mod:`fleet.platforms.qemu_machine` knows how. Everything of a stack is in its
+state folder: ``nodes/<node>/`` goes with its node, ``disks/<node>-<disk>.qcow2`` stays until it is deleted on purpose.
+
+Nodes are reached over ports of the host, on the loopback address by default. Port P of the node with index I is the
+host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(P)`` is P + 8000 for other ports below
+1024 and P for the rest; so ``web-0``'s 8080 is 8080 and ``web-1``'s is 9080. ``host_ports`` sets single ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleet.components.provider import Provider, known
+from fleet.errors import FleetError, UsageError
+from fleet.images import Disk, LockedImage, Progress, obtain
+from fleet.platforms import qemu_machine
+from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, PortPlan, Watch
+
+_ANY_ADDRESS = ("0.0.0.0", "::")
+
+
+class Options(BaseModel):
+    """The stack's ``fleet:qemu``.
+
+    Attributes:
+        state_dir: The state folder, relative to the project's; ``.fleet/<stack>`` by default.
+        bind: The host's address that ports listen on; 0.0.0.0 for all, which exposes the nodes to the network.
+        memory_mib: A node's memory in MiB.
+        cpus: A node's virtual CPUs.
+        root_size_gib: A node's root disk in GiB; it takes only what is written.
+        port_offset: Added to every host port, so that stacks can run side by side.
+        host_ports: Host ports by ``<node>:<port>``, or ``<node>:<port>/udp``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    state_dir: str = ""
+    bind: str = Field(default="127.0.0.1", pattern=r"^\d+\.\d+\.\d+\.\d+$")
+    memory_mib: int = Field(default=1024, ge=256)
+    cpus: int = Field(default=2, ge=1)
+    root_size_gib: int = Field(default=10, ge=10)
+    port_offset: int = Field(default=0, ge=0)
+    host_ports: dict[str, int] = {}
+
+
+class Qemu:
+    """The platform ``qemu``.
+
+    Args:
+        options: The stack's options.
+        state: The stack's state folder, absolute.
+    """
+
+    name = "qemu"
+    architecture = "x86_64"
+    machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+
+    def __init__(self, options: Options, state: Path) -> None:
+        self.options = options
+        self.state = state
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str) -> Qemu:
+        """Read ``fleet:qemu``.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        try:
+            read = Options.model_validate(dict(options))
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            what = "There is no such option" if first["type"] == "extra_forbidden" else first["msg"]
+            raise UsageError(
+                f"`fleet:qemu` in the config of stack {stack}: `{key}`: {what}.",
+                fix=f"The options are {', '.join(Options.model_fields)}.",
+            ) from None
+        return cls(read, (project / (read.state_dir or f".fleet/{stack}")).resolve())
+
+    def device(self, disk: str) -> str:
+        return f"/dev/disk/by-id/virtio-{qemu_machine.disk_serial(disk)}"
+
+    def check(self, nodes: Sequence[NodePlan]) -> None:
+        used: dict[tuple[str, int], str] = {}
+        for node in nodes:
+            if node.image and "qemu" not in node.image.disks:
+                raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
+            for port in node.ports:
+                host = self.host_port(node, port)
+                what = f"port {port.number}/{port.protocol} of {node.name}"
+                fix = f'Choose one: `host_ports: {{"{_key(node, port)}": PORT}}` in the stack\'s `fleet:qemu`.'
+                if not 1 <= host <= 65535:
+                    raise UsageError(f"The host has no port {host} for {what}.", fix=fix)
+                if other := used.get((port.protocol, host)):
+                    raise UsageError(f"Port {host} of the host would lead to {other} and to {what}.", fix=fix)
+                used[port.protocol, host] = what
+
+    def config_of(self, inputs: Mapping[str, Any]) -> str | None:
+        config: str | None = inputs.get("ignition")
+        return config
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        disk = image.disks["qemu"]
+        if disk.location.startswith(("http://", "https://")):
+            obtain(disk, progress=progress)
+
+    def host_port(self, node: NodePlan, port: PortPlan) -> int:
+        """The port of the host that leads to a port of a node."""
+        chosen = self.options.host_ports.get(_key(node, port))
+        if chosen is not None:
+            return chosen
+        base = 2222 if port.number == SSH_PORT else port.number + (8000 if port.number < 1024 else 0)
+        return base + 1000 * node.index + self.options.port_offset
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> QemuDisk:
+        path = self.state / "disks" / f"{node.name}-{disk.name}.qcow2"
+        return QemuDisk(f"{node.name}-{disk.name}", {"path": str(path), "size_gib": disk.size_gib}, opts)
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        folder = self.state / "nodes" / node.name
+        assert node.image is not None
+        ignition: pulumi.Input[str] = node.config.ignition
+        props = {
+            "name": node.name,
+            "folder": str(folder),
+            "ignition": pulumi.Output.secret(ignition) if node.secret else ignition,
+            "image": node.image.disks["qemu"].model_dump(),
+            "memory_mib": self.options.memory_mib,
+            "cpus": self.options.cpus,
+            "root_size_gib": self.options.root_size_gib,
+            "bind": self.options.bind,
+            "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
+            # The disk's path and not an output of it: a grown disk must not look like another one.
+            "disks": [
+                [disk.name, str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")] for disk in node.disks
+            ],
+        }
+        after = [*after, *disks.values()]
+        machine = QemuMachine(
+            node.name,
+            props,
+            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=after, delete_before_replace=True)),
+        )
+        host = "127.0.0.1" if self.options.bind in _ANY_ADDRESS else self.options.bind
+        endpoints = {p.number: (host, self.host_port(node, p)) for p in node.ports if p.protocol == "tcp"}
+        return Instance(
+            resources=[machine],
+            id=machine.id,
+            address=host,
+            endpoints=endpoints,
+            # A new node has a new host key, at the port of the old one.
+            ssh=f"ssh -p {endpoints[SSH_PORT][1]} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null core@{host}",
+            console=str(folder / "console.log"),
+            watch=Watch("fleet.platforms.qemu_machine:Watcher", pulumi.Output.concat(str(folder), " ", machine.id)),
+        )
+
+
+def _key(node: NodePlan, port: PortPlan) -> str:
+    return f"{node.name}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
+
+
+class DiskProvider(Provider):
+    """Data disk files."""
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        moved = olds.get("path") != news.get("path")
+        return DiffResult(
+            changes=moved or olds.get("size_gib") != news.get("size_gib"), replaces=["path"] if moved else []
+        )
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        failures = []
+        if olds and known(news) and olds["path"] == news["path"] and olds["size_gib"] > news["size_gib"]:
+            failures.append(CheckFailure("size_gib", f"a data disk cannot shrink from {olds['size_gib']} GiB"))
+        return CheckResult(news, failures)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        qemu_machine.make_disk(Path(props["path"]), int(props["size_gib"]))
+        return CreateResult(props["path"], props)
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_ if Path(id_).exists() else "", props)
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        qemu_machine.make_disk(Path(news["path"]), int(news["size_gib"]))
+        return UpdateResult(news)
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        path = Path(props["path"])
+        path.unlink(missing_ok=True)
+        _remove_empty(path.parent)
+
+
+class QemuDisk(Resource, module="fleet", name="QemuDisk"):
+    """A data disk's file."""
+
+    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(DiskProvider(), name, dict(props), opts)
+
+
+class MachineProvider(Provider):
+    """QEMU processes. The digest of the Ignition config is kept in its place among the outputs."""
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        changed = [key for key in sorted(news) if key != "__provider" and _differs(key, olds, news)]
+        return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=True)
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        # Before anything is deleted: the old node goes before the new one is tried.
+        try:
+            if known(news["forwards"]) and (not olds or olds.get("forwards") != news["forwards"]):
+                qemu_machine.check_start(Path(news["folder"]), news["name"], news["bind"], _forwards(news))
+        except FleetError as error:
+            return CheckResult(news, [CheckFailure("", str(error))])
+        return CheckResult(news, [])
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        image = obtain(Disk.model_validate(props["image"]))
+        machine = qemu_machine.Machine(
+            name=props["name"],
+            ignition=props["ignition"],
+            base=image,
+            memory_mib=int(props["memory_mib"]),
+            cpus=int(props["cpus"]),
+            root_gib=int(props["root_size_gib"]),
+            bind=props["bind"],
+            forwards=_forwards(props),
+            disks=[qemu_machine.Attached(name, path) for name, path in props["disks"]],
+        )
+        identity = qemu_machine.start(Path(props["folder"]), machine)
+        return CreateResult(identity, _outputs(props))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        return ReadResult(id_ if qemu_machine.running(Path(props["folder"]), id_) else "", props)
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        folder = Path(props["folder"])
+        qemu_machine.stop(folder, id_)
+        _remove_empty(folder.parent)
+
+
+def _forwards(props: Mapping[str, Any]) -> list[qemu_machine.Forward]:
+    return [qemu_machine.Forward(int(host), int(port), protocol) for protocol, host, port in props["forwards"]]
+
+
+def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
+    outputs = dict(props)
+    outputs["digest"] = _digest(outputs.pop("ignition"))
+    return outputs
+
+
+def _differs(key: str, olds: dict[str, Any], news: dict[str, Any]) -> bool:
+    if key == "image":
+        # A new release by itself re-provisions nothing: Fedora CoreOS updates itself, and a new node gets the new one.
+        return False
+    if not known(news[key]):
+        return True
+    if key == "ignition":
+        return bool(olds.get("digest") != _digest(news[key]))
+    return bool(olds.get(key) != news[key])
+
+
+def _digest(ignition: str) -> str:
+    return hashlib.sha256(ignition.encode()).hexdigest()
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove a folder that holds nothing any more, and its parent likewise: the state folder goes with its last file."""
+    for path in (folder, folder.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+class QemuMachine(Resource, module="fleet", name="QemuMachine"):
+    """A QEMU process and its root disk."""
+
+    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(MachineProvider(), name, dict(props), opts)

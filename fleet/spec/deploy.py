@@ -1,0 +1,101 @@
+"""A planned fleet as Pulumi resources, and the whole program of a stack that is described by a spec."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from fleet import platforms
+from fleet.components import Node
+from fleet.errors import FleetError, UsageError
+from fleet.images import read_lock
+from fleet.platforms.base import Platform
+from fleet.spec.loader import load_spec
+from fleet.spec.plan import FleetPlan, lock_path, plan_fleet
+from fleet.spec.secrets import ConfigReader, resolve_secrets
+
+DEFAULT_SPEC = "fleet.yaml"
+
+
+def deploy(plan: FleetPlan, platform: Platform) -> dict[str, Node]:
+    """Declare a fleet's nodes, and export what they offer as the stack output ``nodes``.
+
+    Within a group, a node's machine waits for the readiness of the node before it: a change goes through the group one
+    node at a time, and stops at the first that does not get ready.
+
+    Returns:
+        The nodes by name.
+    """
+    made: dict[str, Node] = {}
+    for nodes in plan.groups.values():
+        before: list[pulumi.Resource] = []
+        for node in nodes:
+            made[node.name] = Node(platform, node, after=before)
+            before = [made[node.name].ready]
+    pulumi.export("nodes", {name: node.describe() for name, node in made.items()})
+    return made
+
+
+def plan_stack(
+    spec_file: Path, config: ConfigReader, *, project: str, folder: Path, stack: str
+) -> tuple[FleetPlan, Platform]:
+    """Plan what a stack's config and spec say.
+
+    Args:
+        spec_file: The spec.
+        config: The stack's config, by full key, such as "fleet:platform".
+        project: The Pulumi project's name.
+        folder: Its folder.
+        stack: The stack's name.
+
+    Raises:
+        FleetError: Anything is wrong with them.
+    """
+    platform = stack_platform(config, folder=folder, stack=stack)
+    spec = load_spec(spec_file)
+    lock = read_lock(lock_path(spec))
+    secrets = resolve_secrets(spec, lambda key: config(key if ":" in key else f"{project}:{key}"))
+    return plan_fleet(spec, platform, lock, secrets), platform
+
+
+def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:
+    """The platform that a stack's config names.
+
+    Raises:
+        UsageError: It names none, or one with wrong options.
+    """
+    name = config("fleet:platform")
+    if not name:
+        raise UsageError(
+            f"The config of stack {stack} names no platform.",
+            fix=f"Set it: `pulumi config set fleet:platform PLATFORM`, one of {', '.join(platforms.NAMES)}.",
+        )
+    text = config(f"fleet:{name}")
+    options: Mapping[str, Any] = json.loads(text) if text else {}
+    return platforms.platform(name, options, project=folder, stack=stack)
+
+
+def main() -> None:
+    """The Pulumi program of a project that a spec describes: ``fleet:spec`` names it, ``fleet.yaml`` by default.
+
+    Raises:
+        pulumi.RunError: Something is wrong with the stack's config or the spec; Pulumi shows the message alone.
+    """
+    folder = Path(pulumi.runtime.get_root_directory())
+    values = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+    try:
+        plan, platform = plan_stack(
+            folder / (values.get("fleet:spec") or DEFAULT_SPEC),
+            values.get,
+            project=pulumi.get_project(),
+            folder=folder,
+            stack=pulumi.get_stack(),
+        )
+        deploy(plan, platform)
+    except FleetError as error:
+        raise pulumi.RunError(str(error)) from None

@@ -1,0 +1,150 @@
+"""The spec: a whole fleet in one YAML document."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fleet.platforms.base import PortPlan
+from fleet.probes import Probe
+from fleet.workloads import Container, DataDisk, DiskName
+from fleet.workloads.container import Model, Name
+
+
+class SnippetRef(Model):
+    """A snippet's file. Written as its path, or in full.
+
+    Attributes:
+        path: Relative to the spec's folder. Butane (``.bu``, ``.yaml``) or Ignition JSON (``.ign``, ``.json``).
+        override: Its values may replace those of earlier snippets.
+        allow_warnings: Butane's warnings about it are not errors.
+    """
+
+    path: str = Field(min_length=1)
+    override: bool = False
+    allow_warnings: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
+class SecretSource(Model):
+    """Where a secret's value comes from: exactly one of these.
+
+    Attributes:
+        config: A key of the stack's config, set by ``pulumi config set --secret KEY``; "name" stands for
+            ``<project>:name``.
+        file: A file beside the spec; its whole content, less one newline at its end.
+        env: A variable of the environment that the command runs in.
+    """
+
+    config: str = ""
+    file: str = ""
+    env: str = ""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SecretSource:
+        if sum(map(bool, (self.config, self.file, self.env))) != 1:
+            raise ValueError("a secret comes from one of `config: KEY`, `file: PATH` or `env: VARIABLE`")
+        return self
+
+
+class Image(Model):
+    """The operating system's image.
+
+    Attributes:
+        stream: Which stream of Fedora CoreOS `fleet image lock` and `update` follow.
+        lock: The image lock's path, relative to the spec's folder.
+    """
+
+    stream: Literal["stable", "testing", "next"] = "stable"
+    lock: str = "image.lock.yaml"
+
+
+class GroupPort(Model):
+    """A port that something other than a container of the spec serves: "6443" or "51820/udp"."""
+
+    number: int = Field(ge=1, le=65535)
+    protocol: Literal["tcp", "udp"] = "tcp"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"number": value}
+        if isinstance(value, str):
+            match = re.fullmatch(r"(\d+)(?:/(tcp|udp))?", value)
+            if match is None:
+                raise ValueError('a port is written 6443, "6443/tcp" or "51820/udp"')
+            return {"number": int(match[1]), "protocol": match[2] or "tcp"}
+        return value
+
+
+class Group(Model):
+    """Nodes that are alike.
+
+    Attributes:
+        count: How many.
+        snippets: Files merged in this order.
+        containers: By name; each is a systemd service of that name.
+        data_disks: By name; each node has its own.
+        ports: Ports reachable from outside the node beside those that containers publish and SSH's.
+        ready: Probes, asked in order; a rollout goes on only when all are content.
+        ready_timeout: Seconds that they may take, from the node's start.
+    """
+
+    count: int = Field(default=1, ge=0, le=1000)
+    snippets: list[SnippetRef] = []
+    containers: dict[Name, Container] = {}
+    data_disks: dict[DiskName, DataDisk] = {}
+    ports: list[GroupPort] = []
+    ready: list[Probe] = []
+    ready_timeout: int = Field(default=900, ge=1)
+
+    @property
+    def reachable(self) -> set[PortPlan]:
+        """Ports reachable from outside, without SSH's."""
+        ports = {PortPlan(port.number, port.protocol) for port in self.ports}
+        for container in self.containers.values():
+            ports |= {PortPlan(port.node, port.protocol) for port in container.ports if port.public}
+        return ports
+
+    @field_validator("data_disks")
+    @classmethod
+    def _apart(cls, disks: dict[str, DataDisk]) -> dict[str, DataDisk]:
+        seen: dict[str, str] = {}
+        for name, disk in disks.items():
+            if disk.mount in seen:
+                raise ValueError(f"{name} and {seen[disk.mount]} are both mounted at {disk.mount}")
+            seen[disk.mount] = name
+        return disks
+
+
+GroupName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,56}[a-z0-9])?$")]
+"""A DNS label that begins with a letter and leaves room for ``-<index>``."""
+
+SshKey = Annotated[str, Field(pattern=r"^[^\n]*(ssh-|ecdsa-|sk-)[^\n]+ [^\n]+$")]
+
+
+class FleetSpec(Model):
+    """The document.
+
+    Attributes:
+        name: The fleet's name.
+        image: The operating system's image.
+        ssh_authorized_keys: Public keys that may log in as ``core`` on every node.
+        secrets: By the name under which containers use them.
+        groups: By name.
+    """
+
+    name: Name
+    image: Image = Image()
+    ssh_authorized_keys: list[SshKey] = []
+    secrets: dict[Name, SecretSource] = {}
+    groups: dict[GroupName, Group] = Field(min_length=1)
+
+

@@ -1,0 +1,134 @@
+"""Data disks as the node sees them: formatted if empty, grown, mounted.
+
+A oneshot unit runs ``systemd-makefs``, which formats a device only if it finds nothing on it (systemd-makefs(8)), and
+the mount unit requires it. Nothing here is required by ``local-fs.target``: a disk that is missing must not drop the
+node into emergency mode, where SSH is gone too. Quadlet makes a service whose volumes lie under the mount point wait
+for it (``RequiresMountsFor``), so a container never writes to the root disk in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from fleet.config import Snippet
+from fleet.config.ignition import unit
+from fleet.workloads.container import Model
+
+DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
+"""Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""
+
+
+class DataDisk(Model):
+    """A disk of a node that outlives the node.
+
+    Attributes:
+        size_gib: Its size in GiB. It may grow later, not shrink.
+        mount: Where it is mounted: an absolute path below ``/var``.
+        format: Its file system. That of a disk which has one is never changed.
+    """
+
+    size_gib: int = Field(ge=1, le=65536)
+    mount: str
+    format: Literal["xfs", "ext4"] = "xfs"
+
+    @field_validator("mount")
+    @classmethod
+    def _below_var(cls, mount: str) -> str:
+        if not re.fullmatch(r"/var(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+", mount):
+            raise ValueError(
+                f"a data disk is mounted below /var, not at {mount!r}: Fedora CoreOS keeps data there, and /srv, /home "
+                "and /opt are links into it; letters, digits and _.@- may be in the path"
+            )
+        return mount
+
+
+def data_disk_snippet(name: str, disk: DataDisk, device: str) -> Snippet:
+    """The units that mount a data disk.
+
+    Args:
+        name: The disk's name.
+        disk: The disk.
+        device: Its stable path on the node.
+    """
+    mount = f"{escape_path(disk.mount)}.mount"
+    makefs = f"fleet-makefs-{name}.service"
+    values = {
+        "name": name,
+        "device": device,
+        "device_unit": f"{escape_path(device)}.device",
+        "mount": mount,
+        "path": disk.mount,
+        "makefs": makefs,
+        "format": disk.format,
+        "grow": f"systemd-growfs@{escape_path(disk.mount)}.service",
+    }
+    units = [
+        unit(makefs, _MAKEFS.format(**values), enabled=False),
+        unit(mount, _MOUNT.format(**values)),
+        unit(f"fleet-label-{name}.service", _LABEL.format(**values)),
+    ]
+    config = {"ignition": {"version": "3.0.0"}, "systemd": {"units": units}}
+    return Snippet.from_ignition(f"data disk {name}", config)
+
+
+def escape_path(path: str) -> str:
+    """A path as a unit's name has it (systemd-escape(1), ``--path``), without the suffix."""
+    escaped = ""
+    for index, char in enumerate(re.sub("/+", "/", path).strip("/")):
+        if char == "/":
+            escaped += "-"
+        elif re.match("[A-Za-z0-9:_.]", char) and not (char == "." and index == 0):
+            escaped += char
+        else:
+            escaped += "".join(f"\\x{byte:02x}" for byte in char.encode())
+    return escaped or "-"
+
+
+_MAKEFS = """\
+[Unit]
+Description=Make a file system on data disk {name}, unless it has one
+DefaultDependencies=no
+BindsTo={device_unit}
+After={device_unit}
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/lib/systemd/systemd-makefs {format} {device}
+"""
+
+_MOUNT = """\
+[Unit]
+Description=Data disk {name}
+Requires={makefs}
+After={makefs}
+Wants={grow}
+
+[Mount]
+What={device}
+Where={path}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_LABEL = """\
+[Unit]
+Description=Label the mount point of data disk {name} for SELinux
+ConditionSecurity=selinux
+RequiresMountsFor={path}
+After={mount}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/restorecon {path}
+
+[Install]
+WantedBy=multi-user.target
+"""
