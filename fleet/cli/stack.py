@@ -34,7 +34,7 @@ class Session:
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=True)
         with _failing(stack, reporter):
             result = stack.automation.preview(on_event=reporter.event, refresh=True)
-        changed = any(op.value != "same" for op, count in result.change_summary.items() if count)
+        changed = any(str(op) not in ("same", "OpType.SAME") for op, count in result.change_summary.items() if count)
         self._say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 

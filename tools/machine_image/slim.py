@@ -32,12 +32,12 @@ MASKED = """
 """.split()
 
 UDEV_RULES = """
-    60-autosuspend 60-cdrom_id 60-drm 60-evdev 60-fido-id 60-infiniband 60-input-id 60-persistent-alsa
+    60-autosuspend 60-cdrom_id 60-drm 60-evdev 60-fido-id 60-infiniband 60-persistent-alsa
     60-persistent-input 60-persistent-storage-mtd 60-persistent-storage-tape 60-persistent-v4l 60-sensor 60-tpm2-id
-    70-camera 70-joystick 70-memory 70-mouse 70-power-switch 70-touchpad 71-seat 73-seat-late 75-probe_mtd
+    70-camera 70-joystick 70-memory 70-mouse 70-touchpad 71-seat 73-seat-late 75-probe_mtd
     75-net-description 78-sound-card 81-net-dhcp 82-net-auto-link-local 90-iocost 90-fwupd 60-serial 96-e2scrub
 """.split()
-"""Rules for hardware that a virtual machine has not."""
+"""Rules for hardware that a virtual machine has not; the power button it has, which `system_powerdown` presses."""
 
 GENERATORS = """
     systemd-ssh-generator systemd-gpt-auto-generator systemd-hibernate-resume-generator systemd-bless-boot-generator
@@ -48,7 +48,7 @@ GENERATORS = """
 
 BLACKLISTED_MODULES = """
     kvm_amd kvm_intel kvm ghash_clmulni_intel sha512_ssse3 sha256_ssse3 sha1_ssse3 aesni_intel crct10dif_pclmul
-    crc32_pclmul evdev serio_raw ahci vsock_loopback vmw_vsock_vmci_transport i2c_i801 lpc_ich
+    crc32_pclmul serio_raw ahci vsock_loopback vmw_vsock_vmci_transport i2c_i801 lpc_ich
 """.split()
 
 
