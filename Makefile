@@ -1,0 +1,37 @@
+# Everything sets itself up; see tools/bootstrap.
+PYTEST = .venv/bin/python -m pytest
+
+.PHONY: help demo test test-machines bench lint lock
+
+help:
+	@echo "make demo           a node that serves a web page, under QEMU"
+	@echo "make test           linters, unit tests, engine tests, one machine"
+	@echo "make test-machines  every test that boots machines"
+	@echo "make bench          speed tables"
+	@echo "make lock           requirements-dev.lock anew"
+
+demo:
+	@tools/bootstrap base
+	@.venv/bin/python -m tools.demo
+
+test: lint
+	$(PYTEST) -m "not long"
+
+test-machines:
+	@tools/bootstrap base image
+	$(PYTEST) -m "machine or long"
+
+lint:
+	@tools/bootstrap base image
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...
+
+bench:
+	@tools/bootstrap base
+	.venv/bin/python -m tests.bench
+
+lock:
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url \
+		--no-header --upgrade -o requirements-dev.lock pyproject.toml
