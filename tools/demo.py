@@ -59,9 +59,11 @@ def _lock_image() -> None:
 
 
 def _passphrase_hint() -> str:
-    return "export PULUMI_CONFIG_PASSPHRASE=   # empty: this stack has no secrets\n  " if not os.environ[
-        "PULUMI_CONFIG_PASSPHRASE"
-    ] else ""
+    return (
+        "export PULUMI_CONFIG_PASSPHRASE=   # empty: this stack has no secrets\n  "
+        if not os.environ["PULUMI_CONFIG_PASSPHRASE"]
+        else ""
+    )
 
 
 _NEXT = """

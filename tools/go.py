@@ -1,4 +1,4 @@
-"""Builds of Go programs that development needs: the Pulumi CLI and Ignition, from modules pinned under tools/gomodules."""
+"""Builds of the Go programs that development needs, from modules pinned under tools/gomodules."""
 
 from __future__ import annotations
 

@@ -48,16 +48,23 @@ def ensure(*groups: str) -> None:
         return
     if shutil.which("apt-get"):
         packages = sorted({name for _, apt, _ in missing for name in apt.split()})
-        commands = [["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]]
+        commands = [
+            ["apt-get", "update", "-qq"],
+            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+        ]
     elif shutil.which("dnf"):
         packages = sorted({name for *_, dnf in missing for name in dnf.split()})
         commands = [["dnf", "install", "-y", "-q", *packages]]
     else:
-        sys.exit(f"Error: neither apt-get nor dnf is here; install by hand what brings {', '.join(m[0] for m in missing)}.")
+        sys.exit(
+            f"Error: neither apt-get nor dnf is here; install by hand what brings {', '.join(m[0] for m in missing)}."
+        )
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     shown = " && ".join("sudo " + " ".join(command) for command in commands)
     if sudo and (not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
-        sys.exit(f"Error: packages are missing, and this user may not install them. Run this, then try again:\n  {shown}")
+        sys.exit(
+            f"Error: packages are missing, and this user may not install them. Run this, then try again:\n  {shown}"
+        )
     print(f"Installing packages: {' '.join(packages)}", flush=True)
     for command in commands:
         # A mirror may fail once; apt itself tries again only within a connection.

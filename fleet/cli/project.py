@@ -73,7 +73,7 @@ class Stack:
 
     def __init__(self, project: Project, name: str, *, create: bool) -> None:
         self.project, self.name = project, name
-        _find_pulumi()
+        find_pulumi()
         if not project.has_backend and not _logged_in():
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}"
         _ask_passphrase(project, name)
@@ -119,8 +119,12 @@ def _nothing() -> None:
     """The program until there is one."""
 
 
-def _find_pulumi() -> None:
-    """The CLI that a virtual environment brings is found even when its ``bin`` is not on PATH."""
+def find_pulumi() -> None:
+    """Put on PATH what a virtual environment brings, even when it is not active.
+
+    Raises:
+        FleetError: The Pulumi CLI is not there.
+    """
     beside = str(Path(sys.executable).parent)
     if beside not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = beside + os.pathsep + os.environ.get("PATH", "")

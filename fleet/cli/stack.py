@@ -73,7 +73,8 @@ class Session:
 
     def _plan(self) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts, so that what is wrong with the spec is said at once, and the program is only
-        to declare what is planned."""
+        to declare what is planned.
+        """
         stack = Stack(self._project, self._stack_name, create=True)
         plan, platform = plan_stack(
             self._spec, stack.config.get, project=self._project.name, folder=self._project.folder, stack=stack.name

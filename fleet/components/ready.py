@@ -35,7 +35,8 @@ class Watcher(Protocol):
 
     def reaches(self, local_port: int) -> bool:
         """Whether the TCP connection from this local port has arrived in the node, where something else accepts it
-        first."""
+        first.
+        """
         ...
 
 

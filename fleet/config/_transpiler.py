@@ -47,7 +47,8 @@ class Transpiler:
         """Send one request and return its reply."""
         line = json.dumps({"op": op, **fields}, separators=(",", ":")).encode() + b"\n"
         stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         with self._lock:
             try:
                 stdin.write(line)

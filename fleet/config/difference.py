@@ -1,4 +1,4 @@
-"""What differs between two Ignition configs, in the words of their entries: "file /etc/hostname", "unit web.service"."""
+"""What differs between two Ignition configs, entry by entry: "file /etc/hostname changed", "unit web.service added"."""
 
 from __future__ import annotations
 

@@ -89,9 +89,7 @@ class Snippet:
         return self._load()
 
     def _load(self) -> int:
-        reply = _transpiler.shared().call(
-            "load", kind=self.kind, text=self.text, files_dir=str(self.files_dir or "")
-        )
+        reply = _transpiler.shared().call("load", kind=self.kind, text=self.text, files_dir=str(self.files_dir or ""))
         findings = [f for f in reply.get("report", []) if f["level"] == "error"]
         if not self.allow_warnings:
             findings += [f for f in reply.get("report", []) if f["level"] == "warning"]
@@ -113,7 +111,7 @@ class Snippet:
             )
         fix = ""
         if first["level"] == "warning":
-            fix = "A warning stops here because what Butane warns of is seldom meant; say `allow_warnings: true` if it is."
+            fix = "What Butane warns of is seldom meant; if it is, name the snippet with `allow_warnings: true`."
         if "no such file" in what:
             fix = f"Local files are looked for in {self.files_dir}, beside the snippet."
         return FleetError(what + ".", at=Position(self.name, first.get("line"), first.get("column")), fix=fix)
@@ -149,4 +147,3 @@ class Snippet:
             elif isinstance(node, yaml.MappingNode):
                 pending.extend(child for pair in reversed(node.value) for child in reversed(pair))
         return Position(self.name)
-

@@ -37,9 +37,7 @@ def default_cache() -> Path:
     return platformdirs.user_cache_path("fleet") / "images"
 
 
-def obtain(
-    disk: Disk, *, cache: Path | None = None, progress: Progress | None = None, timeout: float = 60
-) -> Path:
+def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None = None, timeout: float = 60) -> Path:
     """The disk image as a file on this machine, downloaded if need be.
 
     Args:

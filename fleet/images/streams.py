@@ -61,9 +61,7 @@ def parse_stream(metadata: dict[str, Any]) -> ImageLock:
     return ImageLock(
         stream=metadata["stream"],
         architectures={
-            name: _image(metadata["architectures"][name])
-            for name in ARCHITECTURES
-            if name in metadata["architectures"]
+            name: _image(metadata["architectures"][name]) for name in ARCHITECTURES if name in metadata["architectures"]
         },
     )
 
@@ -86,9 +84,7 @@ def _image(architecture: dict[str, Any]) -> LockedImage:
 
 
 def _disk(entry: dict[str, str]) -> Disk:
-    return Disk(
-        location=entry["location"], sha256=entry["sha256"], uncompressed_sha256=entry["uncompressed-sha256"]
-    )
+    return Disk(location=entry["location"], sha256=entry["sha256"], uncompressed_sha256=entry["uncompressed-sha256"])
 
 
 def spec_of(release: str) -> str:
@@ -121,7 +117,5 @@ def lock_file(image: Path, architecture: str, *, ignition_spec: str) -> ImageLoc
     disk = Disk(location=str(image), sha256=digest, uncompressed_sha256=digest)
     return ImageLock(
         stream="local",
-        architectures={
-            architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={"qemu": disk})
-        },
+        architectures={architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={"qemu": disk})},
     )

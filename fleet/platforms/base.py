@@ -74,7 +74,8 @@ class NodePlan:
 @dataclass(frozen=True)
 class Watch:
     """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
-    given ``argument`` and returns an object with the methods of :class:`fleet.components.ready.Watcher`."""
+    given ``argument`` and returns an object with the methods of :class:`fleet.components.ready.Watcher`.
+    """
 
     function: str
     argument: pulumi.Input[str]

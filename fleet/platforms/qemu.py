@@ -25,6 +25,7 @@ from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.platforms import qemu_machine
 from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, PortPlan, Watch
 
+_NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -143,9 +144,7 @@ class Qemu:
             "bind": self.options.bind,
             "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
             # The disk's path and not an output of it: a grown disk must not look like another one.
-            "disks": [
-                [disk.name, str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")] for disk in node.disks
-            ],
+            "disks": [[disk.name, str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")] for disk in node.disks],
         }
         after = [*after, *disks.values()]
         machine = QemuMachine(
@@ -161,7 +160,7 @@ class Qemu:
             address=host,
             endpoints=endpoints,
             # A new node has a new host key, at the port of the old one.
-            ssh=f"ssh -p {endpoints[SSH_PORT][1]} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null core@{host}",
+            ssh=f"ssh -p {endpoints[SSH_PORT][1]} {_NO_HOST_KEY} core@{host}",
             console=str(folder / "console.log"),
             watch=Watch("fleet.platforms.qemu_machine:Watcher", pulumi.Output.concat(str(folder), " ", machine.id)),
         )
@@ -277,7 +276,7 @@ def _digest(ignition: str) -> str:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove a folder that holds nothing any more, and its parent likewise: the state folder goes with its last file."""
+    """Remove a folder that holds nothing any more, and its parent likewise."""
     for path in (folder, folder.parent):
         try:
             path.rmdir()

@@ -96,7 +96,9 @@ def start(folder: Path, machine: Machine) -> str:
     identity = f"{machine.name}-{secrets.token_hex(4)}"
     try:
         folder.mkdir(parents=True, mode=0o700)
-        (folder / "node.json").write_text(json.dumps({"id": identity, "forwards": [asdict(f) for f in machine.forwards]}))
+        (folder / "node.json").write_text(
+            json.dumps({"id": identity, "forwards": [asdict(f) for f in machine.forwards]})
+        )
         config = folder / "config.ign"
         config.touch(mode=0o600)
         config.write_text(machine.ignition, encoding="utf-8")
@@ -275,13 +277,14 @@ def _accelerator() -> list[str]:
 
 @functools.cache
 def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
-    """Whether KVM runs a guest here. A device that opens may still hang, so the firmware of a tiny machine must speak."""
+    """Whether KVM runs a guest: a device that opens may still hang, so the firmware of a tiny machine must speak."""
     if not os.access(device, os.R_OK | os.W_OK):
         return False
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "firmware.log"
-        command = [BINARY, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "32", "-nodefaults", "-display",
-                   "none", "-chardev", f"file,id=log,path={log}", "-device", "isa-debugcon,iobase=0x402,chardev=log"]  # fmt: skip
+        command = [BINARY, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "32", "-nodefaults"]
+        command += ["-display", "none", "-chardev", f"file,id=log,path={log}"]
+        command += ["-device", "isa-debugcon,iobase=0x402,chardev=log"]
         try:
             probe = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         except OSError:

@@ -194,7 +194,7 @@ def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool =
                 break
             node = pair[1]
             last = index == len(location) - 1
-            found = pair[0] if last and on_key or not isinstance(node, yaml.ScalarNode) else node
+            found = pair[0] if (last and on_key) or not isinstance(node, yaml.ScalarNode) else node
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = found = node.value[part]
         else:

@@ -146,5 +146,3 @@ class FleetSpec(Model):
     ssh_authorized_keys: list[SshKey] = []
     secrets: dict[Name, SecretSource] = {}
     groups: dict[GroupName, Group] = Field(min_length=1)
-
-

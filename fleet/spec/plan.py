@@ -113,9 +113,7 @@ def _identity(name: str) -> Snippet:
     return Snippet.from_ignition(f"hostname of {name}", config)
 
 
-def _shared(
-    spec: LoadedSpec, name: str, group: Group, platform: Platform, secrets: Mapping[str, str]
-) -> list[Snippet]:
+def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform, secrets: Mapping[str, str]) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     for disk, what in sorted(group.data_disks.items()):
         snippets.append(data_disk_snippet(disk, what, platform.device(disk)))

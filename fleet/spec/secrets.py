@@ -51,5 +51,7 @@ def _resolve(spec: LoadedSpec, name: str, source: SecretSource, config: ConfigRe
     value = config(source.config) if config else None
     if value is None:
         fix = f"Set it: `pulumi config set --secret {source.config}`." if config else "Name a stack with `--stack`."
-        raise FleetError(f"The secret {name} comes from the stack's config, which has no {source.config}.", at=at, fix=fix)
+        raise FleetError(
+            f"The secret {name} comes from the stack's config, which has no {source.config}.", at=at, fix=fix
+        )
     return value

@@ -55,7 +55,11 @@ def workload_snippet(
     if used:
         files += [file(f"{SECRETS_FOLDER}/{key}", secrets[key], mode=0o600) for key in sorted(used)]
         units.append(unit(SECRETS_SERVICE, _SECRETS_UNIT.format(folder=SECRETS_FOLDER)))
-    config: dict[str, Any] = {"ignition": {"version": "3.0.0"}, "storage": {"files": files}, "systemd": {"units": units}}
+    config: dict[str, Any] = {
+        "ignition": {"version": "3.0.0"},
+        "storage": {"files": files},
+        "systemd": {"units": units},
+    }
     return Snippet.from_ignition(name, config)
 
 

@@ -6,6 +6,7 @@ stands in for.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -62,7 +63,7 @@ def archives(bootstrap: Bootstrap) -> Iterator[Path]:
     for image in IMAGES:
         name = "container-" + image.reference.replace("/", "-").replace(":", "-")
         key = cache.key_of(Path(__file__), repr(image))
-        yield cache.built(name, key, lambda out, image=image: _build(image, bootstrap, out)) / "image.tar"
+        yield cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
 
 
 def _build(image: ContainerImage, bootstrap: Bootstrap, out: Path) -> None:
@@ -107,7 +108,24 @@ def _finish_layer(layer: Path) -> None:
 
         for name, text in files.items():
             add(tarfile.TarInfo(name), text.encode())
-        for applet in "sh cat echo env id ls mkdir sleep test true wget httpd nc date hostname stat".split():
+        for applet in [
+            "sh",
+            "cat",
+            "echo",
+            "env",
+            "id",
+            "ls",
+            "mkdir",
+            "sleep",
+            "test",
+            "true",
+            "wget",
+            "httpd",
+            "nc",
+            "date",
+            "hostname",
+            "stat",
+        ]:
             info = tarfile.TarInfo(f"usr/local/bin/{applet}")
             info.type, info.linkname, info.mode = tarfile.SYMTYPE, "/usr/bin/busybox", 0o777
             add(info)

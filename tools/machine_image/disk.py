@@ -14,7 +14,20 @@ BIOS_BOOT, BOOT, ROOT = 1, 3, 4
 """Partition numbers, FCOS's (2 is its EFI system partition)."""
 BOOT_MIB, ROOT_MIB = 128, 3072
 
-GRUB_MODULES = "biosdisk part_gpt ext2 normal linux search search_label test configfile serial terminal minicmd".split()
+GRUB_MODULES = [
+    "biosdisk",
+    "part_gpt",
+    "ext2",
+    "normal",
+    "linux",
+    "search",
+    "search_label",
+    "test",
+    "configfile",
+    "serial",
+    "terminal",
+    "minicmd",
+]
 
 
 def boot_tree(root: Path, boot: Path, kernel_arguments: str) -> None:
@@ -57,7 +70,7 @@ def write(root: Path, boot: Path, raw: Path, qcow2: Path) -> None:
         f"{BOOT}: start={starts[BOOT]}MiB, size={BOOT_MIB}MiB, name=boot\n"
         f"{ROOT}: start={starts[ROOT]}MiB, size={ROOT_MIB}MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, name=root\n"
     )
-    _run("sfdisk", "--quiet", raw, input=table)
+    _run("sfdisk", "--quiet", raw, stdin=table)
     _make_file_system("boot", boot / "fs", raw, starts[BOOT], BOOT_MIB)
     _make_file_system("root", root, raw, starts[ROOT], ROOT_MIB)
     _install_grub(boot, raw, starts[BIOS_BOOT] * MIB // SECTOR)
@@ -90,5 +103,5 @@ def _install_grub(boot: Path, raw: Path, core_sector: int) -> None:
         os.pwrite(disk.fileno(), core, core_sector * SECTOR)
 
 
-def _run(*command: str | os.PathLike[str], input: str | None = None) -> None:
-    subprocess.run(command, check=True, text=True, input=input)
+def _run(*command: str | os.PathLike[str], stdin: str | None = None) -> None:
+    subprocess.run(command, check=True, text=True, input=stdin)

@@ -7,6 +7,7 @@ programs does all that but finding the program.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import sys
@@ -47,7 +48,7 @@ class LanguageHost(LanguageServer):
         self.program = program
         del request.args[:]
         request.args.append(self._engine)
-        return super().Run(request, context)
+        return super().Run(request, context)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -56,7 +57,9 @@ def main() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    Event().wait()
+    # The engine ends it with an interrupt.
+    with contextlib.suppress(KeyboardInterrupt):
+        Event().wait()
 
 
 main()
