@@ -132,7 +132,8 @@ def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
         with part.open("ab" if have else "wb") as out:
-            for chunk in answer.iter_raw(_CHUNK):
+            # As it comes in: a fixed chunk size would drop what had arrived when the connection breaks.
+            for chunk in answer.iter_raw():
                 out.write(chunk)
                 have += len(chunk)
                 report("downloading", have, total)
@@ -147,7 +148,7 @@ def _unpack(disk: Disk, name: str, part: Path, final: Path, report: Progress) ->
         for chunk in iter(lambda: source.read(_CHUNK), b""):
             try:
                 plain = decompressor(chunk)
-            except (lzma.LZMAError, zlib.error) as error:
+            except (lzma.LZMAError, zlib.error, EOFError) as error:
                 raise FleetError(f"{disk.location} cannot be decompressed ({error}).") from None
             digest.update(plain)
             _write_sparse(out, plain)

@@ -1,0 +1,105 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FLEET = Path(sys.executable).with_name("fleet")
+
+SPEC = """\
+name: web
+groups:
+  web:
+    count: {count}
+    snippets: [base.bu]
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["8080:80"]
+        environment: {{GREETING: "{greeting}"}}
+"""
+
+SNIPPET = """\
+variant: fcos
+version: 1.6.0
+storage:
+  files:
+    - path: /etc/motd.d/fleet
+      mode: 0644
+      contents: {inline: "hello"}
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+class Folder:
+    """A user's folder with a spec, and the ``fleet`` command in it."""
+
+    def __init__(self, path: Path, environment: dict[str, str]) -> None:
+        self.path = path
+        self.environment = environment
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        text = (self.path / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def fleet(self, *arguments: str, **environment: str) -> Result:
+        done = subprocess.run(
+            [FLEET, *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={**self.environment, **environment},
+        )
+        assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
+        return Result(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """A folder with a valid spec of one node, ``fleet.yaml``, and its snippet, ``base.bu``."""
+    made = Folder(
+        tmp_path / "project",
+        {
+            **os.environ,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "PULUMI_HOME": str(tmp_path / "pulumi-home"),
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+        },
+    )
+    made.write("fleet.yaml", SPEC.format(count=1, greeting="hello"))
+    made.write("base.bu", SNIPPET)
+    return made
+
+
+@pytest.fixture
+def refused(folder: Folder) -> Callable[..., str]:
+    """Runs a command that must fail with one paragraph on standard error, and returns that."""
+
+    def run(*arguments: str, status: int, **environment: str) -> str:
+        result = folder.fleet(*arguments, **environment)
+        assert result.status == status, result
+        assert result.err.startswith("Error: ")
+        return result.err
+
+    return run

@@ -1,0 +1,171 @@
+"""Snippets in, one canonical Ignition config out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.config import MachineConfig, Snippet, compose
+from fleet.config.difference import changes
+from fleet.config.ignition import file
+from fleet.errors import FleetError
+from tests.conftest import Folder
+
+
+def snippet(name: str, *, override: bool = False, **sections: Any) -> Snippet:
+    made = Snippet.from_ignition(name, {"ignition": {"version": "3.0.0"}, **sections})
+    return Snippet(name, made.text, "ignition", override=override)
+
+
+def files(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"files": list(entries)}
+
+
+def decoded(config: MachineConfig, path: str) -> str:
+    """The contents of a file, as curl and Ignition read its data URL."""
+    from urllib.parse import unquote
+
+    entry = next(entry for entry in config.tree["storage"]["files"] if entry["path"] == path)
+    return unquote(entry["contents"]["source"].removeprefix("data:,"))
+
+
+def test_butane_ignition_and_text_are_merged_in_order() -> None:
+    butane = Snippet("one", 'variant: fcos\nversion: 1.6.0\nsystemd: {units: [{name: a.service, contents: "[Unit]"}]}\n')
+    config = compose([butane, snippet("two", storage=files(file("/etc/x", "x", mode=0o600)))])
+    assert [u["name"] for u in config.tree["systemd"]["units"]] == ["a.service"]
+    assert config.tree["storage"]["files"][0]["mode"] == 0o600
+
+
+def test_the_config_is_canonical_and_in_the_lowest_spec_that_holds_it() -> None:
+    config = compose([snippet("one", storage=files(file("/etc/x", "x", mode=0o600)))])
+    assert config.spec == "3.0.0"
+    assert config.ignition == json.dumps(config.tree, sort_keys=True, separators=(",", ":"))
+    arguments = snippet("two", kernelArguments={"shouldExist": ["quiet"]})
+    newer = Snippet("two", arguments.text.replace("3.0.0", "3.3.0"), "ignition")
+    assert compose([newer]).spec == "3.3.0"
+
+
+def test_a_config_that_is_too_new_for_the_image_is_refused() -> None:
+    text = '{"ignition": {"version": "3.3.0"}, "kernelArguments": {"shouldExist": ["quiet"]}}'
+    with pytest.raises(FleetError, match="needs Ignition spec 3.3.0, but the image reads 3.2.0 at most"):
+        compose([Snippet("one", text, "ignition")], max_spec="3.2.0")
+
+
+CONFLICTS = {
+    "a file's contents": ({"storage": files(file("/etc/x", "1", mode=0o644))},
+                          {"storage": files(file("/etc/x", "2", mode=0o644))}),
+    "a file's mode": ({"storage": files(file("/etc/x", "1", mode=0o644))},
+                      {"storage": files(file("/etc/x", "1", mode=0o600))}),
+    "a directory": ({"storage": {"directories": [{"path": "/d", "mode": 448}]}},
+                    {"storage": {"directories": [{"path": "/d", "mode": 493}]}}),
+    "a link": ({"storage": {"links": [{"path": "/l", "target": "/a"}]}},
+               {"storage": {"links": [{"path": "/l", "target": "/b"}]}}),
+    "a unit": ({"systemd": {"units": [{"name": "a.service", "contents": "[Unit]\n"}]}},
+               {"systemd": {"units": [{"name": "a.service", "contents": "[Service]\n"}]}}),
+    "a unit's state": ({"systemd": {"units": [{"name": "a.service", "enabled": True}]}},
+                       {"systemd": {"units": [{"name": "a.service", "enabled": False}]}}),
+    "a drop-in": ({"systemd": {"units": [{"name": "a.service", "dropins": [{"name": "x.conf", "contents": "[Unit]"}]}]}},
+                  {"systemd": {"units": [{"name": "a.service", "dropins": [{"name": "x.conf", "contents": "[A]"}]}]}}),
+    "a user": ({"passwd": {"users": [{"name": "core", "shell": "/bin/sh"}]}},
+               {"passwd": {"users": [{"name": "core", "shell": "/bin/bash"}]}}),
+    "a group": ({"passwd": {"groups": [{"name": "g", "gid": 1000}]}},
+                {"passwd": {"groups": [{"name": "g", "gid": 1001}]}}),
+    "a file system": ({"storage": {"filesystems": [{"device": "/dev/vdb", "format": "xfs"}]}},
+                      {"storage": {"filesystems": [{"device": "/dev/vdb", "format": "ext4"}]}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CONFLICTS)
+def test_two_values_for_one_thing_are_a_conflict_unless_the_later_is_an_override(kind: str) -> None:
+    first, second = CONFLICTS[kind]
+    with pytest.raises(FleetError, match="^two:.* is set here and, differently, in one"):
+        compose([snippet("one", **first), snippet("two", **second)])
+    merged = compose([snippet("one", **first), snippet("two", override=True, **second)])
+    assert merged.ignition == compose([snippet("two", **second)]).ignition
+
+
+@pytest.mark.parametrize("kind", CONFLICTS)
+def test_saying_the_same_twice_is_no_conflict(kind: str) -> None:
+    first, _ = CONFLICTS[kind]
+    assert compose([snippet("one", **first), snippet("two", **first)]) == compose([snippet("one", **first)])
+
+
+def test_lists_that_ignition_appends_are_appended() -> None:
+    keys = [{"users": [{"name": "core", "sshAuthorizedKeys": [key]}]} for key in ("a", "b")]
+    config = compose([snippet(str(index), passwd=passwd) for index, passwd in enumerate(keys)])
+    assert config.tree["passwd"]["users"][0]["sshAuthorizedKeys"] == ["a", "b"]
+
+
+def test_an_override_of_one_snippet_does_not_excuse_another() -> None:
+    one, two = CONFLICTS["a file's contents"]
+    with pytest.raises(FleetError, match="^three:"):
+        compose([snippet("one", **one), snippet("two", override=True, **two), snippet("three", **one)])
+
+
+def test_local_files_and_trees_resolve_beside_the_snippet(folder: Folder) -> None:
+    folder.write("snippets/motd.txt", "from a file\n")
+    folder.write("snippets/tree/etc/deep/x.conf", "from a tree\n")
+    path = folder.write(
+        "snippets/one.bu",
+        "variant: fcos\nversion: 1.6.0\nstorage:\n  files: [{path: /etc/motd, contents: {local: motd.txt}}]\n"
+        "  trees: [{local: tree, path: /}]\n",
+    )
+    config = compose([Snippet.from_file(path)])
+    assert decoded(config, "/etc/motd") == "from a file\n"
+    assert decoded(config, "/etc/deep/x.conf") == "from a tree\n"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_files_text_arrives_whatever_it_is(text: str) -> None:
+    assert decoded(compose([snippet("one", storage=files(file("/x", text, mode=0o600)))]), "/x") == text
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 8))
+def test_merging_a_shared_tail_at_once_or_one_by_one_is_the_same(numbers: list[int], at: int) -> None:
+    parts = [snippet(f"s{n}", storage=files(file(f"/etc/{n}", str(n), mode=0o644))) for n in numbers]
+    head = [snippet("head", storage=files(file("/etc/head", str(at), mode=0o644)))]
+    whole = compose([*head, *parts])
+    paths = {entry["path"] for entry in whole.tree["storage"]["files"]}
+    assert paths == {"/etc/head", *(f"/etc/{n}" for n in numbers)}
+    assert compose([*head, *parts]).digest == whole.digest
+
+
+def test_the_same_spec_gives_the_same_bytes_in_every_process(folder: Folder) -> None:
+    def render(seed: str) -> str:
+        return folder.fleet("render", "fleet.yaml", PYTHONHASHSEED=seed).out
+
+    assert len({render(seed) for seed in ("0", "1", "2")}) == 1
+
+
+def test_what_differs_between_two_configs_is_told_by_entry() -> None:
+    old = compose([snippet("a", storage=files(file("/etc/x", "1", mode=0o644), file("/etc/y", "1", mode=0o644)))])
+    new = compose(
+        [
+            snippet("a", storage=files(file("/etc/x", "2", mode=0o644))),
+            snippet("b", systemd={"units": [{"name": "web.service", "contents": "[Unit]\n"}]}),
+        ]
+    )
+    assert [str(change) for change in changes(old.ignition, new.ignition)] == [
+        "file /etc/x changed",
+        "file /etc/y removed",
+        "unit web.service added",
+    ]
+
+
+def test_importing_fleet_imports_no_cloud_sdk_and_no_pulumi() -> None:
+    code = "import sys, fleet.spec; print([m for m in sys.modules if m.startswith('pulumi')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_folder_is_no_snippet(tmp_path: Path) -> None:
+    with pytest.raises(FleetError, match="cannot be read: Is a directory"):
+        Snippet.from_file(tmp_path)
