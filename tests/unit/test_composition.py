@@ -38,7 +38,9 @@ def decoded(config: MachineConfig, path: str) -> str:
 
 
 def test_butane_ignition_and_text_are_merged_in_order() -> None:
-    butane = Snippet("one", 'variant: fcos\nversion: 1.6.0\nsystemd: {units: [{name: a.service, contents: "[Unit]"}]}\n')
+    butane = Snippet(
+        "one", 'variant: fcos\nversion: 1.6.0\nsystemd: {units: [{name: a.service, contents: "[Unit]"}]}\n'
+    )
     config = compose([butane, snippet("two", storage=files(file("/etc/x", "x", mode=0o600)))])
     assert [u["name"] for u in config.tree["systemd"]["units"]] == ["a.service"]
     assert config.tree["storage"]["files"][0]["mode"] == 0o600

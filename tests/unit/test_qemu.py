@@ -1,0 +1,105 @@
+"""The qemu platform's arithmetic and files, without a machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import FleetError, UsageError
+from fleet.platforms import qemu_machine
+from fleet.platforms.qemu import Qemu
+from fleet.probes import NotReadyError, Probe, ask, wait
+from fleet.spec import load_spec, plan_fleet
+from tests.conftest import SPEC, Folder
+
+
+def ports(folder: Folder, **options: object) -> dict[str, int]:
+    platform = Qemu.from_options(options, project=folder.path, stack="local")
+    plan = plan_fleet(load_spec(folder.path / "fleet.yaml"), platform, None, {})
+    return {f"{node.name}:{port.number}": platform.host_port(node, port) for node in plan.nodes for port in node.ports}
+
+
+def test_every_node_has_host_ports_of_its_own_that_do_not_move_when_nodes_are_added(folder: Folder) -> None:
+    folder.write("fleet.yaml", SPEC.format(count=2, greeting="hello"))
+    two = ports(folder)
+    assert two == {"web-0:22": 2222, "web-0:8080": 8080, "web-1:22": 3222, "web-1:8080": 9080}
+    folder.write("fleet.yaml", SPEC.format(count=3, greeting="hello"))
+    assert {key: value for key, value in ports(folder).items() if key in two} == two
+
+
+def test_host_ports_can_be_shifted_for_a_stack_and_chosen_singly(folder: Folder) -> None:
+    chosen = ports(folder, port_offset=100, host_ports={"web-0:8080": 18080})
+    assert chosen == {"web-0:22": 2322, "web-0:8080": 18080}
+
+
+def test_a_host_port_that_does_not_exist_is_refused(folder: Folder) -> None:
+    with pytest.raises(UsageError, match=r"no port 65622 for port 22/tcp of web-0. Choose one"):
+        ports(folder, port_offset=63400)
+
+
+def test_an_unknown_option_of_the_stack_is_refused(folder: Folder) -> None:
+    with pytest.raises(UsageError, match="`ports`: There is no such option"):
+        Qemu.from_options({"ports": 1}, project=folder.path, stack="local")
+
+
+def test_a_port_in_use_is_said_before_anything_is_ended(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(FleetError, match=f"Port {port} of 127.0.0.1, .* address already in use"):
+            qemu_machine.check_start(
+                tmp_path / "nodes" / "web-0", "web-0", "127.0.0.1", [qemu_machine.Forward(port, 80)]
+            )
+
+
+needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is missing: `fleet doctor` says how")
+
+
+@needs_qemu_img
+def test_a_data_disk_is_taken_over_and_grown_but_never_shrunk(tmp_path: Path) -> None:
+    def size() -> int:
+        told = subprocess.run(["qemu-img", "info", "--output=json", path], capture_output=True, check=True).stdout
+        return int(json.loads(told)["virtual-size"]) >> 30
+
+    path = tmp_path / "disks" / "a.qcow2"
+    qemu_machine.make_disk(path, 1)
+    inode = path.stat().st_ino
+    qemu_machine.make_disk(path, 2)
+    assert (size(), path.stat().st_ino) == (2, inode)
+    with pytest.raises(FleetError, match="has 2 GiB and cannot shrink to 1 GiB"):
+        qemu_machine.make_disk(path, 1)
+    assert size() == 2
+
+
+def test_stopping_what_is_not_there_does_nothing(tmp_path: Path) -> None:
+    qemu_machine.stop(tmp_path / "nodes" / "web-0")
+
+
+def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "node.json").write_text('{"id": "web-0-12345678", "forwards": []}')
+    (tmp_path / "qemu.pid").write_text("1\n")
+    assert not qemu_machine.running(tmp_path, "web-0-12345678")
+
+
+def test_a_tcp_probe_wants_the_node_and_not_only_the_forwarder_to_accept() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = server.getsockname()[:2]
+        probe = Probe.model_validate({"tcp": {"port": 1}})
+        ask(probe, "", lambda port: endpoint)
+        with pytest.raises(NotReadyError, match="does not accept"):
+            ask(probe, "", lambda port: endpoint, reaches=lambda port: False)
+
+
+def test_waiting_ends_early_when_the_machine_is_gone() -> None:
+    with pytest.raises(NotReadyError, match="no longer running"):
+        wait(
+            [Probe.model_validate({"tcp": {"port": 1}})],
+            "127.0.0.1",
+            lambda port: ("127.0.0.1", 1),
+            timeout=600,
+            alive=lambda: False,
+        )

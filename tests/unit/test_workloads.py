@@ -1,0 +1,160 @@
+"""Containers, secrets and data disks as the files and units of a node."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fleet.config import compose
+from fleet.errors import FleetError
+from fleet.workloads import Container, DataDisk, container_file, data_disk_snippet, workload_snippet
+from fleet.workloads.data_disks import escape_path
+
+IMAGE = "docker.io/library/caddy:2"
+
+
+def split_words(value: str) -> list[str]:
+    """Read words as Podman's Quadlet parser does (``pkg/systemd/parser/split.go``), then undo systemd's expansions."""
+    words, index = [], 0
+    escapes = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"'}
+    while index < len(value):
+        assert value[index] == '"'
+        index += 1
+        word = ""
+        while value[index] != '"':
+            if value[index] == "\\":
+                index += 1
+                if value[index] == "x":
+                    word += chr(int(value[index + 1 : index + 3], 16))
+                    index += 2
+                else:
+                    word += escapes[value[index]]
+            else:
+                word += value[index]
+            index += 1
+        words.append(word.replace("%%", "%").replace("$$", "$"))
+        index += 2
+    return words
+
+
+def keys(text: str, key: str) -> list[str]:
+    return [line.removeprefix(f"{key}=") for line in text.split("\n") if line.startswith(f"{key}=")]
+
+
+anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@given(anything, anything)
+def test_environment_and_command_arrive_as_they_were_written(value: str, argument: str) -> None:
+    text = container_file("x", Container(image=IMAGE, environment={"A": value}, command=["run", argument]))
+    assert [split_words(line) for line in keys(text, "Environment")] == [[f"A={value}"]]
+    assert [split_words(line) for line in keys(text, "Exec")] == [["run", argument]]
+    assert all(c >= " " for line in text.split("\n") for c in line)
+
+
+def test_a_nul_is_refused_with_the_name_of_what_holds_it() -> None:
+    with pytest.raises(FleetError, match="container x: environment A holds a NUL"):
+        container_file("x", Container(image=IMAGE, environment={"A": "a\0b"}))
+
+
+@pytest.mark.parametrize("volume", ["/a\\:/b\\", "/a:/b\n[Service]", "/a:/b "])
+def test_a_value_that_would_break_out_of_its_line_is_refused(volume: str) -> None:
+    with pytest.raises((FleetError, ValidationError)):
+        container_file("x", Container(image=IMAGE, volumes=[volume]))
+
+
+def test_a_container_says_all_that_it_was_told() -> None:
+    container = Container.model_validate(
+        {
+            "image": IMAGE,
+            "entrypoint": ["/bin/sh", "-c"],
+            "ports": ["127.0.0.1:9000:90/udp", 80],
+            "user": "1000:1000",
+            "drop_capabilities": ["all"],
+            "add_capabilities": ["NET_BIND_SERVICE"],
+            "read_only": True,
+            "health": {"command": ["curl", "-f", "http://localhost"], "retries": 5},
+            "restart": "on-failure",
+            "depends_on": ["db"],
+            "labels": {"a": "b c"},
+            "auto_update": "registry",
+            "pull": "newer",
+            "memory": "512m",
+            "cpus": 1.5,
+            "pids": 100,
+            "quadlet": {"Container": {"Sysctl": ["a=1", "b=2"]}, "Service": {"Nice": 5}},
+        }
+    )
+    lines = container_file("x", container).splitlines()
+    for line in (
+        'Entrypoint=["/bin/sh", "-c"]',
+        "PublishPort=127.0.0.1:9000:90/udp",
+        "PublishPort=80:80/tcp",
+        "User=1000",
+        "Group=1000",
+        "DropCapability=all",
+        "AddCapability=NET_BIND_SERVICE",
+        "ReadOnly=true",
+        'HealthCmd=["curl", "-f", "http://localhost"]',
+        "HealthRetries=5",
+        "Notify=healthy",
+        "Restart=on-failure",
+        "Requires=db.service",
+        "After=db.service",
+        'Label="a=b c"',
+        "AutoUpdate=registry",
+        "Pull=newer",
+        "PodmanArgs=--memory=512m --cpus=1.5",
+        "PidsLimit=100",
+        "Sysctl=a=1",
+        "Sysctl=b=2",
+        "Nice=5",
+    ):
+        assert line in lines
+
+
+def test_a_secret_is_a_file_of_root_and_a_podman_secret_before_its_container() -> None:
+    container = Container.model_validate({"image": IMAGE, "secrets": ["token"]})
+    config = compose([workload_snippet({"app": container}, secrets={"token": "a&b#c"})])
+    entry = next(e for e in config.tree["storage"]["files"] if e["path"] == "/etc/fleet/secrets/token")
+    assert entry["mode"] == 0o600
+    assert unquote(entry["contents"]["source"]) == "data:,a&b#c"
+    quadlet = next(e for e in config.tree["storage"]["files"] if e["path"].endswith("app.container"))
+    text = unquote(quadlet["contents"]["source"])
+    assert "Requires=fleet-secrets.service" in text
+    assert 'Secret="token,type=mount,target=token,uid=0,gid=0,mode=0400"' in text
+
+
+def test_a_secret_or_dependency_that_is_not_there_is_refused() -> None:
+    with pytest.raises(FleetError, match="the secret token, which the spec does not define"):
+        workload_snippet({"app": Container.model_validate({"image": IMAGE, "secrets": ["token"]})})
+    with pytest.raises(FleetError, match="depends on db, which is not a container"):
+        workload_snippet({"app": Container.model_validate({"image": IMAGE, "depends_on": ["db"]})})
+
+
+def test_a_data_disk_is_formatted_only_if_empty_and_never_required_by_the_boot() -> None:
+    disk = DataDisk(size_gib=1, mount="/var/lib/my-site")
+    units = compose([data_disk_snippet("site", disk, "/dev/disk/by-id/virtio-data-site")]).tree["systemd"]["units"]
+    texts = {unit["name"]: unit["contents"] for unit in units}
+    mount = texts["var-lib-my\\x2dsite.mount"]
+    assert "Requires=fleet-makefs-site.service" in mount
+    assert "systemd-makefs xfs /dev/disk/by-id/virtio-data-site" in texts["fleet-makefs-site.service"]
+    assert not any("local-fs.target" in text for text in texts.values())
+
+
+@pytest.mark.parametrize("mount", ["/srv/site", "/", "/var", "var/lib", "/var/lib/", "/var/../etc", "/var/a b"])
+def test_a_data_disk_outside_var_is_refused(mount: str) -> None:
+    with pytest.raises(ValidationError, match="below /var"):
+        DataDisk(size_gib=1, mount=mount)
+
+
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [("/", "-"), ("/var/lib/a-b", r"var-lib-a\x2db"), ("/.a//b", r"\x2ea-b"), ("/é", r"\xc3\xa9")],
+)
+def test_paths_are_escaped_as_systemd_escape_does(path: str, unit: str) -> None:
+    assert escape_path(path) == unit
