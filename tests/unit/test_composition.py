@@ -57,7 +57,7 @@ def test_the_config_is_canonical_and_in_the_lowest_spec_that_holds_it() -> None:
 
 def test_a_config_that_is_too_new_for_the_image_is_refused() -> None:
     text = '{"ignition": {"version": "3.3.0"}, "kernelArguments": {"shouldExist": ["quiet"]}}'
-    with pytest.raises(FleetError, match="needs Ignition spec 3.3.0, but the image reads 3.2.0 at most"):
+    with pytest.raises(FleetError, match=r"needs Ignition spec 3.3.0, but the image reads 3.2.0 at most"):
         compose([Snippet("one", text, "ignition")], max_spec="3.2.0")
 
 
@@ -74,8 +74,8 @@ CONFLICTS = {
                {"systemd": {"units": [{"name": "a.service", "contents": "[Service]\n"}]}}),
     "a unit's state": ({"systemd": {"units": [{"name": "a.service", "enabled": True}]}},
                        {"systemd": {"units": [{"name": "a.service", "enabled": False}]}}),
-    "a drop-in": ({"systemd": {"units": [{"name": "a.service", "dropins": [{"name": "x.conf", "contents": "[Unit]"}]}]}},
-                  {"systemd": {"units": [{"name": "a.service", "dropins": [{"name": "x.conf", "contents": "[A]"}]}]}}),
+    "a drop-in": ({"systemd": {"units": [{"name": "a.socket", "dropins": [{"name": "x.conf", "contents": "[Unit]"}]}]}},
+                  {"systemd": {"units": [{"name": "a.socket", "dropins": [{"name": "x.conf", "contents": "[A]"}]}]}}),
     "a user": ({"passwd": {"users": [{"name": "core", "shell": "/bin/sh"}]}},
                {"passwd": {"users": [{"name": "core", "shell": "/bin/bash"}]}}),
     "a group": ({"passwd": {"groups": [{"name": "g", "gid": 1000}]}},
@@ -88,7 +88,7 @@ CONFLICTS = {
 @pytest.mark.parametrize("kind", CONFLICTS)
 def test_two_values_for_one_thing_are_a_conflict_unless_the_later_is_an_override(kind: str) -> None:
     first, second = CONFLICTS[kind]
-    with pytest.raises(FleetError, match="^two:.* is set here and, differently, in one"):
+    with pytest.raises(FleetError, match=r"^two:.* is set here and, differently, in one"):
         compose([snippet("one", **first), snippet("two", **second)])
     merged = compose([snippet("one", **first), snippet("two", override=True, **second)])
     assert merged.ignition == compose([snippet("two", **second)]).ignition
@@ -108,7 +108,7 @@ def test_lists_that_ignition_appends_are_appended() -> None:
 
 def test_an_override_of_one_snippet_does_not_excuse_another() -> None:
     one, two = CONFLICTS["a file's contents"]
-    with pytest.raises(FleetError, match="^three:"):
+    with pytest.raises(FleetError, match=r"^three:"):
         compose([snippet("one", **one), snippet("two", override=True, **two), snippet("three", **one)])
 
 
@@ -169,5 +169,5 @@ def test_importing_fleet_imports_no_cloud_sdk_and_no_pulumi() -> None:
 
 
 def test_a_folder_is_no_snippet(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="cannot be read: Is a directory"):
+    with pytest.raises(FleetError, match=r"cannot be read: Is a directory"):
         Snippet.from_file(tmp_path)

@@ -34,7 +34,7 @@ class Server:
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 outer.requests.append((self.path, self.headers.get("Range", "")))
                 body = outer.files.get(self.path)
                 if body is None:

@@ -1,0 +1,89 @@
+"""A real machine, the real engine: boot, page, data, change, re-provision, data kept; then what goes wrong."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.conftest import Folder
+from tools import machine_image
+from tools.cache import ROOT
+
+pytestmark = pytest.mark.machine
+
+PROJECT = """\
+name: web
+runtime: python
+backend: {url: "file://."}
+"""
+OFFSET = 20_000
+URL = f"http://127.0.0.1:{8080 + OFFSET}/"
+STACK = ("fleet.yaml", "--stack", "test")
+
+
+@pytest.fixture
+def stack(folder: Folder) -> Iterator[Folder]:
+    """The repository's own stack, in a folder of its own and with ports of its own."""
+    folder.write("Pulumi.yaml", PROJECT)
+    for name in ("fleet.yaml", "base.bu"):
+        folder.write(name, (ROOT / "stacks" / name).read_text())
+    folder.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}}}\n")
+    image = machine_image.machine_image()
+    assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
+    yield folder
+    folder.fleet("destroy", *STACK, "--yes", "--delete-data-disks")
+
+
+def page(path: str = "") -> str:
+    return httpx.get(URL + path, trust_env=False, timeout=10).text
+
+
+def processes(folder: Folder) -> int:
+    told = subprocess.run(["pgrep", "-fc", f"^qemu-system.*file={folder.path}"], capture_output=True, text=True)
+    return int(told.stdout)
+
+
+def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder) -> None:
+    first = stack.fleet("up", *STACK)
+    assert first.status == 0, first
+    assert page() == "hello"
+    assert len(page("provisioned.txt").splitlines()) == 1
+
+    again = stack.fleet("up", *STACK)
+    assert "web: nothing changes." in again.out
+
+    greeting = 'x "y" $HOME 100% é'
+    stack.edit("fleet.yaml", '"hello"', f"'{greeting}'")
+    preview = stack.fleet("preview", *STACK)
+    assert "re-provision: file /etc/containers/systemd/hello.container changed" in preview.out
+    assert page() == "hello"
+    changed = stack.fleet("up", *STACK)
+    assert re.search(r"web-0 +ready after \d+ s", changed.out), changed
+    assert page() == greeting
+    assert len(page("provisioned.txt").splitlines()) == 2
+    assert processes(stack) == 1
+
+    # A node that died is seen as gone, and comes back with its data.
+    subprocess.run(["pkill", "-9", "-f", f"^qemu-system.*file={stack.path}"], check=True)
+    assert "re-provision: it no longer runs" in stack.fleet("up", *STACK).out
+    assert len(page("provisioned.txt").splitlines()) == 3
+
+    gone = stack.fleet("destroy", *STACK, "--yes")
+    disk = stack.path / ".fleet/test/disks/web-0-site.qcow2"
+    assert f"Data disk web-0-site kept: {disk}" in gone.out
+    assert processes(stack) == 0
+    assert [p for p in (stack.path / ".fleet").rglob("*") if p.is_file()] == [disk]
+
+
+def test_a_node_that_does_not_get_ready_stops_the_update_with_its_consoles_end(stack: Folder) -> None:
+    stack.edit("fleet.yaml", "path: /}", "path: /, status: 418}\n    ready_timeout: 60")
+    failed = stack.fleet("up", *STACK)
+    assert failed.status == 1
+    assert "Node web-0 is not ready" in failed.err
+    assert "status 200, not 418" in failed.err
+    assert "Its console ends:" in failed.err
+    assert len(failed.err.splitlines()) < 30
