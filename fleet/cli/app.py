@@ -39,7 +39,8 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 @app.command()
 def validate(spec: Spec, platform: PlatformName = "qemu") -> None:
     """Check a spec, its snippets and every node's merged config; make nothing."""
-    plan = _offline_plan(spec, platform, reveal=False)
+    plan, where = _offline_plan(spec, platform, reveal=False)
+    where.check(list(plan.nodes))
     out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
 
 
@@ -51,7 +52,7 @@ def render(
     reveal: Annotated[bool, typer.Option(help="Secrets in plain text; else they are masked.")] = False,
 ) -> None:
     """Print the Ignition config of every node, a JSON line each, or of one node."""
-    plan = _offline_plan(spec, platform, reveal=reveal, node=node)
+    plan, _ = _offline_plan(spec, platform, reveal=reveal, node=node)
     # print, not Rich: these bytes are the config.
     if node is not None:
         print(next(plan.nodes).config.ignition)
@@ -165,16 +166,20 @@ def _release(lock: images.ImageLock) -> str:
     return ", ".join(sorted({image.release for image in lock.architectures.values()}))
 
 
-def _offline_plan(spec: Path, platform: str, *, reveal: bool, node: str | None = None) -> FleetPlan:
+def _offline_plan(
+    spec: Path, platform: str, *, reveal: bool, node: str | None = None
+) -> tuple[FleetPlan, platforms.Platform]:
     loaded = load_spec(spec)
     lock_file = lock_path(loaded)
-    return plan_fleet(
+    where = platforms.platform(platform, project=spec.parent, stack="local")
+    plan = plan_fleet(
         loaded,
-        platforms.platform(platform, project=spec.parent, stack="local"),
+        where,
         images.read_lock(lock_file) if lock_file.exists() else None,
         resolve_secrets(loaded, None) if reveal else masked_secrets(loaded),
         node=node,
     )
+    return plan, where
 
 
 def _say(subject: str, text: str) -> None:

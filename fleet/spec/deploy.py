@@ -60,7 +60,9 @@ def plan_stack(
     spec = load_spec(spec_file)
     lock = read_lock(lock_path(spec))
     secrets = resolve_secrets(spec, lambda key: config(key if ":" in key else f"{project}:{key}"))
-    return plan_fleet(spec, platform, lock, secrets), platform
+    plan = plan_fleet(spec, platform, lock, secrets)
+    platform.check(list(plan.nodes))
+    return plan, platform
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

@@ -53,7 +53,8 @@ def plan_fleet(
 
     Raises:
         UsageError: There is no such node.
-        FleetError: A snippet, a conflict, a probe of a port that cannot be reached, or what the platform cannot do.
+        FleetError: A snippet, a conflict, or a probe of a port that cannot be reached. What the platform cannot do is
+            for :meth:`~fleet.platforms.base.Platform.check` to say.
     """
     names = [f"{name}-{index}" for name, group in spec.fleet.groups.items() for index in range(group.count)]
     if node is not None and node not in names:
@@ -84,9 +85,7 @@ def plan_fleet(
             for index in range(group.count)
             if node in (None, f"{name}-{index}")
         )
-    plan = FleetPlan(name=spec.fleet.name, groups=groups)
-    platform.check(list(plan.nodes))
-    return plan
+    return FleetPlan(name=spec.fleet.name, groups=groups)
 
 
 def lock_path(spec: LoadedSpec) -> Path:

@@ -21,6 +21,7 @@ from tests.conftest import SPEC, Folder
 def ports(folder: Folder, **options: object) -> dict[str, int]:
     platform = Qemu.from_options(options, project=folder.path, stack="local")
     plan = plan_fleet(load_spec(folder.path / "fleet.yaml"), platform, None, {})
+    platform.check(list(plan.nodes))
     return {f"{node.name}:{port.number}": platform.host_port(node, port) for node in plan.nodes for port in node.ports}
 
 

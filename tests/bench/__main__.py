@@ -1,0 +1,51 @@
+"""``make bench``: ratios within one run, on this machine; nothing here fails on a time."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.conftest import FLEET
+from tools import go
+
+NODES, SNIPPETS, SAMPLE = 1000, 10, 50
+
+
+def measure(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        butane = folder / "butane"
+        subprocess.run(
+            [go.go(), "build", "-o", butane, "github.com/coreos/butane/internal"], cwd=go.MODULES / "butane", check=True
+        )
+        names = [f"s{index}.bu" for index in range(SNIPPETS)]
+        entry = "    - {{path: /etc/{0}-{1}, mode: 0644, contents: {{inline: '{0} {1}'}}}}\n"
+        for name in names:
+            files = "".join(entry.format(name, n) for n in range(6))
+            (folder / name).write_text(f"variant: fcos\nversion: 1.6.0\nstorage:\n  files:\n{files}")
+        listed = ", ".join(names)
+        spec = folder / "fleet.yaml"
+        spec.write_text(f"name: bench\ngroups:\n  all: {{count: {NODES}, snippets: [{listed}]}}\n")
+        render = measure(lambda: subprocess.run([FLEET, "render", spec], check=True, stdout=subprocess.DEVNULL))
+        runs = measure(
+            lambda: [
+                subprocess.run([butane, "--strict", folder / names[n % SNIPPETS]], check=True, capture_output=True)
+                for n in range(SAMPLE)
+            ]
+        )
+        butanes = runs / SAMPLE * NODES
+    print(f"{'what':58}{'seconds':>9}{'ratio':>8}")
+    print(f"{f'{NODES} runs of butane, one snippet each (from {SAMPLE})':58}{butanes:9.2f}{1:8.3f}")
+    print(f"{f'fleet render, {NODES} nodes of {SNIPPETS} snippets each':58}{render:9.2f}{render / butanes:8.3f}")
+
+
+main()
