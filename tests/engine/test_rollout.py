@@ -1,0 +1,122 @@
+"""The real Pulumi engine and fleet's resources, with a stand-in for QEMU's process in place of a booting machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SPEC, Folder, Result
+
+OFFSET = 31_000  # away from the machine tests
+PROBE = "    ready:\n      - http: {port: 8080}\n    ready_timeout: 3\n    data_disks:\n      a: {size_gib: 1, mount: /var/a}\n"
+STACK = ("fleet.yaml", "--stack", "test")
+
+
+class Stack(Folder):
+    log: Path
+
+    def spec(self, count: int, greeting: str) -> None:
+        self.write("fleet.yaml", SPEC.format(count=count, greeting=greeting) + PROBE)
+
+    def up(self) -> Result:
+        return self.fleet("up", *STACK)
+
+    def started(self) -> list[str]:
+        """The nodes started since the last question."""
+        names = [line.split()[1] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        self.log.write_text("")
+        return names
+
+
+@pytest.fixture
+def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    qemu = tools / "qemu-system-x86_64"
+    qemu.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("qemu_stand_in.py")} "$@"\n')
+    qemu.chmod(0o755)
+    made = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
+    made.log = tmp_path / "log"
+    made.environment["STAND_IN_LOG"] = str(made.log)
+    made.write("Pulumi.yaml", 'name: web\nruntime: python\nbackend: {url: "file://."}\n')
+    made.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}}}\n")
+    made.write("__main__.py", "from fleet.spec.deploy import main\n\nmain()\n")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
+    assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
+    yield made
+    made.fleet("destroy", *STACK, "--yes")
+
+
+def test_a_change_goes_through_a_group_in_order_and_stops_at_a_node_that_does_not_get_ready(stack: Stack) -> None:
+    stack.spec(2, "one")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0", "web-1"]
+    assert "nothing changes" in stack.up().out
+    assert stack.started() == []
+
+    stack.spec(2, "sick")
+    failed = stack.up()
+    assert failed.status == 1
+    assert "Node web-0 is not ready: http port 8080 / was not content within 3 s" in failed.err
+    assert "says hello" in failed.err
+    assert stack.started() == ["web-0"]
+    assert stack.up().status == 1
+    assert stack.started() == []
+
+    stack.spec(2, "well")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0", "web-1"]
+
+
+def test_plain_pulumi_sees_the_same_state_as_fleet_and_does_the_same(stack: Stack) -> None:
+    stack.spec(1, "one")
+    assert stack.up().status == 0
+
+    def pulumi(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["pulumi", *arguments, "--stack", "test", "--non-interactive"],
+            cwd=stack.path,
+            env={**stack.environment, "PATH": f"{stack.environment['PATH']}:{Path(sys.executable).parent}"},
+            capture_output=True,
+            text=True,
+        )
+
+    same = pulumi("preview", "--expect-no-changes")
+    assert same.returncode == 0, same.stdout
+    stack.spec(1, "two")
+    stack.started()
+    assert pulumi("up", "--yes").returncode == 0
+    assert stack.started() == ["web-0"]
+    stack.edit("fleet.yaml", "count: 1", "cuont: 1")
+    refused = pulumi("up", "--yes")
+    assert refused.returncode != 0
+    assert "There is no key `cuont`" in refused.stdout
+    assert "Traceback" not in refused.stdout
+
+
+def test_a_new_image_changes_nothing_until_a_node_is_re_provisioned_anyway(stack: Stack) -> None:
+    stack.spec(1, "one")
+    assert stack.up().status == 0
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", stack.path / "newer.qcow2", "2G"], check=True)
+    assert stack.fleet("image", "update", "fleet.yaml", "--file", "newer.qcow2").status == 0
+    stack.started()
+    assert stack.up().status == 0
+    assert stack.started() == []
+
+
+def test_destroy_keeps_data_disks_unless_told_and_a_new_node_takes_them_over(stack: Stack) -> None:
+    stack.spec(1, "one")
+    assert stack.up().status == 0
+    disk = stack.path / ".fleet/test/disks/web-0-a.qcow2"
+    inode = disk.stat().st_ino
+    assert stack.fleet("destroy", *STACK).status == 2
+    assert f"kept: {disk}" in stack.fleet("destroy", *STACK, "--yes").out
+    assert stack.up().status == 0
+    assert disk.stat().st_ino == inode
+    assert f"deleted: {disk}" in stack.fleet("destroy", *STACK, "--yes", "--delete-data-disks").out
+    assert not (stack.path / ".fleet/test").exists()
