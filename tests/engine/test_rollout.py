@@ -13,7 +13,13 @@ import pytest
 from tests.conftest import SPEC, Folder, Result
 
 OFFSET = 31_000  # away from the machine tests
-PROBE = "    ready:\n      - http: {port: 8080}\n    ready_timeout: 3\n    data_disks:\n      a: {size_gib: 1, mount: /var/a}\n"
+PROBE = """\
+    ready:
+      - http: {port: 8080}
+    ready_timeout: 3
+    data_disks:
+      a: {size_gib: 1, mount: /var/a}
+"""
 STACK = ("fleet.yaml", "--stack", "test")
 
 

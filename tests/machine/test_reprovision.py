@@ -1,4 +1,7 @@
-"""A real machine, the real engine: boot, page, data, change, re-provision, data kept; then what goes wrong."""
+"""A real machine, the real engine: boot, page, data, change, re-provision, data kept; then what goes wrong.
+
+One CPU a machine: an emulated kernel with more sometimes panics when the host is busy.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,9 @@ def stack(folder: Folder) -> Iterator[Folder]:
     folder.write("Pulumi.yaml", PROJECT)
     for name in ("fleet.yaml", "base.bu"):
         folder.write(name, (ROOT / "stacks" / name).read_text())
-    folder.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}}}\n")
+    folder.write(
+        "Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}, cpus: 1}}\n"
+    )
     image = machine_image.machine_image()
     assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
     yield folder
