@@ -32,8 +32,8 @@ KERNEL_ARGUMENTS = (
     "systemd.journald.max_level_console=info"
 )
 """As on the FCOS images for QEMU (console, platform), and what keeps an emulated boot short and its log useful. A
-failing Ignition powers the machine off: an emergency shell on a serial line helps nobody here. An emulated kernel now and
-then panics while it patches its own code on several CPUs; it boots again."""
+failing Ignition powers the machine off: an emergency shell on a serial line helps nobody here. An emulated kernel now
+and then panics while it patches its own code on several CPUs; it boots again."""
 
 
 def machine_image() -> Path:
