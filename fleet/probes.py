@@ -14,14 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from fleet.model import Model
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TcpProbe(_Model):
+class TcpProbe(Model):
     """A TCP port of the node takes connections.
 
     Attributes:
@@ -31,7 +29,7 @@ class TcpProbe(_Model):
     port: int = Field(ge=1, le=65535)
 
 
-class HttpProbe(_Model):
+class HttpProbe(Model):
     """An HTTP(S) request to the node is answered as wanted.
 
     Attributes:
@@ -53,7 +51,7 @@ class HttpProbe(_Model):
     host: str = ""
 
 
-class Probe(_Model):
+class Probe(Model):
     """One probe: exactly one of its kinds is set.
 
     Attributes:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+STACK = ("fleet.yaml", "--stack", "test")
+"""Arguments of a command on the stack that :meth:`Folder.make_project` makes."""
+
 FLEET = Path(sys.executable).with_name("fleet")
 
 SPEC = """\
@@ -61,6 +64,11 @@ class Folder:
         text = (self.path / name).read_text()
         assert old in text
         self.write(name, text.replace(old, new))
+
+    def make_project(self, options: str) -> None:
+        """Add a Pulumi project with a stack ``test`` on qemu; ``options`` is its ``fleet:qemu`` in YAML."""
+        self.write("Pulumi.yaml", 'name: web\nruntime: python\nbackend: {url: "file://."}\n')
+        self.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {options}\n")
 
     def fleet(self, *arguments: str, **environment: str) -> Result:
         done = subprocess.run(

@@ -39,7 +39,7 @@ def _lock_image() -> None:
     """Lock Fedora CoreOS's current release; where its server cannot be reached, the stand-in machine image."""
     path = lock_path(load_spec(SPEC))
     if path.exists() and all(
-        disk.location.startswith("http") or Path(disk.location).exists()
+        disk.remote or Path(disk.location).exists()
         for image in images.read_lock(path).architectures.values()
         for disk in image.disks.values()
     ):

@@ -97,7 +97,7 @@ class Stack:
 
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Name and place of every resource in a state that ``destroy`` leaves alone."""
-    return [(_urn_name(r["urn"]), r.get("id", "")) for r in resources if r.get("retainOnDelete") and r.get("custom")]
+    return [(urn_name(r["urn"]), r.get("id", "")) for r in resources if r.get("retainOnDelete") and r.get("custom")]
 
 
 def plain(value: Any) -> Any:
@@ -111,7 +111,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _urn_name(urn: str) -> str:
+def urn_name(urn: str) -> str:
+    """A resource's name in its URN."""
     return urn.rpartition("::")[2]
 
 

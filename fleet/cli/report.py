@@ -14,7 +14,7 @@ from typing import Any
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from fleet.cli.project import plain
+from fleet.cli.project import plain, urn_name
 from fleet.config.difference import changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
@@ -47,7 +47,7 @@ class Reporter:
         self._machine, self._say, self._preview = platform.machine_type, say, preview
         self._config_of = platform.config_of
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
-        self._before = {_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
+        self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
         self._announced: dict[str, str] = {}
         self._since: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
@@ -63,7 +63,7 @@ class Reporter:
             self._diagnose(event.diagnostic_event)
 
     def _begins(self, step: StepEventMetadata) -> None:
-        name, op = _name(step.urn), str(step.op.value)
+        name, op = urn_name(step.urn), str(step.op.value)
         if step.type == self._machine:
             self._announce(name, op, list(step.diffs or []))
             if not self._preview:
@@ -104,7 +104,7 @@ class Reporter:
         return ", ".join(filter(None, reasons)) or "its config changed"
 
     def _done(self, step: StepEventMetadata) -> None:
-        name, op = _name(step.urn), str(step.op.value)
+        name, op = urn_name(step.urn), str(step.op.value)
         if READY in step.type and op in ("create", "create-replacement") and name in self._since:
             self._say(name, f"ready after {time.monotonic() - self._since.pop(name):.0f} s")
 
@@ -130,10 +130,6 @@ def clean(message: str) -> str:
     text = re.sub(r"^.*?Exception calling application: ", "", text, flags=re.DOTALL)
     match = re.search(r"(?:^|\n|: )(?:[\w.]+\.)?(?:FleetError|UsageError): (.*)", text, flags=re.DOTALL)
     return (match[1] if match else text).strip()
-
-
-def _name(urn: str) -> str:
-    return urn.rpartition("::")[2]
 
 
 def stack_nodes(outputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -50,7 +50,7 @@ def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None =
         FleetError: The server cannot be reached, a checksum is wrong, or the disk is full.
     """
     report = progress or (lambda step, done, total: None)
-    if not disk.location.startswith(("http://", "https://")):
+    if not disk.remote:
         return _local(disk, report)
     cache = cache or default_cache()
     name = Path(httpx.URL(disk.location).path).name

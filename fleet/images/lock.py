@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from fleet.errors import FleetError, Position
+from fleet.model import Model
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Disk(_Model):
+class Disk(Model):
     """A disk image to download, or one on this machine.
 
     Attributes:
@@ -35,15 +32,20 @@ class Disk(_Model):
     sha256: Sha256
     uncompressed_sha256: Sha256
 
+    @property
+    def remote(self) -> bool:
+        """Whether it is to be downloaded."""
+        return self.location.startswith(("http://", "https://"))
 
-class GcpImage(_Model):
+
+class GcpImage(Model):
     """A Google Cloud image, by its exact name: a family would move by itself."""
 
     project: str
     name: str
 
 
-class LockedImage(_Model):
+class LockedImage(Model):
     """One release for one architecture.
 
     Attributes:
@@ -61,7 +63,7 @@ class LockedImage(_Model):
     gcp: GcpImage | None = None
 
 
-class ImageLock(_Model):
+class ImageLock(Model):
     """The whole lock.
 
     Attributes:

@@ -17,11 +17,12 @@ from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
+from fleet.model import Model
 from fleet.platforms import qemu_machine
 from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, PortPlan, Watch
 
@@ -29,7 +30,7 @@ _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
-class Options(BaseModel):
+class Options(Model):
     """The stack's ``fleet:qemu``.
 
     Attributes:
@@ -41,8 +42,6 @@ class Options(BaseModel):
         port_offset: Added to every host port, so that stacks can run side by side.
         host_ports: Host ports by ``<node>:<port>``, or ``<node>:<port>/udp``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     state_dir: str = ""
     bind: str = Field(default="127.0.0.1", pattern=r"^\d+\.\d+\.\d+\.\d+$")
@@ -112,7 +111,7 @@ class Qemu:
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         disk = image.disks["qemu"]
-        if disk.location.startswith(("http://", "https://")):
+        if disk.remote:
             obtain(disk, progress=progress)
 
     def host_port(self, node: NodePlan, port: PortPlan) -> int:
@@ -124,8 +123,11 @@ class Qemu:
         return base + 1000 * node.index + self.options.port_offset
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> QemuDisk:
-        path = self.state / "disks" / f"{node.name}-{disk.name}.qcow2"
-        return QemuDisk(f"{node.name}-{disk.name}", {"path": str(path), "size_gib": disk.size_gib}, opts)
+        props = {"path": self._disk_path(node, disk), "size_gib": disk.size_gib}
+        return QemuDisk(f"{node.name}-{disk.name}", props, opts)
+
+    def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
+        return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
@@ -144,7 +146,7 @@ class Qemu:
             "bind": self.options.bind,
             "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
             # The disk's path and not an output of it: a grown disk must not look like another one.
-            "disks": [[disk.name, str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")] for disk in node.disks],
+            "disks": [[disk.name, self._disk_path(node, disk)] for disk in node.disks],
         }
         after = [*after, *disks.values()]
         machine = QemuMachine(

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fleet.model import Model
 from fleet.platforms.base import PortPlan
 from fleet.probes import Probe
 from fleet.workloads import Container, DataDisk, DiskName
-from fleet.workloads.container import Model, Name
+from fleet.workloads.container import Name
 
 
 class SnippetRef(Model):

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from fleet.config import Snippet
 from fleet.config.ignition import unit
-from fleet.workloads.container import Model
+from fleet.model import Model
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""

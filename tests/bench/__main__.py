@@ -29,14 +29,14 @@ def main() -> None:
         )
         names = [f"s{index}.bu" for index in range(SNIPPETS)]
         entry = "    - {{path: /etc/{0}-{1}, mode: 0644, contents: {{inline: '{0} {1}'}}}}\n"
-        for name in names:
-            files = "".join(entry.format(name, n) for n in range(6))
-            (folder / name).write_text(f"variant: fcos\nversion: 1.6.0\nstorage:\n  files:\n{files}")
+        head = "variant: fcos\nversion: 1.6.0\nstorage:\n  files:\n"
+        files = {name: "".join(entry.format(name, n) for n in range(6)) for name in names}
+        for name, text in files.items():
+            (folder / name).write_text(head + text)
         listed = ", ".join(names)
         # What a Makefile gives butane for one node: the ten snippets in one document.
         merged = folder / "merged.bu"
-        every = "".join(entry.format(name, n) for name in names for n in range(6))
-        merged.write_text(f"variant: fcos\nversion: 1.6.0\nstorage:\n  files:\n{every}")
+        merged.write_text(head + "".join(files.values()))
         spec = folder / "fleet.yaml"
         spec.write_text(f"name: bench\ngroups:\n  all: {{count: {NODES}, snippets: [{listed}]}}\n")
         render = measure(lambda: subprocess.run([FLEET, "render", spec], check=True, stdout=subprocess.DEVNULL))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SPEC, Folder, Result
+from tests.conftest import SPEC, STACK, Folder, Result
 
 OFFSET = 31_000  # away from the machine tests
 PROBE = """\
@@ -20,7 +20,6 @@ PROBE = """\
     data_disks:
       a: {size_gib: 1, mount: /var/a}
 """
-STACK = ("fleet.yaml", "--stack", "test")
 
 
 class Stack(Folder):
@@ -49,8 +48,7 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     made = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
     made.log = tmp_path / "log"
     made.environment["STAND_IN_LOG"] = str(made.log)
-    made.write("Pulumi.yaml", 'name: web\nruntime: python\nbackend: {url: "file://."}\n')
-    made.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}}}\n")
+    made.make_project(f"{{port_offset: {OFFSET}}}")
     made.write("__main__.py", "from fleet.spec.deploy import main\n\nmain()\n")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
     assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0

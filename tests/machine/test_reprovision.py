@@ -12,31 +12,22 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.conftest import Folder
+from tests.conftest import STACK, Folder
 from tools import machine_image
 from tools.cache import ROOT
 
 pytestmark = pytest.mark.machine
 
-PROJECT = """\
-name: web
-runtime: python
-backend: {url: "file://."}
-"""
 OFFSET = 20_000
 URL = f"http://127.0.0.1:{8080 + OFFSET}/"
-STACK = ("fleet.yaml", "--stack", "test")
 
 
 @pytest.fixture
 def stack(folder: Folder) -> Iterator[Folder]:
     """The repository's own stack, in a folder of its own and with ports of its own."""
-    folder.write("Pulumi.yaml", PROJECT)
     for name in ("fleet.yaml", "base.bu"):
         folder.write(name, (ROOT / "stacks" / name).read_text())
-    folder.write(
-        "Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {{port_offset: {OFFSET}, cpus: 1}}\n"
-    )
+    folder.make_project(f"{{port_offset: {OFFSET}, cpus: 1}}")
     image = machine_image.machine_image()
     assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
     yield folder

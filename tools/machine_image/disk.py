@@ -14,20 +14,7 @@ BIOS_BOOT, BOOT, ROOT = 1, 3, 4
 """Partition numbers, FCOS's (2 is its EFI system partition)."""
 BOOT_MIB, ROOT_MIB = 128, 3072
 
-GRUB_MODULES = [
-    "biosdisk",
-    "part_gpt",
-    "ext2",
-    "normal",
-    "linux",
-    "search",
-    "search_label",
-    "test",
-    "configfile",
-    "serial",
-    "terminal",
-    "minicmd",
-]
+GRUB_MODULES = "biosdisk part_gpt ext2 normal linux search search_label test configfile serial terminal minicmd".split()
 
 
 def boot_tree(root: Path, boot: Path, kernel_arguments: str) -> None:
