@@ -64,10 +64,9 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder) -> No
     assert processes(stack) == 1
 
     # A node that died is seen as gone, and comes back with its data.
-    diary = page("provisioned.txt")
     subprocess.run(["pkill", "-9", "-f", f"^qemu-system.*file={stack.path}"], check=True)
     assert "re-provision: it no longer runs" in stack.fleet("up", *STACK).out
-    assert page("provisioned.txt").startswith(diary)
+    assert len(page("provisioned.txt").splitlines()) == 3
 
     gone = stack.fleet("destroy", *STACK, "--yes")
     disk = stack.path / ".fleet/test/disks/web-0-site.qcow2"
