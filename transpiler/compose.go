@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/coreos/ignition/v2/config/merge"
 	ign "github.com/coreos/ignition/v2/config/v3_6"
@@ -23,36 +24,53 @@ type merged struct {
 	losses  []loss
 }
 
+// slot is the place of one loaded snippet.
+type slot struct {
+	done chan struct{} // closed when loading has ended
+	part *part         // nil if it failed
+}
+
 // store holds what was loaded, by handle, and the merges of tails that many
-// nodes have in common.
+// nodes have in common. Only the reader of requests adds slots; a filled one
+// never changes.
 type store struct {
-	parts []part
+	slots []*slot
+
+	mu    sync.Mutex // of what follows
 	tails map[string]merged
 }
 
 func newStore() *store { return &store{tails: map[string]merged{}} }
 
-// add keeps a part and returns its handle, from 1.
-func (s *store) add(p part) int {
-	s.parts = append(s.parts, p)
-	return len(s.parts)
+// reserve makes a slot and returns its handle, from 1.
+func (s *store) reserve() (int, *slot) {
+	made := &slot{done: make(chan struct{})}
+	s.slots = append(s.slots, made)
+	return len(s.slots), made
 }
 
-func (s *store) compose(req request) reply {
+// compose merges parts, named by their handles.
+func (s *store) compose(slots []*slot, req request) reply {
 	if len(req.Handles) == 0 {
 		return reply{Error: "nothing to compose"}
 	}
-	for _, h := range req.Handles {
-		if h < 1 || h > len(s.parts) {
+	parts := make([]part, len(req.Handles))
+	for i, h := range req.Handles {
+		if h < 1 || h > len(slots) {
 			return reply{Error: fmt.Sprintf("unknown handle %d", h)}
 		}
+		<-slots[h-1].done
+		if slots[h-1].part == nil {
+			return reply{Error: fmt.Sprintf("handle %d is of a snippet that failed", h)}
+		}
+		parts[i] = *slots[h-1].part
 	}
 	limit := minorOf(req.MaxVersion)
 	if limit < 0 || limit > minorOf(types.MaxVersion.String()) {
 		return reply{Error: fmt.Sprintf("unknown Ignition spec version %q", req.MaxVersion)}
 	}
 
-	m := s.mergeTail(req.Handles)
+	m := join(parts[0], s.tail(parts[1:], req.Handles[1:]))
 	if len(m.losses) == 0 {
 		// Every field came through, so the parts' highest spec version is the
 		// lowest that holds them all; what is left to check is the whole.
@@ -61,7 +79,7 @@ func (s *store) compose(req request) reply {
 	// Merging is associative only while nothing is lost. What is emitted is
 	// exactly Ignition's own merge, one config after the other, and what a
 	// lost field needed may no longer be needed.
-	m = s.mergeInOrder(req.Handles)
+	m = mergeInOrder(parts)
 	var err error
 	if m.version, err = lowest(m.config, minorOf(types.MaxVersion.String())); err != nil {
 		return reply{Error: err.Error(), Losses: m.losses}
@@ -91,25 +109,37 @@ func (m merged) emit(limit int) reply {
 	return out
 }
 
-// mergeTail merges from the right, so that nodes whose last snippets are the
-// same share that work.
-func (s *store) mergeTail(handles []int) merged {
-	head := s.parts[handles[0]-1]
-	if len(handles) == 1 {
+// tail merges from the right, so that nodes whose last snippets are the same
+// share that work.
+func (s *store) tail(parts []part, handles []int) *merged {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tailLocked(parts, handles)
+}
+
+func (s *store) tailLocked(parts []part, handles []int) *merged {
+	if len(handles) == 0 {
+		return nil
+	}
+	key := fmt.Sprint(handles)
+	if known, ok := s.tails[key]; ok {
+		return &known
+	}
+	made := join(parts[0], s.tailLocked(parts[1:], handles[1:]))
+	if len(s.tails) >= memoSize {
+		clear(s.tails)
+	}
+	s.tails[key] = made
+	return &made
+}
+
+// join merges what comes after a part onto it.
+func join(head part, tail *merged) merged {
+	if tail == nil {
 		return merged{config: head.config, version: head.version}
 	}
-	rest := handles[1:]
-	key := fmt.Sprint(rest)
-	tail, ok := s.tails[key]
-	if !ok {
-		tail = s.mergeTail(rest)
-		if len(s.tails) >= memoSize {
-			clear(s.tails)
-		}
-		s.tails[key] = tail
-	}
 	if len(tail.losses) > 0 {
-		return tail
+		return *tail
 	}
 	result, transcript := merge.MergeStructTranscribe(head.config, tail.config)
 	return merged{
@@ -121,15 +151,14 @@ func (s *store) mergeTail(handles []int) merged {
 
 // mergeInOrder merges from the left, as Ignition does, and remembers which
 // part each value came from so that a loss can name it.
-func (s *store) mergeInOrder(handles []int) merged {
-	first := s.parts[handles[0]-1]
+func mergeInOrder(parts []part) merged {
+	first := parts[0]
 	m := merged{config: first.config, version: first.version}
 	origin := map[string]int{}
 	for _, leaf := range leaves(first.config) {
 		origin[leaf.path] = 0
 	}
-	for i, h := range handles[1:] {
-		child := s.parts[h-1]
+	for i, child := range parts[1:] {
 		result, transcript := merge.MergeStructTranscribe(m.config, child.config)
 		next := result.(types.Config)
 		source := func(path string) int { return origin[path] }
@@ -151,42 +180,36 @@ func (s *store) mergeInOrder(handles []int) merged {
 	return m
 }
 
-// lowest finds the lowest spec version, up to limit, that holds config.
+// lowest finds the lowest spec version that holds config, which limit does.
 func lowest(config types.Config, limit int) (int, error) {
 	config.Ignition.Version = types.MaxVersion.String()
 	want, err := canonical(config)
 	if err != nil {
 		return 0, err
 	}
-	for version := 0; version <= limit; version++ {
-		if err = fits(config, version, want); err == nil {
+	for version := range limit {
+		if fits(config, version, want) {
 			return version, nil
 		}
 	}
-	return 0, err
+	return limit, nil
 }
 
 // fits writes config in one spec version and has Ignition read it back: it
 // must be valid there, and its upgrade to the newest spec must be want, which
 // is config in the newest spec.
-func fits(config types.Config, version int, want string) error {
+func fits(config types.Config, version int, want string) bool {
 	config.Ignition.Version = specVersion(version)
 	text, err := canonical(config)
 	if err != nil {
-		return err
+		return false
 	}
 	back, _, err := ign.ParseCompatibleVersion([]byte(text))
 	if err != nil {
-		return err
+		return false
 	}
 	got, err := canonical(back)
-	if err != nil {
-		return err
-	}
-	if got != want {
-		return fmt.Errorf("needs a spec version above %s", config.Ignition.Version)
-	}
-	return nil
+	return err == nil && got == want
 }
 
 // canonical is the one JSON text of a config: sorted keys, no white space,

@@ -5,6 +5,7 @@ import (
 
 	butane "github.com/coreos/butane/config"
 	"github.com/coreos/butane/config/common"
+	"github.com/coreos/ignition/v2/config/util"
 	ign "github.com/coreos/ignition/v2/config/v3_6"
 	"github.com/coreos/ignition/v2/config/v3_6/types"
 	"github.com/coreos/vcontext/report"
@@ -26,8 +27,9 @@ type part struct {
 }
 
 // load translates (for Butane) and validates one snippet. Every finding is
-// reported; whether a warning is fatal is for the caller to decide.
-func (s *store) load(req request) reply {
+// reported; whether a warning is fatal is for the caller to decide. There is no
+// part where the reply holds an error.
+func load(req request) (*part, reply) {
 	raw := []byte(req.Text)
 	var findings []entry
 	if req.Kind == "butane" {
@@ -42,22 +44,32 @@ func (s *store) load(req request) reply {
 		})
 		findings = entries(rpt)
 		if err != nil {
-			return reply{Error: err.Error(), Report: findings}
+			return nil, reply{Error: err.Error(), Report: findings}
 		}
 		raw = translated
 	}
 	config, rpt, err := ign.ParseCompatibleVersion(raw)
 	if err != nil {
-		return reply{Error: describe(err, req.Kind), Report: append(findings, entries(rpt)...)}
+		return nil, reply{Error: describe(err, req.Kind), Report: append(findings, entries(rpt)...)}
 	}
 	if req.Kind == "ignition" {
 		findings = entries(rpt)
 	}
-	version, err := lowest(config, minorOf(types.MaxVersion.String()))
+	version, err := lowest(config, declared(raw))
 	if err != nil {
-		return reply{Error: err.Error(), Report: findings}
+		return nil, reply{Error: err.Error(), Report: findings}
 	}
-	return reply{Handle: s.add(part{config, version}), Report: findings}
+	return &part{config, version}, reply{Report: findings}
+}
+
+// declared is the minor version that a config which Ignition has read says it
+// is written in: the lowest that holds it is no higher.
+func declared(raw []byte) int {
+	version, _, err := util.GetConfigVersion(raw)
+	if err != nil {
+		return minorOf(types.MaxVersion.String())
+	}
+	return int(version.Minor)
 }
 
 func describe(err error, kind string) string {

@@ -2,8 +2,9 @@
 // Ignition, validates and merges, with the real libraries of both projects.
 //
 // It reads one JSON request a line from standard input and writes one JSON
-// reply a line to standard output, in order, until the input ends. There are
-// two requests:
+// reply a line to standard output, in order, until the input ends. A caller may
+// send up to 64 requests ahead of the replies: they are worked on in parallel.
+// There are two requests:
 //
 //   - load takes one snippet and answers with a handle for it, or with the
 //     reasons why it is not valid, each with its line and column;
@@ -20,6 +21,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -58,11 +60,36 @@ func main() {
 	}
 }
 
+// ahead is how many requests may wait for their replies to be written.
+const ahead = 64
+
+// serve answers until the input ends.
 func serve(in io.Reader, out io.Writer) error {
+	queue := make(chan chan reply, ahead)
+	var failed error
+	go func() {
+		defer close(queue)
+		failed = readRequests(in, queue)
+	}()
 	w := bufio.NewWriter(out)
-	requests := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
 	replies := json.NewEncoder(w)
 	replies.SetEscapeHTML(false)
+	for pending := range queue {
+		if err := replies.Encode(<-pending); err != nil {
+			return err
+		}
+		if len(queue) == 0 {
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return failed
+}
+
+func readRequests(in io.Reader, queue chan<- chan reply) error {
+	requests := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
+	cores := make(chan struct{}, runtime.GOMAXPROCS(0))
 	s := newStore()
 	for {
 		var req request
@@ -71,22 +98,36 @@ func serve(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return fmt.Errorf("reading a request: %w", err)
 		}
-		if err := replies.Encode(s.answer(req)); err != nil {
-			return err
-		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
+		pending := make(chan reply, 1)
+		queue <- pending
+		work := s.begin(req)
+		cores <- struct{}{}
+		go func() {
+			pending <- work()
+			<-cores
+		}()
 	}
 }
 
-func (s *store) answer(req request) reply {
+// begin takes requests in their order, since loading gives out handles, and
+// returns the work to be done. Work only ever waits for that of an earlier
+// request.
+func (s *store) begin(req request) func() reply {
 	switch req.Op {
 	case "load":
-		return s.load(req)
+		handle, slot := s.reserve()
+		return func() reply {
+			defer close(slot.done)
+			p, out := load(req)
+			if p != nil {
+				slot.part, out.Handle = p, handle
+			}
+			return out
+		}
 	case "compose":
-		return s.compose(req)
+		slots := s.slots
+		return func() reply { return s.compose(slots, req) }
 	default:
-		return reply{Error: fmt.Sprintf("unknown op %q", req.Op)}
+		return func() reply { return reply{Error: fmt.Sprintf("unknown op %q", req.Op)} }
 	}
 }

@@ -1,6 +1,6 @@
 """Composition: Butane snippets in, one canonical Ignition config out. Nothing here knows Pulumi."""
 
-from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose
+from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose, compose_all
 from fleet.config.snippets import Snippet
 
-__all__ = ["NEWEST_SPEC", "MachineConfig", "Snippet", "compose"]
+__all__ = ["NEWEST_SPEC", "MachineConfig", "Snippet", "compose", "compose_all"]

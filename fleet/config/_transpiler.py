@@ -7,15 +7,19 @@ several threads (Pulumi runs ``Output.apply`` in them) take turns.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError
 
 BINARY = Path(__file__).with_name("fleet-transpiler")
+_AHEAD = 64
+"""How many requests the child takes before their replies are read (``ahead`` in ``main.go``)."""
 
 
 class Transpiler:
@@ -45,25 +49,31 @@ class Transpiler:
 
     def call(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one request and return its reply."""
-        line = json.dumps({"op": op, **fields}, separators=(",", ":")).encode() + b"\n"
+        return self.calls(op, [fields])[0]
+
+    def calls(self, op: str, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Send requests of one kind, which the child may answer on several cores, and return the replies in order."""
+        lines = [json.dumps({"op": op, **fields}, separators=(",", ":")).encode() + b"\n" for fields in requests]
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        with self._lock:
-            try:
-                stdin.write(line)
+        replies: list[dict[str, Any]] = []
+        with self._lock, contextlib.suppress(OSError):
+            for begin in range(0, len(lines), _AHEAD):
+                batch = lines[begin : begin + _AHEAD]
+                stdin.write(b"".join(batch))
                 stdin.flush()
-                reply = stdout.readline()
-            except OSError:
-                reply = b""
-        if not reply:
+                for _ in batch:
+                    if not (reply := stdout.readline()):
+                        break
+                    replies.append(json.loads(reply))
+        if len(replies) < len(lines):
             status = self._process.poll()
             raise FleetError(
                 f"The transpiler ended before it answered (status {status}).",
                 fix="Run the command again; if it ends again, report it with the spec that made it end.",
             )
-        answer: dict[str, Any] = json.loads(reply)
-        return answer
+        return replies
 
 
 _shared: Transpiler | None = None

@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any
 
 from fleet.config import _transpiler
-from fleet.config.snippets import Snippet
+from fleet.config.snippets import Snippet, load_all
 from fleet.errors import FleetError
 
 NEWEST_SPEC = "3.6.0"
@@ -75,7 +75,18 @@ def compose(snippets: Sequence[Snippet], *, max_spec: str = NEWEST_SPEC) -> Mach
         FleetError: A snippet is not valid, two snippets conflict, the merged config is not valid, or it needs a newer
             spec than ``max_spec``.
     """
-    reply = _transpiler.shared().call("compose", handles=[s.handle for s in snippets], max_version=max_spec)
+    return compose_all([snippets], max_spec=max_spec)[0]
+
+
+def compose_all(configs: Sequence[Sequence[Snippet]], *, max_spec: str = NEWEST_SPEC) -> list[MachineConfig]:
+    """:func:`compose` for many nodes at once, which takes less time than one after the other."""
+    load_all(snippet for snippets in configs for snippet in snippets)
+    requests = [{"handles": [s.handle for s in snippets], "max_version": max_spec} for snippets in configs]
+    replies = _transpiler.shared().calls("compose", requests)
+    return [_composed(snippets, reply, max_spec) for snippets, reply in zip(configs, replies, strict=True)]
+
+
+def _composed(snippets: Sequence[Snippet], reply: dict[str, Any], max_spec: str) -> MachineConfig:
     for loss in reply.get("losses", []):
         if not snippets[loss["winner"]].override:
             raise _conflict(snippets, loss)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet.config import NEWEST_SPEC, Snippet, compose
+from fleet.config import NEWEST_SPEC, Snippet, compose_all
 from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.images import ImageLock
@@ -69,12 +69,14 @@ def plan_fleet(
         secret = any(container.secrets for container in group.containers.values())
         ports = tuple(sorted({PortPlan(SSH_PORT), *group.reachable}))
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
+        wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
+        configs = compose_all([[_identity(f"{name}-{index}"), *shared] for index in wanted], max_spec=max_spec)
         groups[name] = tuple(
             NodePlan(
                 name=f"{name}-{index}",
                 group=name,
                 index=index,
-                config=compose([_identity(f"{name}-{index}"), *shared], max_spec=max_spec),
+                config=config,
                 secret=secret,
                 image=image,
                 disks=disks,
@@ -82,8 +84,7 @@ def plan_fleet(
                 probes=tuple(group.ready),
                 ready_timeout=group.ready_timeout,
             )
-            for index in range(group.count)
-            if node in (None, f"{name}-{index}")
+            for index, config in zip(wanted, configs, strict=True)
         )
     return FleetPlan(name=spec.fleet.name, groups=groups)
 
