@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 from urllib.parse import quote
 
@@ -9,9 +10,9 @@ _DATA_URL_SAFE = ";/?:@&=+$,-_.!~*'()"
 """The reserved and unreserved characters of RFC 2397 and RFC 2396, which Ignition's data URL reader takes unescaped."""
 
 
-def file(path: str, text: str, *, mode: int, overwrite: bool = False) -> dict[str, Any]:
+def file(path: str, content: str | bytes, *, mode: int, overwrite: bool = False) -> dict[str, Any]:
     """A regular file of root's. ``mode`` is the number, for example ``0o644``."""
-    entry: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": data_url(text)}}
+    entry: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": data_url(content)}}
     if overwrite:
         entry["overwrite"] = True
     return entry
@@ -22,6 +23,10 @@ def unit(name: str, contents: str, *, enabled: bool = True) -> dict[str, Any]:
     return {"name": name, "contents": contents, "enabled": enabled}
 
 
-def data_url(text: str) -> str:
-    """Text as a ``data:`` URL, percent-encoded: readable in a diff, and it compresses well."""
-    return "data:," + quote(text, safe=_DATA_URL_SAFE)
+def data_url(content: str | bytes) -> str:
+    """Content as a ``data:`` URL. Text is percent-encoded: readable in a diff, and it compresses well."""
+    raw = content.encode() if isinstance(content, str) else content
+    try:
+        return "data:," + quote(raw.decode(), safe=_DATA_URL_SAFE)
+    except UnicodeDecodeError:
+        return "data:;base64," + b64encode(raw).decode()

@@ -10,8 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from fleet.model import Model
 from fleet.platforms.base import PortPlan
 from fleet.probes import Probe
-from fleet.workloads import Container, DataDisk, DiskName
-from fleet.workloads.container import Name
+from fleet.workloads import DataDisk, DiskName, Name, Workload
 
 
 class SnippetRef(Model):
@@ -85,13 +84,12 @@ class GroupPort(Model):
         return value
 
 
-class Group(Model):
-    """Nodes that are alike.
+class Group(Workload):
+    """Nodes that are alike: a workload, and the machines for it.
 
     Attributes:
         count: How many.
         snippets: Files merged in this order.
-        containers: By name; each is a systemd service of that name.
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
@@ -100,7 +98,6 @@ class Group(Model):
 
     count: int = Field(default=1, ge=0, le=1000)
     snippets: list[SnippetRef] = []
-    containers: dict[Name, Container] = {}
     data_disks: dict[DiskName, DataDisk] = {}
     ports: list[GroupPort] = []
     ready: list[Probe] = []
@@ -110,8 +107,9 @@ class Group(Model):
     def reachable(self) -> set[PortPlan]:
         """Ports reachable from outside, without SSH's."""
         ports = {PortPlan(port.number, port.protocol) for port in self.ports}
-        for container in self.containers.values():
-            ports |= {PortPlan(port.node, port.protocol) for port in container.ports if port.public}
+        published = [port for container in self.containers.values() for port in container.ports]
+        published += [port for pod in self.pods.values() for port in pod.ports]
+        ports |= {PortPlan(port.node, port.protocol) for port in published if port.public}
         return ports
 
     @field_validator("data_disks")

@@ -66,7 +66,7 @@ def plan_fleet(
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         shared = _shared(spec, name, group, platform, secrets)
-        secret = any(container.secrets for container in group.containers.values())
+        secret = bool(group.secrets)
         ports = tuple(sorted({PortPlan(SSH_PORT), *group.reachable}))
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
@@ -117,8 +117,8 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform, secre
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     for disk, what in sorted(group.data_disks.items()):
         snippets.append(data_disk_snippet(disk, what, platform.device(disk)))
-    if group.containers:
-        snippets.append(workload_snippet(group.containers, secrets=secrets, name=f"containers of {name}"))
+    # The group is its workload; one with nothing in it makes an empty snippet.
+    snippets.append(workload_snippet(group, secrets=secrets, folder=spec.folder, name=f"containers of {name}"))
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):
         path = spec.folder / ref.path

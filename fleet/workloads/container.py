@@ -2,74 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fleet.model import Model
-
-
-def _scalar_to_text(value: Any) -> Any:
-    """YAML reads `PORT: 80` as a number and `DEBUG: true` as a boolean; a container only knows text."""
-    if isinstance(value, bool):
-        raise ValueError("is a boolean in YAML; put it in quotes to say which text is meant")
-    return str(value) if isinstance(value, int) else value
-
-
-Text = Annotated[str, BeforeValidator(_scalar_to_text)]
-"""A string; an integer in YAML is taken as its digits."""
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-"""A DNS label: lower-case letters, digits and dashes, 63 characters at most."""
-
-_PORT = re.compile(
-    r"^(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>\d+):)?(?P<container>\d+)"
-    r"(?:/(?P<protocol>tcp|udp))?$"
-)
-
-
-class Port(Model):
-    """A port of the container, published on the node. Written ``[ADDRESS:][NODE_PORT:]CONTAINER_PORT[/tcp|/udp]``.
-
-    Attributes:
-        node: Port on the node, 1 to 65535.
-        container: Port in the container, 1 to 65535.
-        protocol: "tcp" or "udp".
-        address: The node's address to listen on; empty for all. A port on a loopback address is not reachable from
-            outside, so no firewall opens it.
-    """
-
-    node: int = Field(ge=1, le=65535)
-    container: int = Field(ge=1, le=65535)
-    protocol: Literal["tcp", "udp"] = "tcp"
-    address: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if not isinstance(value, str):
-            return value
-        match = _PORT.match(value)
-        if match is None:
-            raise ValueError('a port is written "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"')
-        container = int(match["container"])
-        return {
-            "node": int(match["node"] or container),
-            "container": container,
-            "protocol": match["protocol"] or "tcp",
-            "address": match["address"] or "",
-        }
-
-    @property
-    def public(self) -> bool:
-        """Whether it is reachable from outside the node."""
-        return not self.address.startswith(("127.", "[::1]"))
-
-    def __str__(self) -> str:
-        return f"{self.address}{':' if self.address else ''}{self.node}:{self.container}/{self.protocol}"
+from fleet.workloads.fields import Memory, Mode, Name, Port, Text
 
 
 class HealthCheck(Model):
@@ -110,8 +49,8 @@ class SecretUse(Model):
 
     name: Name
     type: Literal["mount", "env"] = "mount"
-    target: str = ""
-    mode: str = Field(default="0400", pattern=r"^0?[0-7]{3}$")
+    target: str = Field(default="", pattern=r"^[^,\s]*$")
+    mode: Mode = "0400"
     uid: int = Field(default=0, ge=0)
     gid: int = Field(default=0, ge=0)
 
@@ -121,34 +60,131 @@ class SecretUse(Model):
         return {"name": value} if isinstance(value, str) else value
 
 
+class NetworkUse(Model):
+    """A network that a container or pod is in. Written as its name, or in full.
+
+    Attributes:
+        name: A network of the group, or one of Podman's own: "host", "none", "bridge", "pasta".
+        ip: Its fixed IPv4 address there; within the network's ``subnet``.
+        ip6: Its fixed IPv6 address there.
+        aliases: Further names under which the network's DNS knows it.
+    """
+
+    name: Name
+    ip: IPv4Address | None = None
+    ip6: IPv6Address | None = None
+    aliases: list[Name] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _own_networks_take_no_options(self) -> NetworkUse:
+        if self.name in PODMAN_NETWORKS and (self.ip or self.ip6 or self.aliases):
+            raise ValueError(f"the network {self.name} has no addresses or names to choose")
+        return self
+
+
+PODMAN_NETWORKS = ("host", "none", "bridge", "pasta")
+"""Network modes of podman-run(1) that are no networks of the group."""
+
+
+class FileMount(Model):
+    """A file of the spec, put on the node and mounted in the container. Exactly one of ``source`` and ``text``.
+
+    Attributes:
+        target: Its path in the container.
+        source: A file beside the spec; text or not.
+        text: Its content.
+        mode: Its permission bits on the node and so in the container.
+        label: SELinux: "Z" for this container alone, "z" for several.
+        read_only: The container cannot write it. What it writes is lost with the node.
+    """
+
+    target: str = Field(pattern=r"^/[^:]*[^/:]$")
+    source: str = ""
+    text: str | None = None
+    mode: Mode = "0644"
+    label: Literal["z", "Z"] = "Z"
+    read_only: bool = True
+
+    @model_validator(mode="after")
+    def _one_content(self) -> FileMount:
+        if bool(self.source) == (self.text is not None):
+            raise ValueError("a file's content is one of `source: PATH` or `text: ...`")
+        return self
+
+
+class Schedule(Model):
+    """When a container runs, by a systemd timer. Written as the calendar expression, or in full.
+
+    Attributes:
+        calendar: systemd.time(7)'s calendar event, such as "daily" or "Mon *-*-* 03:00".
+        random_delay: At most so much later, such as "15min", so that a fleet does not act as one.
+        persistent: A run that was missed while the node was off is caught up.
+    """
+
+    calendar: str = Field(min_length=1)
+    random_delay: str = "0"
+    persistent: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return {"calendar": value} if isinstance(value, str) else value
+
+
 class Container(Model):
     """One container, run as a systemd service of the same name.
 
     Attributes:
-        image: A fully qualified reference: registry, repository and tag or digest.
+        image: A fully qualified reference (registry, repository and tag or digest), or ``NAME.image`` or
+            ``NAME.build`` for an image or a build of the group.
         command: Words that replace the image's command.
         entrypoint: Words that replace the image's entry point.
         environment: Variables; values arrive character for character.
+        pod: The group's pod that it is in; ports and networks are then the pod's.
+        networks: Networks it is in; Podman's default one if there is none.
         ports: Published ports.
         volumes: ``SOURCE:TARGET[:OPTIONS]`` as in podman-run(1): a path of the node or a volume's name, the path in
             the container, and options such as ``ro,z``. A service whose volumes lie on a data disk waits for its mount.
+        files: Files of the spec, mounted.
+        tmpfs: Memory file systems: ``TARGET[:OPTIONS]``, such as "/run:size=16m".
         secrets: Secrets of the spec that it uses.
+        run_as: A user of the group whose rootless Podman runs it; root's runs it otherwise.
         user: User, or ``user:group``, in the container.
+        groups: Further groups of that user.
+        working_dir: Where the command starts.
+        hostname: Its host name.
+        add_hosts: More lines of its ``/etc/hosts``: ``NAME:ADDRESS``.
+        dns: Name servers in place of the network's.
+        devices: Devices of the node: ``HOST[:CONTAINER[:PERMISSIONS]]``.
         add_capabilities: Capabilities beyond the default set.
         drop_capabilities: Capabilities to take away; "all" for each.
+        no_new_privileges: No program in it gains privileges, by setuid for one.
         read_only: Its root file system cannot be written; ``/tmp`` and ``/run`` are tmpfs.
+        init: Run a small init as process 1, which reaps zombies.
+        sysctl: Kernel parameters of its namespaces.
+        ulimits: ``NAME=SOFT[:HARD]``.
         health: A health check.
-        restart: systemd's ``Restart=``.
-        depends_on: Containers of the same node that must be started (and healthy, if they notify) before it.
+        restart: systemd's ``Restart=``; "always" by default, "no" for what is to end.
+        oneshot: It is to end: the service counts as started when it has ended well, and what depends on it waits.
+        schedule: It is to end, and runs by a timer.
+        depends_on: Containers of the same node, and of the same user, that must be started (and healthy, if they
+            notify) before it.
         labels: Labels of the container.
         auto_update: Have podman-auto-update.timer pull newer images ("registry") or take newer local ones ("local").
         pull: When Podman pulls the image.
-        memory: Limit, such as "512m".
+        memory: Limit of memory.
+        shm_size: Size of ``/dev/shm``.
         cpus: Limit in CPUs, such as 1.5.
         pids: Limit of processes.
+        stop_signal: The signal that asks it to end.
         stop_timeout: Seconds from the stop signal to the kill signal.
         start_timeout: Seconds that a start, with the first pull, may take.
-        quadlet: More keys for the Quadlet file, by section: ``{Container: {Sysctl: ...}, Service: {...}}``. A value
+        quadlet: More keys for the Quadlet file, by section: ``{Container: {Mask: ...}, Service: {...}}``. A value
             is a line or a list of lines, written as it is.
     """
 
@@ -156,33 +192,60 @@ class Container(Model):
     command: list[Text] = []
     entrypoint: list[Text] = []
     environment: dict[str, Text] = {}
+    pod: Name | None = None
+    networks: list[NetworkUse] = []
     ports: list[Port] = []
     volumes: list[str] = []
+    files: list[FileMount] = []
+    tmpfs: list[str] = []
     secrets: list[SecretUse] = []
+    run_as: Name | None = None
     user: Text = ""
+    groups: list[Text] = []
+    working_dir: str = Field(default="", pattern=r"^(/.*)?$")
+    hostname: str = Field(default="", pattern=r"^[A-Za-z0-9.-]{0,64}$")
+    add_hosts: list[str] = []
+    dns: list[IPv4Address | IPv6Address] = []
+    devices: list[str] = []
     add_capabilities: list[str] = []
     drop_capabilities: list[str] = []
+    no_new_privileges: bool = False
     read_only: bool = False
+    init: bool = False
+    sysctl: dict[str, Text] = {}
+    ulimits: list[str] = []
     health: HealthCheck | None = None
-    restart: Literal["no", "on-failure", "always", "unless-stopped"] = "always"
+    restart: Literal["no", "on-failure", "always", "unless-stopped"] | None = None
+    oneshot: bool = False
+    schedule: Schedule | None = None
     depends_on: list[Name] = []
     labels: dict[str, Text] = {}
     auto_update: Literal["registry", "local"] | None = None
     pull: Literal["always", "missing", "never", "newer"] = "missing"
-    memory: Text = Field(default="", pattern=r"^(\d+[bkmg]?)?$")
+    memory: Memory = ""
+    shm_size: Memory = ""
     cpus: float | None = Field(default=None, gt=0)
     pids: int | None = Field(default=None, ge=1)
+    stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|\d+)?$")
     stop_timeout: int = Field(default=10, ge=0)
     start_timeout: int = Field(default=900, ge=1)
     quadlet: dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]] = {}
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is to end by itself."""
+        return self.oneshot or self.schedule is not None
+
+    @property
+    def local_image(self) -> tuple[str, str] | None:
+        """Name and kind ("image" or "build") where the image is one that the group defines."""
+        name, dot, kind = self.image.rpartition(".")
+        return (name, kind) if dot and kind in ("image", "build") and "/" not in name else None
+
     @field_validator("image")
     @classmethod
     def _fully_qualified(cls, image: str) -> str:
-        registry, slash, _ = image.partition("/")
-        if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
-            raise ValueError(f"name the registry too, as in docker.io/library/{image}: short names depend on the node")
-        return image
+        return image if image.endswith((".image", ".build")) and "/" not in image else fully_qualified(image)
 
     @field_validator("environment")
     @classmethod
@@ -200,3 +263,35 @@ class Container(Model):
             if not source or not colon or not rest.startswith("/") or rest.count(":") > 1:
                 raise ValueError(f"{volume!r} is no volume: write SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS")
         return volumes
+
+    @field_validator("tmpfs")
+    @classmethod
+    def _tmpfs_form(cls, tmpfs: list[str]) -> list[str]:
+        for item in tmpfs:
+            if not item.startswith("/") or item.count(":") > 1:
+                raise ValueError(f"{item!r} is no tmpfs: write /TARGET or /TARGET:OPTIONS")
+        return tmpfs
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Container:
+        if self.pod and (self.ports or self.networks):
+            raise ValueError("a container in a pod has its pod's ports and networks: name them there")
+        if self.ends and self.restart in ("always", "unless-stopped"):
+            raise ValueError("what is to end can be restarted `on-failure` at most")
+        if self.ends and self.health:
+            raise ValueError("a health check is for what keeps running, not for what is to end")
+        if self.oneshot and self.schedule:
+            raise ValueError("say `oneshot` for a run at every boot or `schedule` for runs by a timer, not both")
+        return self
+
+
+def fully_qualified(image: str) -> str:
+    """The reference, if it names its registry.
+
+    Raises:
+        ValueError: It does not.
+    """
+    registry, slash, _ = image.partition("/")
+    if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
+        raise ValueError(f"name the registry too, as in docker.io/library/{image}: short names depend on the node")
+    return image

@@ -1,72 +1,238 @@
-"""A node's containers and secrets as one snippet."""
+"""A workload as one snippet: Quadlet files, secrets, users, timers, files.
+
+Root's Quadlet files are in ``/etc/containers/systemd``, a user's in ``/etc/containers/systemd/users/UID``, which
+Podman reads for that user alone: nothing of a rootless workload needs a folder in the user's home.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
-from fleet.workloads.container import Container
-from fleet.workloads.quadlet import SECRETS_SERVICE, container_file
+from fleet.workloads import docker
+from fleet.workloads.container import Container, FileMount
+from fleet.workloads.quadlet import BUILDS_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
+from fleet.workloads.quoting import line
+from fleet.workloads.workload import Workload
 
 SECRETS_FOLDER = "/etc/fleet/secrets"
+"""Root's secrets, one file each."""
+
+USER_SECRETS_FOLDER = "/etc/fleet/user-secrets"
+"""Other users' secrets, in a folder of each named after the user's number."""
 
 
 def workload_snippet(
-    containers: Mapping[str, Container], *, secrets: Mapping[str, str] | None = None, name: str = "containers"
+    workload: Workload,
+    *,
+    secrets: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    name: str = "containers",
 ) -> Snippet:
-    """Compile containers to Quadlet files, and the secrets they use to Podman secrets.
+    """Compile a workload.
 
     Args:
-        containers: By name; the name is the service's and the container's.
+        workload: The containers and what they share.
         secrets: Values by name. Each that a container uses becomes a file of mode 0600 and, before any container
             starts, a Podman secret.
+        folder: Where files and build contexts are looked for; without it there can be none.
         name: What errors call the snippet.
 
     Raises:
-        FleetError: A dependency or secret is not there, or a value cannot exist on a node.
+        FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
-    secrets = secrets or {}
-    files: list[dict[str, Any]] = []
-    units: list[dict[str, Any]] = []
-    used: set[str] = set()
-    for key, container in sorted(containers.items()):
-        for other in container.depends_on:
-            if other not in containers:
-                raise FleetError(
-                    f"Container {key} depends on {other}, which is not a container of the same group.",
-                    fix=f"The group has {', '.join(sorted(containers))}.",
-                )
-        for use in container.secrets:
-            if use.name not in secrets:
-                raise FleetError(
-                    f"Container {key} uses the secret {use.name}, which the spec does not define.",
-                    fix="Define it under `secrets`.",
-                )
-            used.add(use.name)
-        files.append(file(f"/etc/containers/systemd/{key}.container", container_file(key, container), mode=0o644))
-    if containers:
-        # Docker is socket-activated beside Podman on Fedora CoreOS; both writing firewall rules breaks containers.
-        units.append({"name": "docker.socket", "mask": True})
-    if any(container.auto_update for container in containers.values()):
-        units.append({"name": "podman-auto-update.timer", "enabled": True})
-    if used:
-        files += [file(f"{SECRETS_FOLDER}/{key}", secrets[key], mode=0o600) for key in sorted(used)]
-        units.append(unit(SECRETS_SERVICE, _SECRETS_UNIT.format(folder=SECRETS_FOLDER)))
+    made = _Made(workload, secrets or {}, folder)
+    made.users()
+    made.files()
+    made.secrets()
+    if workload.engine == "docker":
+        made.docker()
+    else:
+        made.podman()
     config: dict[str, Any] = {
         "ignition": {"version": "3.0.0"},
-        "storage": {"files": files},
-        "systemd": {"units": units},
+        "passwd": {"users": made.accounts},
+        "storage": {"files": made.entries, "directories": made.directories, "links": made.links},
+        "systemd": {"units": made.units},
     }
     return Snippet.from_ignition(name, config)
 
 
+@dataclass
+class _Made:
+    """The entries of the snippet while they are made."""
+
+    workload: Workload
+    values: Mapping[str, str]
+    folder: Path | None
+    accounts: list[dict[str, Any]] = field(default_factory=list)
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    directories: list[dict[str, Any]] = field(default_factory=list)
+    links: list[dict[str, Any]] = field(default_factory=list)
+    units: list[dict[str, Any]] = field(default_factory=list)
+
+    def users(self) -> None:
+        for name, user in sorted(self.workload.users.items()):
+            account: dict[str, Any] = {"name": name, "uid": user.uid}
+            if user.groups:
+                account["groups"] = user.groups
+            if user.ssh_authorized_keys:
+                account["sshAuthorizedKeys"] = user.ssh_authorized_keys
+            self.accounts.append(account)
+            # What `loginctl enable-linger` writes.
+            self.entries.append(file(f"/var/lib/systemd/linger/{name}", "", mode=0o644))
+
+    def files(self) -> None:
+        for name, container in sorted(self.workload.containers.items()):
+            for mount in container.files:
+                entry = file(
+                    line(file_path(name, mount.target), f"container {name}: files"),
+                    self._content(name, mount),
+                    mode=int(mount.mode, 8),
+                )
+                self.entries.append(self._owned(entry, container))
+        for name, build in sorted(self.workload.builds.items()):
+            context = self._local(build.context, f"The build {name}")
+            found = sorted(path for path in context.rglob("*") if path.is_file())
+            if not (context / build.file).is_file():
+                raise FleetError(
+                    f"The build {name} has no {build.file} in {context}.", fix="Name it with `file:`, from there."
+                )
+            for path in found:
+                target = f"{BUILDS_FOLDER}/{name}/{path.relative_to(context)}"
+                mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+                self.entries.append(file(target, path.read_bytes(), mode=mode))
+
+    def _content(self, name: str, mount: FileMount) -> str | bytes:
+        if mount.text is not None:
+            return mount.text
+        path = self._local(mount.source, f"A file of the container {name}")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise FleetError(f"A file of the container {name} cannot be read: {path}: {error.strerror}.") from None
+
+    def _local(self, source: str, what: str) -> Path:
+        if self.folder is None:
+            raise FleetError(f"{what} is {source}, but there is no folder to look for it in.")
+        path = (self.folder / source).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise FleetError(f"{what} is {source}, which is outside of {self.folder}.", fix="Put it beside the spec.")
+        if not path.exists():
+            raise FleetError(f"{what} is {path}, which is not there.", fix="Paths are relative to the spec.")
+        return path
+
+    def _owned(self, entry: dict[str, Any], container: Container) -> dict[str, Any]:
+        if container.run_as:
+            entry |= {"user": {"name": container.run_as}, "group": {"name": container.run_as}}
+        return entry
+
+    def secrets(self) -> None:
+        done = set()
+        for name, container in sorted(self.workload.containers.items()):
+            folder = SECRETS_FOLDER
+            docker = self.workload.engine == "docker"
+            if docker:
+                folder = f"{SECRETS_FOLDER}/{name}"
+            elif container.run_as and container.secrets:
+                folder = f"{USER_SECRETS_FOLDER}/{self.workload.users[container.run_as].uid}"
+                if folder not in done:
+                    done.add(folder)
+                    self.directories.append(self._owned({"path": folder, "mode": 0o700}, container))
+            for use in container.secrets:
+                if use.name not in self.values:
+                    raise FleetError(
+                        f"Container {name} uses the secret {use.name}, which the spec does not define.",
+                        fix="Define it under `secrets`.",
+                    )
+                path = f"{folder}/{use.name}"
+                if path not in done:
+                    done.add(path)
+                    entry = file(path, self.values[use.name], mode=int(use.mode, 8) if docker else 0o600)
+                    if docker:
+                        # What the container sees is this very file.
+                        entry |= {"user": {"id": use.uid}, "group": {"id": use.gid}}
+                    self.entries.append(self._owned(entry, container))
+
+    def podman(self) -> None:
+        workload = self.workload
+        for name, user, text in quadlet_files(workload):
+            place = f"users/{workload.users[user].uid}/" if user else ""
+            self.entries.append(file(f"/etc/containers/systemd/{place}{name}", text, mode=0o644))
+        containers = workload.containers
+        if containers:
+            # Docker is socket-activated beside Podman on Fedora CoreOS; both writing firewall rules breaks containers.
+            self.units.append({"name": "docker.socket", "mask": True})
+        for rootless in (False, True):
+            chosen = {name: c for name, c in containers.items() if bool(c.run_as) == rootless}
+            for unit_name, text, wanted_by in _helpers(chosen):
+                if not rootless:
+                    self.units.append(unit(unit_name, text) if text else {"name": unit_name, "enabled": True})
+                    continue
+                # Ignition enables units of the system only.
+                at = f"/usr/lib/systemd/user/{unit_name}"
+                if text:
+                    at = f"/etc/systemd/user/{unit_name}"
+                    self.entries.append(file(at, text, mode=0o644))
+                self.links.append({"path": f"/etc/systemd/user/{wanted_by}.wants/{unit_name}", "target": at})
+
+    def docker(self) -> None:
+        self.units.append({"name": "podman.socket", "mask": True})
+        self.units += [unit(name, text) for name, text in docker.units(self.workload, SECRETS_FOLDER)]
+        for name, container in sorted(self.workload.containers.items()):
+            if container.schedule:
+                self.units.append(unit(f"{name}.timer", _timer(name, container)))
+
+
+def _helpers(containers: Mapping[str, Container]) -> Iterator[tuple[str, str, str]]:
+    """Units beside the containers' own: name, text (empty for one that the system brings), and what wants it."""
+    if any(container.secrets for container in containers.values()):
+        rootless = any(container.run_as for container in containers.values())
+        folder = f"{USER_SECRETS_FOLDER}/%U" if rootless else SECRETS_FOLDER
+        target = "default.target" if rootless else "multi-user.target"
+        # For root %U would be 0; a user without secrets has no folder.
+        condition = f"ConditionPathExists={folder}" if rootless else "RequiresMountsFor=/var/lib/containers"
+        yield SECRETS_SERVICE, _SECRETS_UNIT.format(folder=folder, target=target, condition=condition), target
+    if any(container.auto_update for container in containers.values()):
+        yield "podman-auto-update.timer", "", "timers.target"
+    for name, container in sorted(containers.items()):
+        if container.schedule:
+            yield f"{name}.timer", _timer(name, container), "timers.target"
+
+
+def _timer(name: str, container: Container) -> str:
+    assert container.schedule is not None
+    what = f"container {name}: schedule"
+    return _TIMER.format(
+        name=name,
+        calendar=line(container.schedule.calendar, what),
+        delay=line(container.schedule.random_delay, what),
+        persistent=str(container.schedule.persistent).lower(),
+    )
+
+
+_TIMER = """\
+[Unit]
+Description=Runs of container {name}
+
+[Timer]
+OnCalendar={calendar}
+RandomizedDelaySec={delay}
+Persistent={persistent}
+
+[Install]
+WantedBy=timers.target
+"""
+
 _SECRETS_UNIT = """\
 [Unit]
-Description=Give this node's secrets to Podman
-RequiresMountsFor=/var/lib/containers
+Description=Give secrets to Podman
+{condition}
 
 [Service]
 Type=oneshot
@@ -74,5 +240,5 @@ RemainAfterExit=yes
 ExecStart=/bin/sh -euc 'for f in {folder}/*; do podman secret create --replace "$${{f##*/}}" "$$f" >/dev/null; done'
 
 [Install]
-WantedBy=multi-user.target
+WantedBy={target}
 """

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from fleet.config import compose
 from fleet.errors import FleetError
-from fleet.workloads import Container, DataDisk, container_file, data_disk_snippet, workload_snippet
+from fleet.workloads import Container, DataDisk, Workload, container_file, data_disk_snippet, workload_snippet
 from fleet.workloads.data_disks import escape_path
 
 IMAGE = "docker.io/library/caddy:2"
@@ -50,7 +50,7 @@ anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
 
 @given(anything, anything)
 def test_environment_and_command_arrive_as_they_were_written(value: str, argument: str) -> None:
-    text = container_file("x", Container(image=IMAGE, environment={"A": value}, command=["run", argument]))
+    text = container_file("x", Container(image=IMAGE, environment={"A": value}, command=["run", argument]), Workload())
     assert [split_words(line) for line in keys(text, "Environment")] == [[f"A={value}"]]
     assert [split_words(line) for line in keys(text, "Exec")] == [["run", argument]]
     assert all(c >= " " for line in text.split("\n") for c in line)
@@ -58,13 +58,13 @@ def test_environment_and_command_arrive_as_they_were_written(value: str, argumen
 
 def test_a_nul_is_refused_with_the_name_of_what_holds_it() -> None:
     with pytest.raises(FleetError, match="container x: environment A holds a NUL"):
-        container_file("x", Container(image=IMAGE, environment={"A": "a\0b"}))
+        container_file("x", Container(image=IMAGE, environment={"A": "a\0b"}), Workload())
 
 
 @pytest.mark.parametrize("volume", ["/a\\:/b\\", "/a:/b\n[Service]", "/a:/b "])
 def test_a_value_that_would_break_out_of_its_line_is_refused(volume: str) -> None:
     with pytest.raises((FleetError, ValidationError)):
-        container_file("x", Container(image=IMAGE, volumes=[volume]))
+        container_file("x", Container(image=IMAGE, volumes=[volume]), Workload())
 
 
 def test_a_container_says_all_that_it_was_told() -> None:
@@ -89,15 +89,15 @@ def test_a_container_says_all_that_it_was_told() -> None:
             "quadlet": {"Container": {"Sysctl": ["a=1", "b=2"]}, "Service": {"Nice": 5}},
         }
     )
-    lines = container_file("x", container).splitlines()
+    lines = container_file("x", container, Workload()).splitlines()
     for line in (
         'Entrypoint=["/bin/sh", "-c"]',
         "PublishPort=127.0.0.1:9000:90/udp",
         "PublishPort=80:80/tcp",
         "User=1000",
         "Group=1000",
-        "DropCapability=all",
-        "AddCapability=NET_BIND_SERVICE",
+        'DropCapability="all"',
+        'AddCapability="NET_BIND_SERVICE"',
         "ReadOnly=true",
         'HealthCmd=["curl", "-f", "http://localhost"]',
         "HealthRetries=5",
@@ -119,7 +119,7 @@ def test_a_container_says_all_that_it_was_told() -> None:
 
 def test_a_secret_is_a_file_of_root_and_a_podman_secret_before_its_container() -> None:
     container = Container.model_validate({"image": IMAGE, "secrets": ["token"]})
-    config = compose([workload_snippet({"app": container}, secrets={"token": "a&b#c"})])
+    config = compose([workload_snippet(Workload(containers={"app": container}), secrets={"token": "a&b#c"})])
     entry = next(e for e in config.tree["storage"]["files"] if e["path"] == "/etc/fleet/secrets/token")
     assert entry["mode"] == 0o600
     assert unquote(entry["contents"]["source"]) == "data:,a&b#c"
@@ -131,9 +131,9 @@ def test_a_secret_is_a_file_of_root_and_a_podman_secret_before_its_container() -
 
 def test_a_secret_or_dependency_that_is_not_there_is_refused() -> None:
     with pytest.raises(FleetError, match="the secret token, which the spec does not define"):
-        workload_snippet({"app": Container.model_validate({"image": IMAGE, "secrets": ["token"]})})
-    with pytest.raises(FleetError, match="depends on db, which is not a container"):
-        workload_snippet({"app": Container.model_validate({"image": IMAGE, "depends_on": ["db"]})})
+        workload_snippet(Workload.model_validate({"containers": {"app": {"image": IMAGE, "secrets": ["token"]}}}))
+    with pytest.raises(ValidationError, match="depends on db, which is not a container"):
+        Workload.model_validate({"containers": {"app": {"image": IMAGE, "depends_on": ["db"]}}})
 
 
 def test_a_data_disk_is_formatted_only_if_empty_and_never_required_by_the_boot() -> None:

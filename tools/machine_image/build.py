@@ -16,13 +16,15 @@ from tools.machine_image import containers, disk, slim
 HERE = Path(__file__).resolve().parent
 SUITE = "trixie"
 IGNITION_MODULE = go.MODULES / "ignition"
+IMAGE_STORE = "/usr/lib/containers/storage"
+"""Where the container images are; ``overlay/etc/containers/storage.conf`` names it."""
 IGNITION_SPEC = "3.6.0"
 """What the Ignition in the image reads."""
 
 PACKAGES = (
     "bash busybox-static catatonit conmon crun curl dbus dosfstools dracut dracut-network e2fsprogs fdisk gdisk "
     "grub-pc-bin grub2-common iproute2 kmod libblkid1 libpam-systemd linux-image-cloud-amd64 netavark aardvark-dns "
-    "nftables openssh-server passwd podman procps slirp4netns sudo systemd systemd-sysv tzdata uidmap udev util-linux "
+    "nftables openssh-server passt passwd podman procps sudo systemd systemd-sysv tzdata uidmap udev util-linux "
     "util-linux-extra xfsprogs"
 ).split()
 
@@ -52,7 +54,7 @@ def _key() -> str:
 
 def _build(out: Path) -> None:
     root = out / "root"
-    _root(root)
+    _run("cp", "--archive", "--reflink=auto", rootfs(), root)
     boot = out / "boot"
     disk.boot_tree(root, boot, KERNEL_ARGUMENTS)
     disk.write(root, boot, out / "disk.raw", out / "disk.qcow2")
@@ -75,7 +77,8 @@ def _root(root: Path) -> None:
     with _chroot_mounts(root):
         for archive in containers.archives(bootstrap):
             shutil.copyfile(archive, root / "image.tar")
-            _run("chroot", root, "podman", "load", "--quiet", "--input", "/image.tar")
+            # In a store that every user's Podman reads, as if each had pulled them.
+            _run("chroot", root, "podman", "--root", IMAGE_STORE, "load", "--quiet", "--input", "/image.tar")
             (root / "image.tar").unlink()
         kernel = next((root / "usr/lib/modules").iterdir()).name
         _run("chroot", root, "dracut", "--force", "--quiet", "--no-hostonly", "/boot/initrd", kernel)

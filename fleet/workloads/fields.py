@@ -1,0 +1,78 @@
+"""Types that the models of workloads share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fleet.model import Model
+
+
+def _scalar_to_text(value: Any) -> Any:
+    """YAML reads `PORT: 80` as a number and `DEBUG: true` as a boolean; a container only knows text."""
+    if isinstance(value, bool):
+        raise ValueError("is a boolean in YAML; put it in quotes to say which text is meant")
+    return str(value) if isinstance(value, int) else value
+
+
+Text = Annotated[str, BeforeValidator(_scalar_to_text)]
+"""A string; an integer in YAML is taken as its digits."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label: lower-case letters, digits and dashes, 63 characters at most."""
+
+Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
+"""A file's permission bits: an octal text such as "0644"; YAML would read the bare number as another one."""
+
+Memory = Annotated[Text, Field(pattern=r"^(\d+[bkmg]?)?$")]
+"""A size such as "512m": digits and a unit of 1024s; bytes without a unit. Empty: no limit."""
+
+_PORT = re.compile(
+    r"^(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>\d+):)?(?P<container>\d+)"
+    r"(?:/(?P<protocol>tcp|udp))?$"
+)
+
+
+class Port(Model):
+    """A port of the container, published on the node. Written ``[ADDRESS:][NODE_PORT:]CONTAINER_PORT[/tcp|/udp]``.
+
+    Attributes:
+        node: Port on the node, 1 to 65535.
+        container: Port in the container, 1 to 65535.
+        protocol: "tcp" or "udp".
+        address: The node's address to listen on; empty for all. A port on a loopback address is not reachable from
+            outside, so no firewall opens it.
+    """
+
+    node: int = Field(ge=1, le=65535)
+    container: int = Field(ge=1, le=65535)
+    protocol: Literal["tcp", "udp"] = "tcp"
+    address: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str):
+            return value
+        match = _PORT.match(value)
+        if match is None:
+            raise ValueError('a port is written "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"')
+        container = int(match["container"])
+        return {
+            "node": int(match["node"] or container),
+            "container": container,
+            "protocol": match["protocol"] or "tcp",
+            "address": match["address"] or "",
+        }
+
+    @property
+    def public(self) -> bool:
+        """Whether it is reachable from outside the node."""
+        return not self.address.startswith(("127.", "[::1]"))
+
+    def __str__(self) -> str:
+        return f"{self.address}{':' if self.address else ''}{self.node}:{self.container}/{self.protocol}"

@@ -1,0 +1,138 @@
+"""A workload: everything that runs in containers on the nodes of a group, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import model_validator
+
+from fleet.model import Model
+from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse
+from fleet.workloads.fields import Name
+from fleet.workloads.resources import Build, Engine, ImagePull, Network, Pod, User, Volume
+
+
+class Workload(Model):
+    """Containers and what they share, by name.
+
+    Attributes:
+        engine: "podman", or "docker", which Fedora CoreOS ships too. The other one is masked.
+        containers: Each is a systemd service of its name.
+        pods: Each is a service ``NAME-pod``.
+        networks: Each is a service ``NAME-network``.
+        volumes: Each is a service ``NAME-volume``; a volume that is not named here needs no options.
+        images: Each is a service ``NAME-image``.
+        builds: Each is a service ``NAME-build``.
+        users: Users of the node whose rootless Podman runs containers.
+    """
+
+    engine: Engine = "podman"
+    containers: dict[Name, Container] = {}
+    pods: dict[Name, Pod] = {}
+    networks: dict[Name, Network] = {}
+    volumes: dict[Name, Volume] = {}
+    images: dict[Name, ImagePull] = {}
+    builds: dict[Name, Build] = {}
+    users: dict[Name, User] = {}
+
+    @property
+    def secrets(self) -> set[str]:
+        """The secrets that it uses."""
+        return {use.name for container in self.containers.values() for use in container.secrets}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Workload:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        services: dict[str, str] = {}
+        for kind, suffix, things in self._kinds():
+            for name, thing in things.items():
+                what = f"the {kind} {name}"
+                if other := services.get(f"{name}{suffix}"):
+                    yield f"{what} and {other} would both be the service {name}{suffix}.service: rename one"
+                services[f"{name}{suffix}"] = what
+                if thing.run_as and thing.run_as not in self.users:
+                    yield f"{what} runs as {thing.run_as}, who is not among `users`: {_list(self.users)}"
+        for name in self.pods.keys() & self.containers.keys():
+            yield f"a pod and a container are both called {name}: Podman keeps them in one list, rename one"
+        for name, pod in self.pods.items():
+            yield from self._network_problems(f"the pod {name}", pod.networks, pod.run_as)
+        for name, container in self.containers.items():
+            yield from self._container_problems(name, container)
+        uids: dict[int, str] = {}
+        for name, user in self.users.items():
+            if other := uids.get(user.uid):
+                yield f"the users {other} and {name} both have the number {user.uid}"
+            uids[user.uid] = name
+        if self.engine == "docker":
+            for kind, _, things in self._kinds():
+                if things and kind not in ("container", "network"):
+                    yield f"the engine docker has no {kind}s here: leave them out, or take podman"
+
+    def _kinds(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        yield "container", "", self.containers
+        yield "pod", "-pod", self.pods
+        yield "network", "-network", self.networks
+        yield "volume", "-volume", self.volumes
+        yield "image", "-image", self.images
+        yield "build", "-build", self.builds
+
+    def _container_problems(self, name: str, container: Container) -> Iterator[str]:
+        what, user = f"the container {name}", container.run_as
+        for other in container.depends_on:
+            if other not in self.containers:
+                yield f"{what} depends on {other}, which is not a container of the same group: {_list(self.containers)}"
+            elif self.containers[other].run_as != user:
+                yield f"{what} depends on {other}, which another user runs: services of two users cannot wait so"
+            elif self.containers[other].schedule:
+                yield f"{what} depends on {other}, which runs by a timer"
+        if name in self._reached_from(name):
+            yield f"{what} depends on itself, by {_list(sorted(self._reached_from(name)))}"
+        if container.pod:
+            if container.pod not in self.pods:
+                yield f"{what} is in the pod {container.pod}, which is not among `pods`: {_list(self.pods)}"
+            elif self.pods[container.pod].run_as != user:
+                yield f"{what} is in the pod {container.pod}, which another user runs: give both the same `run_as`"
+        yield from self._network_problems(what, container.networks, user)
+        for volume in container.volumes:
+            source = volume.partition(":")[0]
+            if source in self.volumes and self.volumes[source].run_as != user:
+                yield f"{what} mounts the volume {source}, which another user has: give both the same `run_as`"
+        if local := container.local_image:
+            image, kind = local
+            known: Mapping[str, ImagePull | Build] = self.images if kind == "image" else self.builds
+            if image not in known:
+                yield f"{what} runs {container.image}, but `{kind}s` has no {image}: {_list(known)}"
+            elif known[image].run_as != user:
+                yield f"{what} runs {container.image}, which another user has: give both the same `run_as`"
+
+    def _network_problems(self, what: str, uses: list[NetworkUse], user: str | None) -> Iterator[str]:
+        for use in uses:
+            network = self.networks.get(use.name)
+            if network is None:
+                if use.name not in PODMAN_NETWORKS:
+                    yield f"{what} is in the network {use.name}, which is not among `networks`: {_list(self.networks)}"
+            elif network.run_as != user:
+                yield f"{what} is in the network {use.name}, which another user has: give both the same `run_as`"
+            else:
+                for address in filter(None, (use.ip, use.ip6)):
+                    if not any(address in subnet.prefix for subnet in network.subnets):
+                        yield f"{what} has the address {address}, which is in no subnet of the network {use.name}"
+
+    def _reached_from(self, name: str) -> set[str]:
+        found: set[str] = set()
+        pending = list(self.containers[name].depends_on)
+        while pending:
+            other = pending.pop()
+            if other not in found and other in self.containers:
+                found.add(other)
+                pending += self.containers[other].depends_on
+        return found
+
+
+def _list(names: Any) -> str:
+    return f"there are {', '.join(names)}" if names else "there is none"
