@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.judge import Judge
 
 STACK = ("fleet.yaml", "--stack", "test")
 """Arguments of a command on the stack that :meth:`Folder.make_project` makes."""
@@ -111,3 +114,11 @@ def refused(folder: Folder) -> Callable[..., str]:
         return result.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
+    """Real Ignition, Podman's generator and systemd."""
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        pytest.skip("judging generated units needs root and mmdebstrap: `make test` as root on Debian has both")
+    return Judge(tmp_path_factory.mktemp("judge"))

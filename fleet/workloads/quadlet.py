@@ -7,11 +7,13 @@ or as a line. What only a command line can say goes to ``PodmanArgs``.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
+from fleet.errors import FleetError
 from fleet.workloads.container import PODMAN_NETWORKS, Container, HealthCheck, NetworkUse, SecretUse
-from fleet.workloads.quoting import line, word
+from fleet.workloads.quoting import line, unit_word, word
 from fleet.workloads.resources import Build, ImagePull, Network, Pod, Volume
 from fleet.workloads.workload import Workload
 
@@ -116,6 +118,10 @@ def _unit(name: str, container: Container) -> Iterator[Entry]:
     if container.secrets:
         yield "Requires", SECRETS_SERVICE
         yield "After", SECRETS_SERVICE
+    for volume in container.volumes:
+        source = volume.partition(":")[0]
+        if source.startswith("/") and not _plain(volume):
+            yield "RequiresMountsFor", unit_word(source, f"container {name}: volumes")
     if not container.run_as:
         # Quadlet itself makes a user's services wait for the network, which their manager knows nothing of.
         yield from _network_first()
@@ -148,11 +154,20 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
     yield "Image", line(container.image, where("image"))
     if not container.local_image:
         yield "Pull", container.pull
-    if container.entrypoint:
+    entrypoint, command = container.entrypoint, container.command
+    if "" in command:
+        # Podman's generator drops empty words of Exec=, but not of an entry point.
+        if not entrypoint:
+            raise FleetError(
+                f"{where('command')} has an empty word, which Quadlet cannot give to an image's own entry point.",
+                fix="Say what runs with `entrypoint` too.",
+            )
+        entrypoint, command = [*entrypoint, *command], []
+    if entrypoint:
         # Podman reads a JSON array here; the key takes its line as it is.
-        yield "Entrypoint", line(_json(container.entrypoint), where("entrypoint"))
-    if container.command:
-        yield "Exec", " ".join(word(argument, where("command")) for argument in container.command)
+        yield "Entrypoint", line(_json(entrypoint), where("entrypoint"))
+    if command:
+        yield "Exec", " ".join(word(argument, where("command")) for argument in command)
     for key, value in sorted(container.environment.items()):
         yield "Environment", word(f"{key}={value}", where(f"environment {key}"))
     for key, value in sorted(container.labels.items()):
@@ -162,7 +177,7 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
     yield from _networks(container.networks, workload)
     yield from lines("PublishPort", container.ports, "ports")
     for volume in container.volumes:
-        yield "Volume", _volume_use(volume, workload, where("volumes"))
+        yield from _volume_use(volume, workload, where("volumes"))
     for file in container.files:
         options = ",".join(["ro", file.label] if file.read_only else [file.label])
         yield "Volume", line(f"{file_path(name, file.target)}:{file.target}:{options}", where("files"))
@@ -224,9 +239,20 @@ def _networks(uses: Iterable[NetworkUse], workload: Workload) -> Iterator[Entry]
         yield "Network", f"{use.name}.network" + (":" + ",".join(options) if options else "")
 
 
-def _volume_use(volume: str, workload: Workload, what: str) -> str:
+def _volume_use(volume: str, workload: Workload, what: str) -> Iterator[Entry]:
     source, _, rest = volume.partition(":")
-    return line(f"{source}.volume:{rest}" if source in workload.volumes else volume, what)
+    if source in workload.volumes:
+        yield "Volume", line(f"{source}.volume:{rest}", what)
+    elif _plain(volume):
+        yield "Volume", volume
+    else:
+        # Quadlet would write the path into RequiresMountsFor= without quotes; `_unit` does it with them.
+        yield "PodmanArgs", f"--volume {word(volume, what)}"
+
+
+def _plain(volume: str) -> bool:
+    """Whether a volume needs no quotes anywhere, and is not relative to the Quadlet file."""
+    return re.fullmatch(r"[A-Za-z0-9/_][A-Za-z0-9/_.:,=+@-]*", volume) is not None
 
 
 def _health(name: str, health: HealthCheck) -> Iterator[Entry]:

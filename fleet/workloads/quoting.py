@@ -20,18 +20,34 @@ def expansions(text: str) -> str:
 
 
 def word(text: str, what: str) -> str:
-    """One word of a key that takes words.
+    """One word of a command line, or of a key that takes words and writes them to one.
 
     Args:
         text: What must arrive, character for character.
         what: What it is, for the error.
 
     Raises:
-        FleetError: It holds a NUL, which no process argument or environment can.
+        FleetError: It holds a NUL, which no process argument or environment can, or U+0080, which Podman garbles.
     """
+    return _quoted(expansions(text), text, what)
+
+
+def unit_word(text: str, what: str) -> str:
+    """One word of a key that systemd reads itself and expands no variables in, such as ``RequiresMountsFor``.
+
+    Raises:
+        FleetError: As :func:`word`.
+    """
+    return _quoted(text.replace("%", "%%"), text, what)
+
+
+def _quoted(expanded: str, text: str, what: str) -> str:
     if "\0" in text:
         raise FleetError(f"{what} holds a NUL character, which no process argument can.", fix="Take it out.")
-    escaped = (_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if c < " " or c == "\x7f" else c) for c in expansions(text))
+    if "\x80" in text:
+        # charNeedsEscape() in split.go escapes it as the byte 0x80, which is no UTF-8.
+        raise FleetError(f"{what} holds the character U+0080, which Podman's generator garbles.", fix="Take it out.")
+    escaped = (_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if c < " " or c == "\x7f" else c) for c in expanded)
     return '"' + "".join(escaped) + '"'
 
 
