@@ -15,6 +15,7 @@ demo:
 	@.venv/bin/python -m tools.demo
 
 test: lint
+	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go test ./...
 	$(PYTEST) -m "not long"
 
 test-machines:

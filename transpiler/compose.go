@@ -94,10 +94,12 @@ func (m merged) emit(limit int) reply {
 		out.Error = "spec version too new"
 		return out
 	}
+	m.config = ownParents(m.config)
 	m.config.Ignition.Version = types.MaxVersion.String()
 	rpt := validate.ValidateWithContext(m.config, nil)
-	out.Report = entries(rpt)
-	if rpt.IsFatal() {
+	generated := generatedUnits(m.config)
+	out.Report = append(entries(rpt), generated...)
+	if rpt.IsFatal() || len(generated) > 0 {
 		out.Error = "the merged config is not valid"
 		return out
 	}

@@ -6,6 +6,7 @@ require (
 	github.com/coreos/butane v0.28.0
 	github.com/coreos/ignition/v2 v2.27.0
 	github.com/coreos/vcontext v0.0.0-20230201181013-d72178a18687
+	github.com/klauspost/compress v1.20.4
 )
 
 require (

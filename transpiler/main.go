@@ -4,12 +4,13 @@
 // It reads one JSON request a line from standard input and writes one JSON
 // reply a line to standard output, in order, until the input ends. A caller may
 // send up to 64 requests ahead of the replies: they are worked on in parallel.
-// There are two requests:
+// There are three requests:
 //
 //   - load takes one snippet and answers with a handle for it, or with the
 //     reasons why it is not valid, each with its line and column;
 //   - compose takes handles in order and answers with the one merged,
-//     validated config as canonical JSON, and with what the merge lost.
+//     validated config as canonical JSON, and with what the merge lost;
+//   - compress takes a text and answers with base64 of its gzip.
 //
 // Nothing of a request outlives the process, and no reply depends on the
 // clock, the environment or the order of map keys.
@@ -31,7 +32,7 @@ type request struct {
 
 	// load
 	Kind     string `json:"kind"`      // "butane" or "ignition"
-	Text     string `json:"text"`      // the snippet as the user wrote it
+	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text
 	FilesDir string `json:"files_dir"` // folder that Butane's local files resolve in; empty: none allowed
 
 	// compose
@@ -49,6 +50,8 @@ type reply struct {
 	Config  string `json:"config,omitempty"`  // compose: canonical Ignition JSON
 	Version string `json:"version,omitempty"` // compose: its spec version
 	Losses  []loss `json:"losses,omitempty"`  // compose
+
+	Data string `json:"data,omitempty"` // compress
 }
 
 func main() {
@@ -127,6 +130,8 @@ func (s *store) begin(req request) func() reply {
 	case "compose":
 		slots := s.slots
 		return func() reply { return s.compose(slots, req) }
+	case "compress":
+		return func() reply { return compress(req.Text) }
 	default:
 		return func() reply { return reply{Error: fmt.Sprintf("unknown op %q", req.Op)} }
 	}

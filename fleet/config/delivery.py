@@ -1,0 +1,103 @@
+"""Delivery: how a config gets through a platform that takes only so much user data.
+
+Raw JSON if it fits. Else a *stub*: a small config that has Ignition replace it by the real one, from a ``data:`` URL
+that holds it compressed. Else, where the platform can, a stub that names an object in the platform's store, with the
+object's hash. Ignition refuses user data that is gzip itself (coreos/ignition#1100); a compressed ``data:`` URL it takes
+since spec 3.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from fleet.config import _transpiler
+from fleet.config.machine import MachineConfig
+from fleet.errors import FleetError
+
+_LARGEST_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a platform takes as user data.
+
+    Attributes:
+        raw: Bytes up to which the config is given as it is; ``None``: always.
+        most: Bytes that user data may have at all; ``None``: any number.
+        store: Whether the platform has an object store for what is larger.
+    """
+
+    raw: int | None
+    most: int | None
+    store: bool = False
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How one config is delivered.
+
+    Attributes:
+        user_data: What the platform is given. Empty where it depends on the uploaded object's URL.
+        upload: What has to be uploaded first, base64 of gzip; the user data is then :meth:`stub_of` its URL.
+    """
+
+    user_data: str = ""
+    upload: str = ""
+    sha512: str = ""
+
+    def stub_of(self, url: str) -> str:
+        """The user data for an uploaded object.
+
+        Args:
+            url: Where Ignition gets it: ``https://``, ``s3://`` or ``gs://``.
+        """
+        return _stub(url, sha512=self.sha512)
+
+
+def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
+    """Choose how to deliver a config.
+
+    Args:
+        config: The config.
+        limits: The platform's.
+        node: The node's name, for the error.
+
+    Raises:
+        FleetError: It is too large in every way; lists its largest entries.
+    """
+    if limits.raw is None or len(config.ignition.encode()) <= limits.raw:
+        return Delivery(user_data=config.ignition)
+    packed: str = _transpiler.shared().call("compress", text=config.ignition)["data"]
+    stub = _stub(f"data:;base64,{packed}")
+    if limits.most is None or len(stub) <= limits.most:
+        return Delivery(user_data=stub)
+    if limits.store:
+        return Delivery(upload=packed, sha512=hashlib.sha512(config.ignition.encode()).hexdigest())
+    largest = ", ".join(f"{what} ({size} bytes)" for size, what in _sizes(config)[:_LARGEST_SHOWN])
+    raise FleetError(
+        f"The config of {node} is {len(config.ignition.encode())} bytes, {len(stub)} of user data when compressed, but "
+        f"the platform takes {limits.most}. Its largest entries are {largest}.",
+        fix="Have a unit of the node fetch what is large, or put it in a container image.",
+    )
+
+
+def _stub(source: str, *, sha512: str = "") -> str:
+    replace: dict[str, object] = {"compression": "gzip", "source": source}
+    if sha512:
+        # Ignition checks the hash of what is decompressed.
+        replace["verification"] = {"hash": f"sha512-{sha512}"}
+    return json.dumps(
+        {"ignition": {"config": {"replace": replace}, "version": "3.1.0"}}, sort_keys=True, separators=(",", ":")
+    )
+
+
+def _sizes(config: MachineConfig) -> list[tuple[int, str]]:
+    """Bytes and name of every file and unit, the largest first."""
+    found = []
+    for entry in config.tree.get("storage", {}).get("files", []):
+        found.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"file {entry['path']}"))
+    for entry in config.tree.get("systemd", {}).get("units", []):
+        found.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"unit {entry['name']}"))
+    return sorted(found, key=lambda item: (-item[0], item[1]))
