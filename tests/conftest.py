@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -41,6 +44,14 @@ storage:
       mode: 0644
       contents: {inline: "hello"}
 """
+
+
+def file_text(tree: dict[str, Any], path: str) -> str:
+    """The contents of a file of an Ignition config."""
+    entry = next(entry for entry in tree["storage"]["files"] if entry["path"] == path)
+    meta, _, data = entry["contents"]["source"].removeprefix("data:").partition(",")
+    raw = base64.b64decode(data) if meta.endswith(";base64") else unquote_to_bytes(data)
+    return raw.decode()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import httpx
 
 from fleet import images
 from fleet.errors import FleetError
-from fleet.spec import load_spec, lock_path
+from fleet.spec import load_image
 from tools import cache, packages
 
 SPEC = cache.ROOT / "stacks" / "fleet.yaml"
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _lock_image() -> None:
     """Lock Fedora CoreOS's current release; where its server cannot be reached, the stand-in machine image."""
-    path = lock_path(load_spec(SPEC))
+    _, path = load_image(SPEC)
     if path.exists() and all(
         disk.remote or Path(disk.location).exists()
         for image in images.read_lock(path).architectures.values()

@@ -7,16 +7,18 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.text import Text
 
 from fleet import images, platforms
 from fleet.errors import FleetError, UsageError
-from fleet.spec import FleetPlan, load_spec, lock_path, masked_secrets, plan_fleet, resolve_secrets
+from fleet.spec import FleetPlan, Resolver, load_image, plan_spec
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -30,6 +32,9 @@ app.add_typer(image_app, name="image")
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False)]
 StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
 PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.NAMES)}.")]
+ConfigOf = Annotated[
+    str | None, typer.Option("--stack", "-s", help="Take variables and secrets from its config.", show_default=False)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 out = Console(highlight=False, soft_wrap=True)
@@ -37,10 +42,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @app.command()
-def validate(spec: Spec, platform: PlatformName = "qemu") -> None:
+def validate(spec: Spec, platform: PlatformName = "qemu", stack: ConfigOf = None) -> None:
     """Check a spec, its snippets and every node's merged config; make nothing."""
-    plan, where = _offline_plan(spec, platform, reveal=False)
-    where.check(list(plan.nodes))
+    plan = _offline_plan(spec, platform, stack)
     out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
 
 
@@ -49,10 +53,11 @@ def render(
     spec: Spec,
     node: Annotated[str | None, typer.Option(help="Only this node, its config alone.", show_default=False)] = None,
     platform: PlatformName = "qemu",
+    stack: ConfigOf = None,
     reveal: Annotated[bool, typer.Option(help="Secrets in plain text; else they are masked.")] = False,
 ) -> None:
     """Print the Ignition config of every node, a JSON line each, or of one node."""
-    plan, _ = _offline_plan(spec, platform, reveal=reveal, node=node)
+    plan = _offline_plan(spec, platform, stack, reveal=reveal, node=node)
     # print, not Rich: these bytes are the config.
     if node is not None:
         print(next(plan.nodes).config.ignition)
@@ -67,6 +72,28 @@ def preview(spec: Spec, stack: StackName) -> None:
     from fleet.cli.stack import Session
 
     Session(spec, stack, _say).preview()
+
+
+@app.command()
+def diff(
+    spec: Spec,
+    stack: StackName,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Show, node by node, what `up` would change in the deployed config, secrets masked."""
+    from fleet.cli.stack import Session
+
+    nodes = Session(spec, stack, _say).diff()
+    if as_json:
+        print(json.dumps([{"node": name, **asdict(node)} for name, node in nodes.items()], indent=2))
+        return
+    for name, node in nodes.items():
+        _say(name, str(node))
+        for change in node.changes:
+            out.print(f"  {change}", style="bold", markup=False)
+            for line in change.diff:
+                style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "")
+                out.print(f"    {line}", style=style, markup=False)
 
 
 @app.command()
@@ -121,7 +148,7 @@ File = Annotated[
 @image_app.command("lock")
 def image_lock(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
     """Write the image lock, unless there is one."""
-    path = lock_path(load_spec(spec))
+    _, path = load_image(spec)
     if path.exists():
         raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
     _write_lock(spec, file, base_url)
@@ -136,7 +163,7 @@ def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_
 @image_app.command("download")
 def image_download(spec: Spec) -> None:
     """Download the locked disk image for qemu, check it, and print its path."""
-    lock = images.read_lock(lock_path(load_spec(spec)))
+    lock = images.read_lock(load_image(spec)[1])
     disk = lock.image("x86_64").disks.get("qemu")
     if disk is None:
         raise FleetError("The image lock has no disk image for qemu.")
@@ -146,14 +173,13 @@ def image_download(spec: Spec) -> None:
 
 
 def _write_lock(spec: Path, file: Path | None, base_url: str) -> None:
-    loaded = load_spec(spec)
-    path = lock_path(loaded)
+    wanted, path = load_image(spec)
     if file:
         from fleet.config import NEWEST_SPEC
 
         lock = images.lock_file(file, "x86_64", ignition_spec=NEWEST_SPEC)
     else:
-        lock = images.lock_stream(loaded.fleet.image.stream, base_url=base_url)
+        lock = images.lock_stream(wanted.stream, base_url=base_url)
     before = images.read_lock(path) if path.exists() else None
     if before == lock:
         out.print(f"{path}: nothing newer than {_release(lock)}.")
@@ -167,23 +193,21 @@ def _release(lock: images.ImageLock) -> str:
 
 
 def _offline_plan(
-    spec: Path, platform: str, *, reveal: bool, node: str | None = None
-) -> tuple[FleetPlan, platforms.Platform]:
-    loaded = load_spec(spec)
-    lock_file = lock_path(loaded)
-    where = platforms.platform(platform, project=spec.parent, stack="local")
-    plan = plan_fleet(
-        loaded,
-        where,
-        images.read_lock(lock_file) if lock_file.exists() else None,
-        resolve_secrets(loaded, None) if reveal else masked_secrets(loaded),
-        node=node,
-    )
-    return plan, where
+    spec: Path, platform: str, stack: str | None, *, reveal: bool = False, node: str | None = None
+) -> FleetPlan:
+    """Plan without touching a stack's state; its config is read where one is named."""
+    config = None
+    if stack:
+        from fleet.cli.project import Project, Stack
+
+        config = Stack(Project.around(spec), stack, create=False).read_config
+    where = platforms.platform(platform, project=spec.parent, stack=stack or "local")
+    return plan_spec(spec, Resolver(config, reveal=reveal), where, need_lock=False, node=node)
 
 
 def _say(subject: str, text: str) -> None:
-    out.print(f"[bold]{subject}[/bold]  {text}" if subject else text, markup=True)
+    line = Text.assemble((subject, "bold"), "  ", text) if subject else Text(text)
+    out.print(line)
 
 
 @contextlib.contextmanager

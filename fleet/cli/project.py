@@ -88,6 +88,10 @@ class Stack:
             self.automation = (automation.create_or_select_stack if create else automation.select_stack)(**arguments)
             self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
 
+    def read_config(self, key: str) -> str | None:
+        """The plain value of a key; one without a colon is the project's."""
+        return self.config.get(key if ":" in key else f"{self.project.name}:{key}")
+
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""

@@ -9,18 +9,42 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.cli.project import plain, urn_name
-from fleet.config.difference import changes
+from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
 
 READY = "dynamic/fleet:Ready"
+NODE = "fleet:components:Node"
 _SHOWN_CHANGES = 6
+
+Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What happens to a node.
+
+    Attributes:
+        fate: What.
+        reasons: Why, if it is re-provisioned.
+        changes: What differs between its deployed config and the planned one, secrets masked.
+    """
+
+    fate: Fate
+    reasons: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+    def __str__(self) -> str:
+        word = {"re-provisioned": "re-provision", "removed": "remove"}.get(self.fate, self.fate)
+        return f"{word}: {', '.join(self.reasons)}" if self.reasons else word
+
 
 Say = Callable[[str, str], None]
 """Shows a line about a node: its name, and what happens to it."""
@@ -37,7 +61,7 @@ class Reporter:
         preview: Nothing is done; say what would be.
 
     Attributes:
-        counts: How many nodes had which fate: "new", "re-provisioned", "removed".
+        nodes: What happens to each node that something happens to, in order.
         errors: The engine's and the providers' errors, in order, each once.
     """
 
@@ -45,12 +69,11 @@ class Reporter:
         self, platform: Platform, plan: FleetPlan | None, before: list[dict[str, Any]], say: Say, *, preview: bool
     ) -> None:
         self._machine, self._say, self._preview = platform.machine_type, say, preview
-        self._config_of = platform.config_of
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
-        self._announced: dict[str, str] = {}
+        self._deployed = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in before if r["type"] == NODE}
+        self.nodes: dict[str, NodeReport] = {}
         self._since: dict[str, float] = {}
-        self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
 
     def event(self, event: EngineEvent) -> None:
@@ -75,33 +98,38 @@ class Reporter:
             self._since[name] = time.monotonic()
             self._say(name, "started; waiting until it is ready")
 
+    @property
+    def counts(self) -> Counter[str]:
+        """How many nodes have which fate, without those that nothing happens to."""
+        return Counter(node.fate for node in self.nodes.values())
+
     def _announce(self, name: str, op: str, diffs: list[str]) -> None:
-        fates = {"create": "new", "replace": "re-provisioned", "create-replacement": "re-provisioned",
-                 "delete-replaced": "re-provisioned", "delete": "removed"}  # fmt: skip
+        fates: dict[str, Fate] = {"create": "new", "replace": "re-provisioned", "create-replacement": "re-provisioned",
+                                  "delete-replaced": "re-provisioned", "delete": "removed"}  # fmt: skip
         fate = fates.get(op)
-        if fate is None or name in self._announced:
+        if fate is None or name in self.nodes:
             return
         if fate == "new" and name in self._before:
-            fate, reason = "re-provisioned", "it no longer runs"
+            self.nodes[name] = NodeReport("re-provisioned", ("it no longer runs",), tuple(self._changes(name)))
         elif fate == "re-provisioned":
-            reason = self._reason(name, diffs)
+            changed = tuple(self._changes(name))
+            self.nodes[name] = NodeReport(fate, tuple(self._reasons(name, changed, diffs)), changed)
         else:
-            reason = ""
-        self._announced[name] = fate
-        self.counts[fate] += 1
-        will = {"new": "new", "re-provisioned": "re-provision", "removed": "remove"}[fate]
-        self._say(name, f"{will}: {reason}" if reason else will)
+            self.nodes[name] = NodeReport(fate)
+        self._say(name, str(self.nodes[name]))
 
-    def _reason(self, name: str, diffs: list[str]) -> str:
-        state, node = self._before.get(name), self._planned.get(name)
-        old = self._config_of(plain(state.get("inputs", {}))) if state else None
-        reasons = []
-        if old is not None and node is not None and old != node.config.ignition:
-            found = [str(change) for change in changes(old, node.config.ignition)]
-            more = f" and {len(found) - _SHOWN_CHANGES} more" if len(found) > _SHOWN_CHANGES else ""
-            reasons.append(", ".join(found[:_SHOWN_CHANGES]) + more)
-        reasons += [f"{key} changed" for key in diffs if key not in ("ignition", "__provider")]
-        return ", ".join(filter(None, reasons)) or "its config changed"
+    def _changes(self, name: str) -> list[Change]:
+        deployed, node = self._deployed.get(name, {}), self._planned.get(name)
+        return changes(deployed["config"], node.shown) if node and deployed.get("config") else []
+
+    def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Iterator[str]:
+        yield from map(str, changed[:_SHOWN_CHANGES])
+        if len(changed) > _SHOWN_CHANGES:
+            yield f"and {len(changed) - _SHOWN_CHANGES} more"
+        elif not changed and "ignition" in diffs:
+            node = self._planned.get(name)
+            yield "a secret in its config changed" if node and node.secret else "its config changed"
+        yield from (f"{key} changed" for key in diffs if key not in ("ignition", "__provider"))
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)

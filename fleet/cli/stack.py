@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from pulumi.automation import PreviewResult
+
 from fleet.cli.project import Project, Stack, kept_disks, translated
-from fleet.cli.report import Reporter, Say, stack_nodes
+from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
 from fleet.errors import FleetError
 from fleet.images import Progress
 from fleet.platforms import Platform
@@ -28,15 +30,24 @@ class Session:
         self._spec, self._stack_name, self._say = spec, stack, say
         self._project = Project.around(spec)
 
+    def diff(self) -> dict[str, NodeReport]:
+        """What would happen to every node, the planned ones first."""
+        _, plan, reporter = self._previewed(lambda subject, text: None)
+        planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
+        return {**planned, **reporter.nodes}
+
     def preview(self) -> bool:
         """Say what would be done; returns whether anything would."""
-        stack, plan, platform = self._plan()
-        reporter = Reporter(platform, plan, stack.resources, self._say, preview=True)
-        with _failing(stack, reporter):
-            result = stack.automation.preview(on_event=reporter.event, refresh=True)
+        result, plan, reporter = self._previewed(self._say)
         changed = any(str(op) not in ("same", "OpType.SAME") for op, count in result.change_summary.items() if count)
         self._say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
+
+    def _previewed(self, say: Say) -> tuple[PreviewResult, FleetPlan, Reporter]:
+        stack, plan, platform = self._plan()
+        reporter = Reporter(platform, plan, stack.resources, say, preview=True)
+        with _failing(stack, reporter):
+            return stack.automation.preview(on_event=reporter.event, refresh=True), plan, reporter
 
     def up(self, progress: Progress) -> None:
         """Do it."""

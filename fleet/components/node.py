@@ -78,7 +78,16 @@ class Node(pulumi.ComponentResource):
             watch=self.instance.watch,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
         )
-        self.register_outputs({})
+        # Known once the machine is there, so the state never says that a config is deployed which is not.
+        there = self.instance.id
+        digest: pulumi.Output[str] = there.apply(lambda _: plan.config.digest)
+        self.register_outputs(
+            {
+                "config": there.apply(lambda _: plan.shown),
+                # With what is shown, a digest would let short secrets be guessed.
+                "digest": pulumi.Output.secret(digest) if plan.secret else digest,
+            }
+        )
 
     def describe(self) -> dict[str, pulumi.Input[object]]:
         """What a stack exports about the node."""

@@ -1,6 +1,16 @@
 """Composition: Butane snippets in, one canonical Ignition config out. Nothing here knows Pulumi."""
 
+from fleet.config.delivery import Delivery, Limits, deliver
 from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose, compose_all
 from fleet.config.snippets import Snippet
 
-__all__ = ["NEWEST_SPEC", "MachineConfig", "Snippet", "compose", "compose_all"]
+__all__ = [
+    "NEWEST_SPEC",
+    "Delivery",
+    "Limits",
+    "MachineConfig",
+    "Snippet",
+    "compose",
+    "compose_all",
+    "deliver",
+]

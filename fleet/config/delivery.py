@@ -2,8 +2,8 @@
 
 Raw JSON if it fits. Else a *stub*: a small config that has Ignition replace it by the real one, from a ``data:`` URL
 that holds it compressed. Else, where the platform can, a stub that names an object in the platform's store, with the
-object's hash. Ignition refuses user data that is gzip itself (coreos/ignition#1100); a compressed ``data:`` URL it takes
-since spec 3.1.
+object's hash. Ignition refuses user data that is gzip itself (coreos/ignition#1100), but takes a compressed ``data:``
+URL since spec 3.1.
 """
 
 from __future__ import annotations

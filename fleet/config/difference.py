@@ -1,11 +1,19 @@
-"""What differs between two Ignition configs, entry by entry: "file /etc/hostname changed", "unit web.service added"."""
+"""What differs between two Ignition configs, entry by entry: "file /etc/hostname changed", "unit web.service added".
+
+An entry is shown as a person would write it: its properties, a line each, then the text of its contents.
+"""
 
 from __future__ import annotations
 
+import base64
+import difflib
+import gzip
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import unquote_to_bytes
 
 _LISTS = (
     ("storage", "files", "path", "file"),
@@ -29,11 +37,13 @@ class Change:
         kind: "file", "unit", "user", ..., or "kernel arguments" or "ignition" for the sections that are no lists.
         name: Its path or name; empty for a section.
         how: "added", "removed" or "changed".
+        diff: Lines of a unified diff, without a header.
     """
 
     kind: str
     name: str
     how: Literal["added", "removed", "changed"]
+    diff: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name} {self.how}" if self.name else f"{self.kind} {self.how}"
@@ -51,16 +61,65 @@ def changes(old: str, new: str) -> list[Change]:
     for kind, name in dict.fromkeys([*before, *after]):
         then, now = before.get((kind, name)), after.get((kind, name))
         if then != now:
-            found.append(Change(kind, name, "added" if then is None else "removed" if now is None else "changed"))
+            how: Literal["added", "removed", "changed"]
+            how = "added" if then is None else "removed" if now is None else "changed"
+            lines = difflib.unified_diff(_shown(then), _shown(now), lineterm="")
+            found.append(Change(kind, name, how, tuple(lines)[2:]))
     order = [kind for *_, kind in _LISTS]
     return sorted(found, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
 
 
-def _entries(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str], str]]:
+def _entries(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
     for section, part, key, kind in _LISTS:
         for entry in tree.get(section, {}).get(part, []):
-            yield (kind, entry[key]), json.dumps(entry, sort_keys=True)
+            yield (kind, entry[key]), entry
     for section, kind in (("kernelArguments", "kernel arguments"), ("ignition", "ignition")):
         content = {key: value for key, value in tree.get(section, {}).items() if key != "version"}
         if content:
-            yield (kind, ""), json.dumps(content, sort_keys=True)
+            yield (kind, ""), content
+
+
+def _shown(entry: dict[str, Any] | None) -> list[str]:
+    """An entry as lines."""
+    if entry is None:
+        return []
+    lines: list[str] = []
+    texts: list[str] = []
+    for key, value in sorted(entry.items()):
+        if key in ("path", "name"):
+            continue
+        if key == "mode":
+            lines.append(f"mode: {value:04o}")
+        elif key == "contents":
+            texts += _contents(value)
+        elif key == "append":
+            for part in value:
+                texts += ["append:", *_contents(part)]
+        elif key == "dropins":
+            for dropin in value:
+                texts += [f"drop-in {dropin['name']}:", *dropin.get("contents", "").splitlines()]
+        else:
+            lines.append(f"{key}: {value if isinstance(value, str) else json.dumps(value, sort_keys=True)}")
+    return [*lines, *texts]
+
+
+def _contents(value: str | dict[str, Any]) -> list[str]:
+    """The text of a unit, or of a resource as far as it is in the config."""
+    if isinstance(value, str):
+        return value.splitlines()
+    source: str = value.get("source") or ""
+    rest = {key: item for key, item in value.items() if key not in ("source", "compression")}
+    lines = [f"{key}: {json.dumps(item, sort_keys=True)}" for key, item in sorted(rest.items())]
+    if not source.startswith("data:"):
+        return [*lines, f"source: {source}"]
+    meta, _, data = source.removeprefix("data:").partition(",")
+    raw = unquote_to_bytes(data)
+    try:
+        if meta.endswith(";base64"):
+            raw = base64.b64decode(raw)
+        if value.get("compression") == "gzip":
+            raw = gzip.decompress(raw)
+        return [*lines, *raw.decode().splitlines()]
+    except (ValueError, OSError, EOFError):
+        # UnicodeDecodeError is a ValueError: what is no text is told apart by its hash.
+        return [*lines, f"binary, {len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}"]

@@ -7,7 +7,7 @@ validates it strictly, on its own, so that an error names the snippet's own file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from fleet.config import _transpiler
+from fleet.config.template import Scalar, fill_text
 from fleet.errors import FleetError, Position
 
 Kind = Literal["butane", "ignition"]
@@ -43,11 +44,24 @@ class Snippet:
     allow_warnings: bool = False
 
     @classmethod
-    def from_file(cls, path: Path | str, *, override: bool = False, allow_warnings: bool = False) -> Snippet:
+    def from_file(
+        cls,
+        path: Path | str,
+        *,
+        override: bool = False,
+        allow_warnings: bool = False,
+        values: Mapping[str, Scalar] | None = None,
+    ) -> Snippet:
         """Read a snippet. A file that begins with ``{``, or ends in ``.ign`` or ``.json``, is Ignition.
 
+        Args:
+            path: The file.
+            override: See the attribute.
+            allow_warnings: See the attribute.
+            values: What fills its placeholders (:mod:`fleet.config.template`); without any it has none.
+
         Raises:
-            FleetError: The file cannot be read, or is not UTF-8.
+            FleetError: The file cannot be read, is not UTF-8, or its placeholders and the values do not match.
         """
         path = Path(path)
         at = Position.of(path)
@@ -65,6 +79,8 @@ class Snippet:
             ) from None
         except OSError as error:
             raise FleetError(f"The snippet cannot be read: {error.strerror}.", at=at) from None
+        if values:
+            text = fill_text(text, values, name=at.source)
         ignition = path.suffix in {".ign", ".json"} or text.lstrip().startswith("{")
         return cls(
             name=at.source,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fleet.config import MachineConfig
+from fleet.config import Delivery, Limits, MachineConfig
 from fleet.images import LockedImage, Progress
 from fleet.probes import Probe
 
@@ -51,6 +51,8 @@ class NodePlan:
         group: Its group's name.
         index: From 0.
         config: Its Ignition config.
+        delivery: How the platform is given the config.
+        shown: The config with secrets masked, for people to see; "{}" where masking was not possible.
         secret: Whether the config holds a secret, so that Pulumi must keep it encrypted.
         image: The locked image; ``None`` where there is no lock, in which case it can be rendered, not made.
         disks: Data disks.
@@ -63,6 +65,8 @@ class NodePlan:
     group: str
     index: int
     config: MachineConfig
+    delivery: Delivery
+    shown: str
     secret: bool
     image: LockedImage | None
     disks: Sequence[DiskPlan]
@@ -111,7 +115,9 @@ class Platform(Protocol):
     Attributes:
         name: As ``fleet:platform`` names it.
         architecture: "x86_64" or "aarch64".
-        machine_type: The Pulumi type of the resource that is a node's machine and holds its Ignition config.
+        machine_type: The Pulumi type of the resource that is a node's machine.
+        limits: How large user data may be. A platform with an object store uploads what
+            :attr:`~fleet.config.Delivery.upload` holds.
     """
 
     @property
@@ -123,6 +129,9 @@ class Platform(Protocol):
     @property
     def machine_type(self) -> str: ...
 
+    @property
+    def limits(self) -> Limits: ...
+
     def device(self, disk: str) -> str:
         """The stable path under ``/dev`` at which a node finds one of its data disks."""
         ...
@@ -133,10 +142,6 @@ class Platform(Protocol):
         Raises:
             FleetError: Says what, and what to change.
         """
-        ...
-
-    def config_of(self, inputs: Mapping[str, Any]) -> str | None:
-        """The Ignition config in the inputs of a machine, as a state holds them."""
         ...
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:

@@ -20,6 +20,7 @@ from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, 
 from pydantic import Field, ValidationError
 
 from fleet.components.provider import Provider, known
+from fleet.config import Limits
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
@@ -63,6 +64,8 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+    # fw_cfg takes any size, but a guest reads it byte by byte.
+    limits = Limits(raw=32768, most=None)
 
     def __init__(self, options: Options, state: Path) -> None:
         self.options = options
@@ -105,10 +108,6 @@ class Qemu:
                     raise UsageError(f"Port {host} of the host would lead to {other} and to {what}.", fix=fix)
                 used[port.protocol, host] = what
 
-    def config_of(self, inputs: Mapping[str, Any]) -> str | None:
-        config: str | None = inputs.get("ignition")
-        return config
-
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         disk = image.disks["qemu"]
         if disk.remote:
@@ -134,7 +133,7 @@ class Qemu:
     ) -> Instance:
         folder = self.state / "nodes" / node.name
         assert node.image is not None
-        ignition: pulumi.Input[str] = node.config.ignition
+        ignition: pulumi.Input[str] = node.delivery.user_data
         props = {
             "name": node.name,
             "folder": str(folder),

@@ -13,11 +13,9 @@ from pulumi.runtime import config as runtime_config
 from fleet import platforms
 from fleet.components import Node
 from fleet.errors import FleetError, UsageError
-from fleet.images import read_lock
 from fleet.platforms.base import Platform
-from fleet.spec.loader import load_spec
-from fleet.spec.plan import FleetPlan, lock_path, plan_fleet
-from fleet.spec.secrets import ConfigReader, resolve_secrets
+from fleet.spec.plan import FleetPlan, plan_spec
+from fleet.spec.values import ConfigReader, Resolver
 
 DEFAULT_SPEC = "fleet.yaml"
 
@@ -57,12 +55,8 @@ def plan_stack(
         FleetError: Anything is wrong with them.
     """
     platform = stack_platform(config, folder=folder, stack=stack)
-    spec = load_spec(spec_file)
-    lock = read_lock(lock_path(spec))
-    secrets = resolve_secrets(spec, lambda key: config(key if ":" in key else f"{project}:{key}"))
-    plan = plan_fleet(spec, platform, lock, secrets)
-    platform.check(list(plan.nodes))
-    return plan, platform
+    resolver = Resolver(lambda key: config(key if ":" in key else f"{project}:{key}"), reveal=True)
+    return plan_spec(spec_file, resolver, platform, need_lock=True), platform
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

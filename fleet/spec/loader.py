@@ -6,6 +6,8 @@ by pydantic, whose errors carry the path of what is wrong; the path leads back t
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import difflib
 import types
 import typing
@@ -18,8 +20,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fleet.config.template import fill_nodes
 from fleet.errors import FleetError, Position, UsageError
-from fleet.spec.model import FleetSpec
+from fleet.spec.model import FleetSpec, Image, ImageHead
+from fleet.spec.values import Head, Resolver, Values
 
 Location = Sequence[str | int]
 
@@ -30,13 +34,20 @@ class LoadedSpec:
 
     Attributes:
         path: Its file.
-        fleet: What it says.
+        fleet: What it says, variables filled in.
+        values: The secrets and variables.
         root: Its YAML graph, for :meth:`at`.
     """
 
     path: Path
     fleet: FleetSpec
+    values: Values
     root: yaml.Node
+
+    @property
+    def lock_path(self) -> Path:
+        """Where its image lock is."""
+        return self.folder / self.fleet.image.lock
 
     @property
     def folder(self) -> Path:
@@ -48,13 +59,78 @@ class LoadedSpec:
         return _position(self.path, self.root, location)
 
 
-def load_spec(path: Path | str) -> LoadedSpec:
-    """Read a spec.
+class SpecFile:
+    """A spec whose values are not known yet.
+
+    Args:
+        path: Its file.
 
     Raises:
-        UsageError: It cannot be read, is not YAML, or does not say what a spec can say.
+        UsageError: It cannot be read, is not YAML, or says in a wrong way where its values come from.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._root, value = _read(self.path)
+        given = value if isinstance(value, dict) else {}
+        with self._checked(self._root):
+            self._head = Head.model_validate({key: given[key] for key in Head.model_fields if key in given})
+
+    @property
+    def secret(self) -> bool:
+        """Whether it has any secret."""
+        return bool(self._head.secrets)
+
+    def values(self, resolver: Resolver) -> Values:
+        """Find its values.
+
+        Raises:
+            FleetError: One cannot be had.
+        """
+        return resolver.resolve(self._head, self.path.parent, lambda *where: _position(self.path, self._root, where))
+
+    def load(self, values: Values) -> LoadedSpec:
+        """Fill in values and check the whole.
+
+        Raises:
+            UsageError: It does not say what a spec can say.
+            FleetError: A placeholder names no variable.
+        """
+        root = copy.deepcopy(self._root)
+        if self._head.variables:
+            assert isinstance(root, yaml.MappingNode)
+            for key, part in root.value:
+                if key.value not in Head.model_fields:
+                    fill_nodes(part, values.variables, name=str(Position.of(self.path)))
+        with self._checked(root):
+            fleet = FleetSpec.model_validate(yaml.SafeLoader("").construct_document(root))
+        return LoadedSpec(path=self.path, fleet=fleet, values=values, root=root)
+
+    @contextlib.contextmanager
+    def _checked(self, root: yaml.Node) -> Iterator[None]:
+        try:
+            yield
+        except ValidationError as error:
+            raise _invalid(self.path, root, error.errors(include_url=False)) from None
+
+
+def load_image(path: Path | str) -> tuple[Image, Path]:
+    """What a spec says of the operating system's image, and where its image lock is; needs no values.
+
+    Raises:
+        UsageError: It cannot be read, or says it in a wrong way.
     """
     path = Path(path)
+    root, value = _read(path)
+    try:
+        image = ImageHead.model_validate(value).image
+    except ValidationError as error:
+        raise _invalid(path, root, error.errors(include_url=False)) from None
+    return image, path.parent / image.lock
+
+
+def _read(path: Path) -> tuple[yaml.Node, Any]:
+    """The document as a graph and as Python values."""
     at = Position.of(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -78,10 +154,7 @@ def load_spec(path: Path | str) -> LoadedSpec:
         raise UsageError(f"The YAML cannot be read: {error.problem}{context}.", at=where) from None
     except yaml.YAMLError as error:
         raise UsageError(f"The YAML cannot be read: {error}.", at=at) from None
-    try:
-        return LoadedSpec(path=path, fleet=FleetSpec.model_validate(value), root=root)
-    except ValidationError as error:
-        raise _invalid(path, root, error.errors(include_url=False)) from None
+    return root, value
 
 
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
+from fleet.config.template import NAME, Scalar
 from fleet.model import Model
 from fleet.platforms.base import PortPlan
 from fleet.probes import Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
+
+Strict = StrictBool | StrictInt | StrictFloat | StrictStr
+
+SecretName = Name
+VariableName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class SnippetRef(Model):
@@ -20,11 +27,13 @@ class SnippetRef(Model):
         path: Relative to the spec's folder. Butane (``.bu``, ``.yaml``) or Ignition JSON (``.ign``, ``.json``).
         override: Its values may replace those of earlier snippets.
         allow_warnings: Butane's warnings about it are not errors.
+        variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
     """
 
     path: str = Field(min_length=1)
     override: bool = False
     allow_warnings: bool = False
+    variables: list[VariableName] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -53,6 +62,72 @@ class SecretSource(Model):
         return self
 
 
+class Variable(Model):
+    """A value that ``${name}`` stands for. Written as the value, or in full.
+
+    Exactly one of ``value``, ``config``, ``env`` and ``secret`` says where it comes from.
+
+    Attributes:
+        type: What it is; a value given here says so itself.
+        value: The value.
+        config: A key of the stack's config; "name" stands for ``<project>:name``.
+        env: A variable of the environment that the command runs in.
+        secret: A secret of the spec; always a string. What it fills is a secret too.
+        default: What it is where ``config`` or ``env`` have nothing.
+    """
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    value: Strict | None = None
+    config: str = ""
+    env: str = ""
+    secret: str = ""
+    default: Strict | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "value" not in value:
+            return value
+        given = value["value"] if isinstance(value, dict) else value
+        kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
+        kind = kinds.get(type(given))
+        if kind is None:
+            raise ValueError("a variable is a string, a number or a boolean")
+        rest = value if isinstance(value, dict) else {"value": value}
+        return {"type": kind, **rest}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Variable:
+        if sum((self.value is not None, *map(bool, (self.config, self.env, self.secret)))) != 1:
+            raise ValueError("a variable is one of a value, `config: KEY`, `env: VARIABLE` or `secret: NAME`")
+        if self.default is not None and not (self.config or self.env):
+            raise ValueError("a default is for what comes from `config` or `env`")
+        if self.secret and self.type != "string":
+            raise ValueError("a secret is a string")
+        for given in (self.value, self.default):
+            if given is not None and not isinstance(given, _TYPES[self.type]):
+                raise ValueError(f"should be of type {self.type}, but is {given!r}")
+        return self
+
+    def read(self, text: str) -> Scalar:
+        """The value that a text of the config or environment means.
+
+        Raises:
+            ValueError: None of the variable's type.
+        """
+        if self.type == "boolean":
+            if text not in ("true", "false"):
+                raise ValueError(text)
+            return text == "true"
+        readers: dict[str, Callable[[str], Scalar]] = {"integer": int, "number": float}
+        return readers.get(self.type, str)(text)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,)
+}  # fmt: skip
+
+
 class Image(Model):
     """The operating system's image.
 
@@ -63,6 +138,14 @@ class Image(Model):
 
     stream: Literal["stable", "testing", "next"] = "stable"
     lock: str = "image.lock.yaml"
+
+
+class ImageHead(Model):
+    """A spec, as far as commands on the image read it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    image: Image = Image()
 
 
 class GroupPort(Model):
@@ -137,11 +220,14 @@ class FleetSpec(Model):
         image: The operating system's image.
         ssh_authorized_keys: Public keys that may log in as ``core`` on every node.
         secrets: By the name under which containers use them.
+        variables: By the name under which ``${name}`` stands for them, in the spec's own values and in snippets that
+            list them.
         groups: By name.
     """
 
     name: Name
     image: Image = Image()
     ssh_authorized_keys: list[SshKey] = []
-    secrets: dict[Name, SecretSource] = {}
+    secrets: dict[SecretName, SecretSource] = {}
+    variables: dict[VariableName, Variable] = {}
     groups: dict[GroupName, Group] = Field(min_length=1)

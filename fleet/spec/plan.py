@@ -7,16 +7,17 @@ transpiler merges it once for the whole group; only a node's own part, its name,
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fleet.config import NEWEST_SPEC, Snippet, compose_all
+from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.ignition import file
-from fleet.errors import UsageError
-from fleet.images import ImageLock
+from fleet.errors import FleetError, UsageError
+from fleet.images import ImageLock, read_lock
 from fleet.platforms.base import SSH_PORT, DiskPlan, NodePlan, Platform, PortPlan
-from fleet.spec.loader import LoadedSpec
+from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import FleetSpec, Group
+from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
 
 
@@ -39,16 +40,71 @@ class FleetPlan:
             yield from nodes
 
 
-def plan_fleet(
-    spec: LoadedSpec, platform: Platform, lock: ImageLock | None, secrets: Mapping[str, str], *, node: str | None = None
+def plan_spec(
+    path: Path, resolver: Resolver, platform: Platform, *, need_lock: bool, node: str | None = None
 ) -> FleetPlan:
-    """Plan a spec's nodes for a platform.
+    """Plan the nodes of a spec, with their secrets, and with what may be shown of them.
+
+    It is planned twice: with masked secrets, for what may be shown and for errors, and with real ones.
+
+    Args:
+        path: The spec's file.
+        resolver: Where its values come from.
+        platform: Where the nodes are to run.
+        need_lock: Whether the image lock has to be there.
+        node: Plan only this node.
+
+    Raises:
+        FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
+    """
+    file = SpecFile(path)
+
+    def planned(values: Values) -> FleetPlan:
+        spec = file.load(values)
+        lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
+        plan = plan_fleet(spec, platform, lock, node=node)
+        platform.check(list(plan.nodes))
+        return plan
+
+    masked: FleetPlan | None = None
+    failure: FleetError | None = None
+    try:
+        masked = planned(file.values(replace(resolver, reveal=False)))
+    except FleetError as error:
+        # What stands for a secret may not be valid where the secret itself is.
+        failure = error
+    if not resolver.reveal or not file.secret:
+        if masked is None:
+            assert failure is not None
+            raise failure
+        return masked
+    values = file.values(resolver)
+    try:
+        with concealed(values.secrets):
+            real = planned(values)
+    except FleetError as error:
+        raise (failure or error) from None
+    return _shown_as(real, masked)
+
+
+def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
+    """A plan whose nodes are secret where the masked plan of them is another."""
+    shown = {node.name: node.config.ignition for node in masked.nodes} if masked else {}
+
+    def mark(node: NodePlan) -> NodePlan:
+        text = shown.get(node.name, "{}")
+        return replace(node, shown=text, secret=text != node.config.ignition)
+
+    return FleetPlan(real.name, {name: tuple(map(mark, nodes)) for name, nodes in real.groups.items()})
+
+
+def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, node: str | None = None) -> FleetPlan:
+    """Plan a loaded spec's nodes for a platform.
 
     Args:
         spec: The spec.
         platform: Where the nodes are to run.
         lock: The image lock; without one, nodes can be rendered but not made.
-        secrets: Values by name.
         node: Plan only this node, where one is all that is wanted.
 
     Raises:
@@ -65,8 +121,7 @@ def plan_fleet(
     groups: dict[str, tuple[NodePlan, ...]] = {}
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
-        shared = _shared(spec, name, group, platform, secrets)
-        secret = bool(group.secrets)
+        shared = _shared(spec, name, group, platform)
         ports = tuple(sorted({PortPlan(SSH_PORT), *group.reachable}))
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
@@ -77,7 +132,9 @@ def plan_fleet(
                 group=name,
                 index=index,
                 config=config,
-                secret=secret,
+                delivery=deliver(config, platform.limits, node=f"{name}-{index}"),
+                shown=config.ignition,
+                secret=False,
                 image=image,
                 disks=disks,
                 ports=ports,
@@ -87,11 +144,6 @@ def plan_fleet(
             for index, config in zip(wanted, configs, strict=True)
         )
     return FleetPlan(name=spec.fleet.name, groups=groups)
-
-
-def lock_path(spec: LoadedSpec) -> Path:
-    """Where the spec's image lock is."""
-    return spec.folder / spec.fleet.image.lock
 
 
 def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:
@@ -113,18 +165,29 @@ def _identity(name: str) -> Snippet:
     return Snippet.from_ignition(f"hostname of {name}", config)
 
 
-def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform, secrets: Mapping[str, str]) -> list[Snippet]:
+def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     for disk, what in sorted(group.data_disks.items()):
         snippets.append(data_disk_snippet(disk, what, platform.device(disk)))
     # The group is its workload; one with nothing in it makes an empty snippet.
-    snippets.append(workload_snippet(group, secrets=secrets, folder=spec.folder, name=f"containers of {name}"))
+    snippets.append(
+        workload_snippet(group, secrets=spec.values.secrets, folder=spec.folder, name=f"containers of {name}")
+    )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):
         path = spec.folder / ref.path
         if not path.exists():
             raise UsageError(f"There is no snippet {path}.", at=spec.at("groups", name, "snippets", index))
-        snippets.append(Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings))
+        if missing := [each for each in ref.variables if each not in spec.values.variables]:
+            raise UsageError(
+                f"The snippet is given the variable {missing[0]}, which the spec does not define.",
+                at=spec.at("groups", name, "snippets", index),
+                fix="Define it under `variables`.",
+            )
+        values = {each: spec.values.variables[each] for each in ref.variables}
+        snippets.append(
+            Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings, values=values)
+        )
     return snippets
 
 

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.config import MachineConfig, Snippet, compose
+from fleet.config import Snippet, compose
 from fleet.config.difference import changes
 from fleet.config.ignition import file
 from fleet.errors import FleetError
-from tests.conftest import Folder
+from tests.conftest import Folder, file_text
 
 
 def snippet(name: str, *, override: bool = False, **sections: Any) -> Snippet:
@@ -27,14 +27,6 @@ def snippet(name: str, *, override: bool = False, **sections: Any) -> Snippet:
 
 def files(*entries: dict[str, Any]) -> dict[str, Any]:
     return {"files": list(entries)}
-
-
-def decoded(config: MachineConfig, path: str) -> str:
-    """The contents of a file, as curl and Ignition read its data URL."""
-    from urllib.parse import unquote
-
-    entry = next(entry for entry in config.tree["storage"]["files"] if entry["path"] == path)
-    return unquote(entry["contents"]["source"].removeprefix("data:,"))
 
 
 def test_butane_ignition_and_text_are_merged_in_order() -> None:
@@ -121,13 +113,13 @@ def test_local_files_and_trees_resolve_beside_the_snippet(folder: Folder) -> Non
         "  trees: [{local: tree, path: /}]\n",
     )
     config = compose([Snippet.from_file(path)])
-    assert decoded(config, "/etc/motd") == "from a file\n"
-    assert decoded(config, "/etc/deep/x.conf") == "from a tree\n"
+    assert file_text(config.tree, "/etc/motd") == "from a file\n"
+    assert file_text(config.tree, "/etc/deep/x.conf") == "from a tree\n"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_a_files_text_arrives_whatever_it_is(text: str) -> None:
-    assert decoded(compose([snippet("one", storage=files(file("/x", text, mode=0o600)))]), "/x") == text
+    assert file_text(compose([snippet("one", storage=files(file("/x", text, mode=0o600)))]).tree, "/x") == text
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 8))

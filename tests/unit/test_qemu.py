@@ -14,14 +14,13 @@ from fleet.errors import FleetError, UsageError
 from fleet.platforms import qemu_machine
 from fleet.platforms.qemu import Qemu
 from fleet.probes import NotReadyError, Probe, ask, wait
-from fleet.spec import load_spec, plan_fleet
+from fleet.spec import Resolver, plan_spec
 from tests.conftest import SPEC, Folder
 
 
 def ports(folder: Folder, **options: object) -> dict[str, int]:
     platform = Qemu.from_options(options, project=folder.path, stack="local")
-    plan = plan_fleet(load_spec(folder.path / "fleet.yaml"), platform, None, {})
-    platform.check(list(plan.nodes))
+    plan = plan_spec(folder.path / "fleet.yaml", Resolver(), platform, need_lock=False)
     return {f"{node.name}:{port.number}": platform.host_port(node, port) for node in plan.nodes for port in node.ports}
 
 

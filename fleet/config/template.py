@@ -1,0 +1,141 @@
+"""Placeholders: ``${name}`` in the values of a YAML document, filled from typed variables.
+
+A value only ever fills the scalar it stands in. The document is parsed first; what a placeholder stands in is a scalar
+of that parse, and is written back as one quoted scalar, whatever the value holds. A plain scalar that is nothing but a
+placeholder takes the variable's type, so that ``mode: ${mode}`` is a number. ``$${name}`` is the text ``${name}``.
+Other uses of ``$``, such as a shell's ``${x##*/}`` or ``$x``, are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import yaml
+
+from fleet.errors import FleetError, Position
+
+Scalar = str | int | float | bool
+
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+"""What a variable can be called."""
+
+_PLACEHOLDER = re.compile(rf"\$(\$?)\{{({NAME})\}}")
+_TAGS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
+
+
+def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
+    """Fill the placeholders of a document; every line keeps its number.
+
+    Args:
+        text: YAML, or JSON.
+        values: By name. Each must be used, and no other may be.
+        name: What errors call the document.
+
+    Raises:
+        FleetError: A placeholder names no variable or stands where none can, or a variable is not used.
+    """
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return text  # The transpiler says what is wrong with it, and where.
+    used: set[str] = set()
+    replaced: list[tuple[int, int, str]] = []
+    for node in _scalars(root, name):
+        filled = _filled(node, values, used, name)
+        if filled is None:
+            continue
+        begin, end = node.start_mark.index, node.end_mark.index
+        source = text[begin:end]
+        if source[:1] in "&!":
+            raise FleetError(
+                "A placeholder cannot stand in a value that has an anchor or a tag.", at=_position(node, name)
+            )
+        # A block scalar ends behind its last line break, or in the next line's indentation.
+        indentation = re.search(r"\n([ \t]*)$", source)
+        rest = "\n" * source.count("\n") + (indentation[1] if indentation else "")
+        replaced.append((begin, end, _written(filled) + rest))
+    if unused := sorted(values.keys() - used):
+        raise FleetError(
+            f"It is given the variable {unused[0]}, but has no `${{{unused[0]}}}`.",
+            at=Position(name),
+            fix="Take it out of the snippet's `variables`, or use it.",
+        )
+    for begin, end, new in sorted(replaced, reverse=True):
+        text = text[:begin] + new + text[end:]
+    return text
+
+
+def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], *, name: str) -> None:
+    """Fill the placeholders of a parsed document, in place.
+
+    Raises:
+        FleetError: As :func:`fill_text`; a variable need not be used.
+    """
+    for node in _scalars(root, name):
+        filled = _filled(node, values, set(), name)
+        if filled is not None:
+            node.tag = f"tag:yaml.org,2002:{_TAGS[type(filled)]}"
+            node.value = filled if isinstance(filled, str) else _written(filled)
+
+
+def _scalars(root: yaml.Node | None, name: str) -> Iterator[yaml.ScalarNode]:
+    """Every scalar that is a value, once."""
+    pending, done = [root] if root is not None else [], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in done:
+            continue
+        done.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            yield node
+        elif isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and any(not m[1] for m in _PLACEHOLDER.finditer(key.value)):
+                    raise FleetError("A placeholder can fill a value, not a key.", at=_position(key, name))
+                pending.append(value)
+
+
+def _filled(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str], name: str) -> Scalar | None:
+    """What a scalar becomes; ``None``: it has no placeholder."""
+    text = node.value
+    if not _PLACEHOLDER.search(text):
+        return None
+
+    def value_of(match: re.Match[str]) -> Scalar:
+        if match[2] not in values:
+            known = f"The variables here are {', '.join(sorted(values))}." if values else "There are none here."
+            raise FleetError(
+                f"`${{{match[2]}}}` names no variable.",
+                at=_position(node, name),
+                fix=f"{known} For the text itself write `$${{{match[2]}}}`.",
+            )
+        used.add(match[2])
+        return values[match[2]]
+
+    whole = _PLACEHOLDER.fullmatch(text)
+    if whole and not whole[1] and node.style is None:
+        return value_of(whole)
+    return _PLACEHOLDER.sub(lambda m: m[0][1:] if m[1] else as_text(value_of(m)), text)
+
+
+def as_text(value: Scalar) -> str:
+    """A value inside a longer text, as YAML would write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _written(value: Scalar) -> str:
+    if not isinstance(value, str):
+        return as_text(value)
+    # YAML's double quotes: everything that is no plain printable character is written as its code point.
+    return '"' + "".join(c if _plain(c) else f"\\U{ord(c):08x}" for c in value) + '"'
+
+
+def _plain(c: str) -> bool:
+    return c not in '"\\' and c.isprintable() and c != "\ufeff"
+
+
+def _position(node: yaml.Node, name: str) -> Position:
+    return Position(name, node.start_mark.line + 1, node.start_mark.column + 1)

@@ -1,0 +1,60 @@
+"""Delivery: raw if it fits, compressed if not, uploaded if need be, refused with reasons otherwise."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+
+import pytest
+
+from fleet.config import Limits, MachineConfig, Snippet, compose, deliver
+from fleet.config.ignition import file
+from fleet.errors import FleetError
+
+
+def config(*contents: str) -> MachineConfig:
+    files = [file(f"/etc/{index}", text, mode=0o644) for index, text in enumerate(contents)]
+    return compose([Snippet.from_ignition("x", {"ignition": {"version": "3.0.0"}, "storage": {"files": files}})])
+
+
+REPETITIVE = config("".join(f"line {n} of a file that compresses well\n" for n in range(1000)))
+RANDOM = config(*(hashlib.sha256(str(n).encode()).hexdigest() * (n % 7) for n in range(400)))
+
+
+def test_what_fits_is_delivered_as_it_is() -> None:
+    assert deliver(REPETITIVE, Limits(raw=None, most=None), node="n").user_data == REPETITIVE.ignition
+    assert deliver(config("x"), Limits(raw=16384, most=16384), node="n").user_data == config("x").ignition
+
+
+def test_what_does_not_fit_is_a_stub_that_holds_it_compressed() -> None:
+    stub = deliver(REPETITIVE, Limits(raw=16384, most=16384), node="n").user_data
+    assert len(stub) <= 16384 < len(REPETITIVE.ignition)
+    replace = json.loads(stub)["ignition"]["config"]["replace"]
+    data = base64.b64decode(replace["source"].removeprefix("data:;base64,"))
+    assert gzip.decompress(data).decode() == REPETITIVE.ignition
+    assert data[4:8] == b"\0\0\0\0"  # no time of compression
+
+
+def test_what_is_larger_still_goes_to_the_object_store_with_its_hash() -> None:
+    delivery = deliver(RANDOM, Limits(raw=16384, most=16384, store=True), node="n")
+    assert not delivery.user_data
+    replace = json.loads(delivery.stub_of("s3://bucket/n"))["ignition"]["config"]["replace"]
+    assert replace["source"] == "s3://bucket/n"
+    assert gzip.decompress(base64.b64decode(delivery.upload)).decode() == RANDOM.ignition
+    assert replace["verification"]["hash"] == "sha512-" + hashlib.sha512(RANDOM.ignition.encode()).hexdigest()
+
+
+def test_what_fits_in_no_way_is_refused_with_its_largest_entries() -> None:
+    with pytest.raises(FleetError, match=r"config of web-0 is \d+ bytes.*takes 16384.*entries are file /etc/\d+"):
+        deliver(RANDOM, Limits(raw=16384, most=16384), node="web-0")
+
+
+@pytest.mark.parametrize("how", ["compressed", "uploaded"])
+def test_the_stub_is_valid_ignition(how: str) -> None:
+    if how == "compressed":
+        stub = deliver(REPETITIVE, Limits(raw=0, most=None), node="n").user_data
+    else:
+        stub = deliver(REPETITIVE, Limits(raw=0, most=0, store=True), node="n").stub_of("https://example.org/x")
+    assert compose([Snippet("stub", stub, "ignition")]).spec == "3.1.0"

@@ -1,0 +1,147 @@
+"""Variables and secrets: what fills a spec and its snippets, and what is never shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.config import Snippet, compose
+from fleet.config.template import fill_text
+from fleet.errors import FleetError
+from tests.conftest import Folder, file_text
+
+Refused = Callable[..., str]
+
+DOCUMENT = """\
+variant: fcos
+version: 1.6.0
+storage:
+  files:
+    - path: /etc/one
+      contents:
+        inline: |
+          first ${text}
+          last
+    - {path: /etc/two, mode: 0600, contents: {inline: "${text}"}}
+    - path: /etc/three
+      contents:
+        inline: ${text}
+    - path: /etc/four
+      contents:
+        inline: 'it''s ${text}, $${text} and ${text##*/}'
+"""
+
+anything = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(anything)
+def test_whatever_a_value_is_it_fills_only_the_scalar_it_stands_in(text: str) -> None:
+    filled = fill_text(DOCUMENT, {"text": text}, name="x")
+    files = {entry["path"]: entry["contents"]["inline"] for entry in yaml.safe_load(filled)["storage"]["files"]}
+    assert files == {
+        "/etc/one": f"first {text}\nlast\n",
+        "/etc/two": text,
+        "/etc/three": text,
+        "/etc/four": f"it's {text}, ${{text}} and ${{text##*/}}",
+    }
+    assert filled.count("\n") == DOCUMENT.count("\n")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: b\n- c", '"}\n  evil: true', "#", "\u2028\x85\ufeff", "{{x}}", "& | / \\ ' \" `", "!!int 5"]
+)
+def test_butane_reads_a_filled_value_as_it_is(text: str) -> None:
+    config = compose([Snippet("filled", fill_text(DOCUMENT, {"text": text}, name="x"))])
+    assert file_text(config.tree, "/etc/three") == text
+
+
+def test_a_plain_scalar_takes_the_type_of_its_variable() -> None:
+    filled = fill_text(
+        "a: ${n}\nb: '${n}'\nc: ${t}\nd: ${f}\ne: ${s}\n", {"n": 5, "t": True, "f": 0.5, "s": "5"}, name="x"
+    )
+    assert yaml.safe_load(filled) == {"a": 5, "b": "5", "c": True, "d": 0.5, "e": "5"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("a: 1\nb: ${other}\n", r"x:2:4: `\$\{other\}` names no variable"),
+        ("a: 1\n", r"given the variable name, but has no"),
+        ("${name}: 1\n", r"x:1:1: A placeholder can fill a value, not a key"),
+        ("a: &anchor ${name}\n", r"x:1:4: A placeholder cannot stand in a value that has an anchor"),
+    ],
+)
+def test_a_placeholder_that_cannot_be_filled_is_named(text: str, error: str) -> None:
+    with pytest.raises(FleetError, match=error):
+        fill_text(text, {"name": "v"}, name="x")
+
+
+def test_errors_behind_a_filled_block_name_the_line_as_it_was_written(folder: Folder, refused: Refused) -> None:
+    folder.write("base.bu", DOCUMENT + "    - {path: /etc/five, mood: 0644}\n")
+    folder.edit("fleet.yaml", "name: web\n", 'name: web\nvariables: {text: "one\\ntwo"}\n')
+    folder.edit("fleet.yaml", "[base.bu]", "[{path: base.bu, variables: [text]}]")
+    assert "base.bu:17:" in refused("validate", "fleet.yaml", status=1)
+
+
+def test_a_spec_is_filled_from_values_the_environment_and_defaults(folder: Folder) -> None:
+    folder.edit(
+        "fleet.yaml",
+        "name: web\n",
+        "name: web\nvariables:\n  port: {type: integer, env: PORT, default: 8080}\n  who: {env: WHO}\n  n: 2\n",
+    )
+    folder.edit("fleet.yaml", '"8080:80"', '"${port}:80"')
+    folder.edit("fleet.yaml", '"hello"', '"hello ${who}, $${who}"')
+    folder.edit("fleet.yaml", "count: 1", "count: ${n}")
+    rendered = folder.fleet("render", "fleet.yaml", "--node", "web-1", WHO="a: b\n# \"c'").out
+    quadlet = file_text(json.loads(rendered), "/etc/containers/systemd/hello.container")
+    assert "PublishPort=8080:80/tcp" in quadlet
+    # Quoted for Quadlet, and with systemd's doubling of a literal $.
+    assert 'Environment="GREETING=hello a: b\\n# \\"c\', $${who}"' in quadlet
+
+
+def test_a_variable_that_is_missing_or_of_another_type_is_named(folder: Folder, refused: Refused) -> None:
+    folder.edit("fleet.yaml", "name: web\n", "name: web\nvariables:\n  n: {type: integer, env: COUNT}\n")
+    folder.edit("fleet.yaml", "count: 1", "count: ${n}")
+    assert "fleet.yaml:3:3: The variable n comes from the environment variable COUNT" in refused(
+        "validate", "fleet.yaml", status=1
+    )
+    assert "should be of type integer, but is 'x'" in refused("validate", "fleet.yaml", status=1, COUNT="x")
+    assert folder.fleet("validate", "fleet.yaml", COUNT="3").out.endswith("web-0, web-1, web-2.\n")
+
+
+def secret_project(folder: Folder) -> None:
+    folder.write(
+        "fleet.yaml",
+        "name: web\nsecrets:\n  token: {env: TOKEN}\nvariables:\n  token: {secret: token}\ngroups:\n  web:\n"
+        "    snippets: [{path: base.bu, variables: [token]}]\n    containers:\n      app:\n"
+        "        image: docker.io/library/caddy:2\n"
+        '        environment: {TOKEN: "${token}"}\n        secrets: [token]\n',
+    )
+    folder.edit("base.bu", '"hello"', '"key=${token}"')
+
+
+@pytest.mark.parametrize("token", ["a&b#c|d/e\\f", "q\"uo'te", "50% $HOME", "ends in \\", "é😀", "a\nb"])
+def test_a_secret_reaches_everything_it_fills_and_is_masked_unless_revealed(folder: Folder, token: str) -> None:
+    secret_project(folder)
+    shown = folder.fleet("render", "fleet.yaml", "--node", "web-0").out
+    assert "(secret%20token)" in shown
+    revealed = json.loads(folder.fleet("render", "fleet.yaml", "--node", "web-0", "--reveal", TOKEN=token).out)
+    assert file_text(revealed, "/etc/motd.d/fleet") == f"key={token}"
+    assert file_text(revealed, "/etc/fleet/secrets/token") == token
+
+
+def test_an_error_about_a_value_that_a_secret_fills_does_not_show_it(folder: Folder) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "        secrets: [token]\n", '        secrets: [token]\n        tmpfs: ["${token}"]\n')
+    result = folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="tops3cret")
+    assert result.status != 0
+    assert "tops3cret" not in result.out + result.err
+    folder.edit("fleet.yaml", 'tmpfs: ["${token}"]', 'working_dir: "/${token}"')
+    result = folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="tops3cret\n")
+    assert result.status != 0
+    assert "tops3cret" not in result.out + result.err
