@@ -126,9 +126,9 @@ class Reporter:
         yield from map(str, changed[:_SHOWN_CHANGES])
         if len(changed) > _SHOWN_CHANGES:
             yield f"and {len(changed) - _SHOWN_CHANGES} more"
-        elif not changed and "ignition" in diffs:
-            node = self._planned.get(name)
-            yield "a secret in its config changed" if node and node.secret else "its config changed"
+        node, deployed = self._planned.get(name), self._deployed.get(name, {})
+        if not changed and node and deployed.get("digest") != node.config.digest:
+            yield "a secret in its config changed" if node.secret else "its config changed"
         yield from (f"{key} changed" for key in diffs if key not in ("ignition", "__provider"))
 
     def _done(self, step: StepEventMetadata) -> None:

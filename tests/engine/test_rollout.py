@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -101,6 +102,47 @@ def test_plain_pulumi_sees_the_same_state_as_fleet_and_does_the_same(stack: Stac
     assert refused.returncode != 0
     assert "There is no key `cuont`" in refused.stdout
     assert "Traceback" not in refused.stdout
+
+
+def test_diff_says_what_each_node_would_become_and_nothing_ever_shows_a_secret(stack: Stack) -> None:
+    stack.spec(1, "one")
+    stack.edit(
+        "fleet.yaml", "groups:", "secrets:\n  token: {env: TOKEN}\nvariables:\n  token: {secret: token}\ngroups:"
+    )
+    stack.edit("fleet.yaml", "[base.bu]", "[{path: base.bu, variables: [token]}]")
+    stack.edit("base.bu", '"hello"', '"key ${token}\\nhello\\n"')
+    stack.environment["TOKEN"] = "tops3cret"
+    everything = [stack.fleet("diff", *STACK), stack.up()]
+    assert everything[0].out == "web-0  new\n"
+    everything.append(stack.fleet("diff", *STACK))
+    assert everything[-1].out == "web-0  unchanged\n"
+
+    stack.edit("base.bu", "hello", "bye")
+    stack.edit("fleet.yaml", "count: 1", "count: 2")
+    everything.append(stack.fleet("diff", *STACK))
+    shown = everything[-1].out
+    assert "web-0  re-provision: file /etc/motd.d/fleet changed" in shown
+    assert "     key (secret token)\n    -hello\n    +bye" in shown
+    assert "web-1  new" in shown
+    listed = json.loads(stack.fleet("diff", *STACK, "--json").out)
+    assert [(node["node"], node["fate"]) for node in listed] == [("web-0", "re-provisioned"), ("web-1", "new")]
+    assert listed[0]["changes"][0]["name"] == "/etc/motd.d/fleet"
+    assert "-hello" in listed[0]["changes"][0]["diff"]
+
+    stack.edit("base.bu", "bye", "hello")
+    stack.edit("fleet.yaml", "count: 2", "count: 0")
+    assert stack.fleet("diff", *STACK).out == "web-0  remove\n"
+    stack.edit("fleet.yaml", "count: 0", "count: 1")
+    stack.environment["TOKEN"] = "an0ther"
+    everything.append(stack.fleet("preview", *STACK))
+    assert "web-0  re-provision: a secret in its config changed" in everything[-1].out
+    everything.append(stack.up())
+    assert everything[-1].status == 0
+
+    state = "".join(file.read_text() for file in (stack.path / ".pulumi").rglob("*.json*"))
+    for text in (state, *(result.out + result.err for result in everything)):
+        assert "tops3cret" not in text
+        assert "an0ther" not in text
 
 
 def test_a_new_image_changes_nothing_until_a_node_is_re_provisioned_anyway(stack: Stack) -> None:
