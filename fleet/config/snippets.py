@@ -92,9 +92,9 @@ class Snippet:
         )
 
     @classmethod
-    def from_ignition(cls, name: str, config: dict[str, Any]) -> Snippet:
+    def from_ignition(cls, name: str, config: dict[str, Any], *, override: bool = False) -> Snippet:
         """A snippet from an Ignition config that fleet itself made."""
-        return cls(name=name, text=json.dumps(config, ensure_ascii=False), kind="ignition")
+        return cls(name=name, text=json.dumps(config, ensure_ascii=False), kind="ignition", override=override)
 
     @cached_property
     def handle(self) -> int:

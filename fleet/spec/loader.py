@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.config.template import fill_nodes
 from fleet.errors import FleetError, Position, UsageError
+from fleet.library import LIBRARY
 from fleet.spec.model import FleetSpec, Image, ImageHead
 from fleet.spec.values import Head, Resolver, Values
 
@@ -207,6 +208,9 @@ def _message(detail: ErrorDetails, location: Location) -> str:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean `{close[0]}`?" if close else f"The keys here are: {', '.join(known)}."
             return f"There is no key `{name}`. {hint}"
+        case "union_tag_invalid":
+            known = sorted(kind for model in LIBRARY for kind in _kinds(model))
+            return f"The library has no snippet {given.get('use')!r}. It has {', '.join(known)}."
         case "missing":
             return f"`{name}` is missing here."
         case "string_pattern_mismatch" if "[key]" in detail["loc"]:
@@ -239,10 +243,18 @@ def _keys(location: Location) -> set[str]:
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
     for option in _options(annotation):
         if _is_model(option):
-            if part in option.model_fields:
+            if part in _kinds(option):
+                yield option
+            elif part in option.model_fields:
                 yield from _options(option.model_fields[part].annotation)
         elif typing.get_origin(option) in (dict, list):
             yield from _options(typing.get_args(option)[-1])
+
+
+def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What a snippet of the library is called."""
+    use = model.model_fields.get("use")
+    return typing.get_args(use.annotation) if use else ()
 
 
 def _options(annotation: Any) -> Iterator[Any]:
@@ -264,7 +276,7 @@ def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool =
         if isinstance(node, yaml.MappingNode):
             pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
             if pair is None:
-                break
+                continue  # A missing key, or the kind of a snippet, which pydantic counts as a step.
             node = pair[1]
             last = index == len(location) - 1
             found = pair[0] if (last and on_key) or not isinstance(node, yaml.ScalarNode) else node

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from fleet.config.template import NAME, Scalar
+from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import Model
 from fleet.platforms.base import PortPlan
 from fleet.probes import Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
+from fleet.workloads.fields import SshKey
 
 Strict = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -39,6 +53,25 @@ class SnippetRef(Model):
     @classmethod
     def _parse(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str) else value
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, LibrarySnippet):
+        return value.use
+    return str(value["use"]) if isinstance(value, dict) and "use" in value else "path"
+
+
+if TYPE_CHECKING:
+    AnySnippet = SnippetRef | LibrarySnippet
+else:
+    AnySnippet = Annotated[
+        Union[(
+            Annotated[SnippetRef, Tag("path")],
+            *(Annotated[kind, Tag(typing.get_args(kind.model_fields["use"].annotation)[0])] for kind in LIBRARY),
+        )],
+        Discriminator(_kind_of),
+    ]  # fmt: skip
+"""A file, or a snippet of the library."""
 
 
 class SecretSource(Model):
@@ -172,7 +205,7 @@ class Group(Workload):
 
     Attributes:
         count: How many.
-        snippets: Files merged in this order.
+        snippets: Files, and snippets of the library, merged in this order.
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
@@ -180,7 +213,7 @@ class Group(Workload):
     """
 
     count: int = Field(default=1, ge=0, le=1000)
-    snippets: list[SnippetRef] = []
+    snippets: list[AnySnippet] = []
     data_disks: dict[DiskName, DataDisk] = {}
     ports: list[GroupPort] = []
     ready: list[Probe] = []
@@ -208,8 +241,6 @@ class Group(Workload):
 
 GroupName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,56}[a-z0-9])?$")]
 """A DNS label that begins with a letter and leaves room for ``-<index>``."""
-
-SshKey = Annotated[str, Field(pattern=r"^[^\n]*(ssh-|ecdsa-|sk-)[^\n]+ [^\n]+$")]
 
 
 class FleetSpec(Model):

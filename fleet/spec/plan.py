@@ -14,6 +14,7 @@ from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
+from fleet.library import LibrarySnippet, NodeName
 from fleet.platforms.base import SSH_PORT, DiskPlan, NodePlan, Platform, PortPlan
 from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import FleetSpec, Group
@@ -125,7 +126,9 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
         ports = tuple(sorted({PortPlan(SSH_PORT), *group.reachable}))
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
-        configs = compose_all([[_identity(f"{name}-{index}"), *shared] for index in wanted], max_spec=max_spec)
+        configs = compose_all(
+            [[*_own(spec, name, NodeName(f"{name}-{index}", index)), *shared] for index in wanted], max_spec=max_spec
+        )
         groups[name] = tuple(
             NodePlan(
                 name=f"{name}-{index}",
@@ -165,6 +168,17 @@ def _identity(name: str) -> Snippet:
     return Snippet.from_ignition(f"hostname of {name}", config)
 
 
+def _own(spec: LoadedSpec, group: str, node: NodeName) -> Iterator[Snippet]:
+    """What no other node of the group has."""
+    yield _identity(node.name)
+    for index, ref in enumerate(spec.fleet.groups[group].snippets):
+        if isinstance(ref, LibrarySnippet) and ref.per_node:
+            try:
+                yield ref.snippet(node)
+            except UsageError as error:
+                raise UsageError(error.what, at=spec.at("groups", group, "snippets", index), fix=error.fix) from None
+
+
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     for disk, what in sorted(group.data_disks.items()):
@@ -175,6 +189,10 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):
+        if isinstance(ref, LibrarySnippet):
+            if not ref.per_node:
+                snippets.append(ref.snippet(NodeName(name, 0)))
+            continue
         path = spec.folder / ref.path
         if not path.exists():
             raise UsageError(f"There is no snippet {path}.", at=spec.at("groups", name, "snippets", index))

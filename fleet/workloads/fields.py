@@ -29,6 +29,9 @@ Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
 Memory = Annotated[Text, Field(pattern=r"^(\d+[bkmg]?)?$")]
 """A size such as "512m": digits and a unit of 1024s; bytes without a unit. Empty: no limit."""
 
+SshKey = Annotated[str, Field(pattern=r"^[^\n]*(ssh-|ecdsa-|sk-)[^\n]+ [^\n]+$")]
+"""A line of authorized_keys (sshd(8))."""
+
 _PORT = re.compile(
     r"^(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>\d+):)?(?P<container>\d+)"
     r"(?:/(?P<protocol>tcp|udp))?$"

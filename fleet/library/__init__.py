@@ -1,0 +1,43 @@
+"""Snippets that come with fleet: small, and each the field's usual answer to one question.
+
+A spec names one by ``use``, with its parameters beside it: ``{use: time-zone, zone: Europe/Berlin}``.
+"""
+
+from fleet.library.access import SerialAutologin, SshHardening, SshKeys
+from fleet.library.base import LibrarySnippet, NodeName
+from fleet.library.identity import Hostname, StaticNetwork, TimeZone
+from fleet.library.system import MetadataGuard, NodeExporter, PodmanPrune, Sysctl, Zincati, Zram
+
+LIBRARY: tuple[type[LibrarySnippet], ...] = (
+    Hostname,
+    MetadataGuard,
+    NodeExporter,
+    PodmanPrune,
+    SerialAutologin,
+    SshHardening,
+    SshKeys,
+    StaticNetwork,
+    Sysctl,
+    TimeZone,
+    Zincati,
+    Zram,
+)
+"""All of them, by name."""
+
+__all__ = [
+    "LIBRARY",
+    "Hostname",
+    "LibrarySnippet",
+    "MetadataGuard",
+    "NodeExporter",
+    "NodeName",
+    "PodmanPrune",
+    "SerialAutologin",
+    "SshHardening",
+    "SshKeys",
+    "StaticNetwork",
+    "Sysctl",
+    "TimeZone",
+    "Zincati",
+    "Zram",
+]

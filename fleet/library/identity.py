@@ -1,0 +1,118 @@
+"""Which node it is, where and when."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from fleet.config.ignition import file
+from fleet.errors import UsageError
+from fleet.library.base import LibrarySnippet, NodeName
+
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+class Hostname(LibrarySnippet):
+    """A host name other than the node's name. Exactly one of ``domain`` and ``names``.
+
+    Attributes:
+        domain: What follows the node's name: "example.org" makes ``web-0.example.org``.
+        names: The full name of each node, by index.
+    """
+
+    per_node: ClassVar[bool] = True
+
+    use: Literal["hostname"]
+    # The node's own name is written first.
+    override: bool = True
+    domain: str = Field(default="", pattern=rf"^({_LABEL}(\.{_LABEL})*)?$")
+    names: list[str] = []
+
+    @model_validator(mode="after")
+    def _one(self) -> Hostname:
+        if bool(self.domain) == bool(self.names):
+            raise ValueError("a host name is made with one of `domain` or `names`")
+        return self
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        name = f"{node.name}.{self.domain}" if self.domain else _item(self.names, "names", node)
+        return {"storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]}}
+
+
+class StaticNetwork(LibrarySnippet):
+    """Fixed addresses by a NetworkManager keyfile (nm-settings-keyfile(5)).
+
+    Attributes:
+        interface: The network interface, such as "ens3".
+        addresses: The address with its prefix length of each node, by index.
+        gateway: The default gateway; none if the interface has no way out.
+        dns: Name servers.
+        search: Domains that short names are looked up in.
+        other_family: What the other address family does: "auto" takes what the network offers.
+    """
+
+    per_node: ClassVar[bool] = True
+
+    use: Literal["static-network"]
+    interface: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,15}$")
+    addresses: list[IPv4Interface | IPv6Interface] = Field(min_length=1)
+    gateway: IPv4Address | IPv6Address | None = None
+    dns: list[IPv4Address | IPv6Address] = []
+    search: list[str] = []
+    other_family: Literal["auto", "disabled"] = "auto"
+
+    @model_validator(mode="after")
+    def _one_family(self) -> StaticNetwork:
+        versions = {address.version for address in self.addresses}
+        if self.gateway is not None:
+            versions.add(self.gateway.version)
+        if len(versions) > 1:
+            raise ValueError("addresses and gateway are of one family, IPv4 or IPv6")
+        return self
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        address = _item(self.addresses, "addresses", node)
+        mine, other = ("ipv4", "ipv6") if address.version == 4 else ("ipv6", "ipv4")
+        lines = ["method=manual", f"address1={address}" + (f",{self.gateway}" if self.gateway is not None else "")]
+        servers: dict[str, list[str]] = {"ipv4": [], "ipv6": []}
+        for server in self.dns:
+            servers[f"ipv{server.version}"].append(str(server))
+        sections = {mine: lines, other: [f"method={self.other_family}"]}
+        for family, given in servers.items():
+            if given:
+                sections[family].append(f"dns={';'.join(given)};")
+        if self.search:
+            lines.append(f"dns-search={';'.join(self.search)};")
+        name = f"fleet-{self.interface}"
+        text = f"[connection]\nid={name}\ntype=ethernet\ninterface-name={self.interface}\n"
+        for family in ("ipv4", "ipv6"):
+            text += f"\n[{family}]\n" + "".join(f"{line}\n" for line in sections[family])
+        # NetworkManager ignores a keyfile that others may read.
+        path = f"/etc/NetworkManager/system-connections/{name}.nmconnection"
+        return {"storage": {"files": [file(path, text, mode=0o600)]}}
+
+
+class TimeZone(LibrarySnippet):
+    """The time zone; FCOS's is UTC.
+
+    Attributes:
+        zone: Its name in the tz database, such as "Europe/Berlin".
+    """
+
+    use: Literal["time-zone"]
+    zone: str = Field(pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        link = {"path": "/etc/localtime", "target": f"../usr/share/zoneinfo/{self.zone}", "overwrite": True}
+        return {"storage": {"links": [link]}}
+
+
+def _item(values: list[Any], key: str, node: NodeName) -> Any:
+    if node.index >= len(values):
+        raise UsageError(
+            f"`{key}` has none for {node.name}: it has {len(values)}.",
+            fix="Give one for each node of the group.",
+        )
+    return values[node.index]

@@ -1,0 +1,220 @@
+"""How the system looks after itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from fleet.config import Snippet
+from fleet.config.ignition import file, unit
+from fleet.library.base import LibrarySnippet, NodeName
+from fleet.model import Model
+from fleet.workloads import Container, Text, Workload, workload_snippet
+
+
+class Sysctl(LibrarySnippet):
+    """Kernel parameters (sysctl.d(5)).
+
+    Attributes:
+        values: By name, such as ``vm.max_map_count: 262144``.
+    """
+
+    use: Literal["sysctl"]
+    values: dict[str, Text] = Field(min_length=1)
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        text = "".join(f"{key} = {value}\n" for key, value in sorted(self.values.items()))
+        return {"storage": {"files": [file("/etc/sysctl.d/90-fleet.conf", text, mode=0o644)]}}
+
+
+class Zram(LibrarySnippet):
+    """Swap in compressed memory (zram-generator.conf(5)), which FCOS brings but does not turn on.
+
+    Attributes:
+        size: Its size in MiB, or an expression of ``ram``.
+        algorithm: The compression.
+    """
+
+    use: Literal["zram"]
+    size: Text = Field(default="min(ram / 2, 4096)", pattern=r"^[a-z0-9 ()*/+,.-]+$")
+    algorithm: Literal["zstd", "lz4", "lzo-rle"] = "zstd"
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        text = f"[zram0]\nzram-size = {self.size}\ncompression-algorithm = {self.algorithm}\n"
+        return {"storage": {"files": [file("/etc/systemd/zram-generator.conf", text, mode=0o644)]}}
+
+
+class Window(Model):
+    """When a node may reboot for an update.
+
+    Attributes:
+        days: "Mon", "Tue", ...
+        start: "HH:MM".
+        minutes: How long.
+    """
+
+    days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] = Field(min_length=1)
+    start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    minutes: int = Field(ge=1)
+
+
+class Zincati(LibrarySnippet):
+    """How FCOS updates itself (Zincati's documentation, "Updates strategy").
+
+    Attributes:
+        strategy: "immediate": reboot when an update is there; "periodic": in windows; "fleet-lock": when a lock manager
+            lets it; "off": no updates.
+        windows: For "periodic".
+        time_zone: Of the windows; "localtime" is the node's.
+        lock_url: For "fleet-lock": the manager's base URL.
+        wariness: From 0 (among the first to take an update) to 1 (among the last).
+    """
+
+    use: Literal["zincati"]
+    strategy: Literal["immediate", "periodic", "fleet-lock", "off"]
+    windows: list[Window] = []
+    time_zone: str = "UTC"
+    lock_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    wariness: float | None = Field(default=None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Zincati:
+        if (self.strategy == "periodic") != bool(self.windows):
+            raise ValueError("`windows` belongs to the strategy periodic, which needs at least one")
+        if (self.strategy == "fleet-lock") != bool(self.lock_url):
+            raise ValueError("`lock_url` belongs to the strategy fleet-lock, which needs it")
+        return self
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        # A JSON string is a TOML basic string.
+        if self.strategy == "off":
+            lines = ["[updates]", "enabled = false"]
+        else:
+            lines = ["[updates]", f"strategy = {json.dumps(self.strategy.replace('-', '_'))}"]
+        if self.strategy == "fleet-lock":
+            lines += ["[updates.fleet_lock]", f"base_url = {json.dumps(self.lock_url)}"]
+        if self.strategy == "periodic":
+            lines += ["[updates.periodic]", f"time_zone = {json.dumps(self.time_zone)}"]
+        for window in self.windows:
+            lines += [
+                "[[updates.periodic.window]]",
+                f"days = {json.dumps(window.days)}",
+                f"start_time = {json.dumps(window.start)}",
+                f"length_minutes = {window.minutes}",
+            ]
+        if self.wariness is not None:
+            lines += ["[identity]", f"rollout_wariness = {self.wariness}"]
+        text = "".join(f"{line}\n" for line in lines)
+        return {"storage": {"files": [file("/etc/zincati/config.d/55-fleet.toml", text, mode=0o644)]}}
+
+
+class NodeExporter(LibrarySnippet):
+    """Prometheus's node exporter, as a container that sees the node. The group's ``ports`` open it to the outside.
+
+    Attributes:
+        image: The image.
+        port: The port of the node that it listens on.
+        address: The node's address that it listens on; all if empty.
+        collectors: Further command line options, such as "--collector.systemd".
+    """
+
+    use: Literal["node-exporter"]
+    image: str = "quay.io/prometheus/node-exporter:v1.9.1"
+    port: int = Field(default=9100, ge=1, le=65535)
+    address: str = ""
+    collectors: list[str] = []
+
+    def snippet(self, node: NodeName) -> Snippet:
+        container = Container.model_validate(
+            {
+                "image": self.image,
+                "command": [
+                    "--path.rootfs=/host", f"--web.listen-address={self.address}:{self.port}", *self.collectors,
+                ],
+                "networks": ["host"],
+                "volumes": ["/:/host:ro,rslave"],
+                "read_only": True,
+                "drop_capabilities": ["all"],
+                "no_new_privileges": True,
+                # With a label of its own it could not read the node's files; relabelling those would break the node.
+                "quadlet": {"Container": {"SecurityLabelDisable": "true", "PodmanArgs": "--pid=host"}},
+            }
+        )  # fmt: skip
+        return workload_snippet(Workload(containers={"node-exporter": container}), name=self.use)
+
+
+class PodmanPrune(LibrarySnippet):
+    """Remove images, networks and containers that nothing uses, by a timer.
+
+    Attributes:
+        calendar: When (systemd.time(7)).
+        older_than: Only what is older, a Go duration.
+        images: Remove every image that no container uses, not only those without a tag.
+    """
+
+    use: Literal["podman-prune"]
+    calendar: str = Field(default="weekly", pattern=r"^[^\n%]+$")
+    older_than: str = Field(default="168h", pattern=r"^(\d+[hms])+$")
+    images: bool = True
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        everything = "--all " if self.images else ""
+        service = (
+            "[Unit]\nDescription=Remove what Podman no longer needs\n\n[Service]\nType=oneshot\n"
+            f"ExecStart=/usr/bin/podman system prune --force {everything}--filter until={self.older_than}\n"
+        )
+        timer = (
+            f"[Unit]\nDescription=Podman's clean-up\n\n[Timer]\nOnCalendar={self.calendar}\nPersistent=true\n"
+            "RandomizedDelaySec=1h\n\n[Install]\nWantedBy=timers.target\n"
+        )
+        return {
+            "systemd": {
+                "units": [
+                    {"name": "fleet-podman-prune.service", "contents": service},
+                    unit("fleet-podman-prune.timer", timer),
+                ]
+            }
+        }
+
+
+class MetadataGuard(LibrarySnippet):
+    """Containers and users other than root cannot read the cloud's metadata service, which has the node's user data.
+
+    Only HTTP is refused: on Google Cloud the same address is the name server. A container of root's in the network
+    ``host`` is root on the node's own network, and not held back.
+
+    Attributes:
+        addresses: Those of the service: of AWS, Google Cloud, DigitalOcean, and AWS's over IPv6.
+    """
+
+    use: Literal["metadata-guard"]
+    addresses: list[str] = ["169.254.169.254", "fd00:ec2::254"]
+
+    def _sections(self, node: NodeName) -> dict[str, Any]:
+        def rules(condition: str) -> str:
+            return "".join(
+                f"    {condition}{'ip6' if ':' in address else 'ip'} daddr {address} tcp dport 80 reject\n"
+                for address in self.addresses
+            )
+
+        table = (
+            "table inet fleet_metadata_guard\nflush table inet fleet_metadata_guard\n"
+            "table inet fleet_metadata_guard {\n"
+            "  chain forward {\n    type filter hook forward priority filter - 10; policy accept;\n"
+            + rules("")
+            + "  }\n  chain output {\n    type filter hook output priority filter - 10; policy accept;\n"
+            + rules("meta skuid != 0 ")
+            + "  }\n}\n"
+        )
+        service = (
+            "[Unit]\nDescription=Keep containers from the metadata service\nDefaultDependencies=no\n"
+            "Wants=network-pre.target\nBefore=network-pre.target shutdown.target\nAfter=local-fs.target\n"
+            "Conflicts=shutdown.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+            "ExecStart=/usr/sbin/nft --file /etc/fleet/metadata-guard.nft\n\n[Install]\nWantedBy=multi-user.target\n"
+        )
+        return {
+            "storage": {"files": [file("/etc/fleet/metadata-guard.nft", table, mode=0o644)]},
+            "systemd": {"units": [unit("fleet-metadata-guard.service", service)]},
+        }
