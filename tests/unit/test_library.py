@@ -122,7 +122,7 @@ def test_systemd_sshd_nft_and_podman_take_what_the_library_writes(rendered: list
 @pytest.mark.parametrize(
     ("snippet", "wanted"),
     [
-        ("{use: zincat, strategy: immediate}", "The library has no snippet 'zincat'. It has hostname, metadata-guard"),
+        ("{use: zincat, strategy: immediate}", "There is no 'zincat' to `use`. There are hostname, metadata-guard"),
         ("{use: zincati, stratgey: immediate}", "There is no key `stratgey`. Did you mean `strategy`?"),
         ("{use: zincati, strategy: periodic}", "needs at least one"),
         ("{use: zincati, strategy: periodic, windows: [{days: [Sa], start: '9:00', minutes: 1}]}", "`start`"),

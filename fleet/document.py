@@ -1,0 +1,226 @@
+"""YAML documents that users write, read so that every error names its line.
+
+The YAML is composed to a graph of nodes with marks; values are constructed from it by PyYAML's safe schema and checked
+by pydantic, whose errors carry the path of what is wrong; the path leads back to the mark.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fleet.errors import FleetError, Position, UsageError
+
+Location = Sequence[str | int]
+M = TypeVar("M", bound=BaseModel)
+
+
+class Document:
+    """One YAML document in a file.
+
+    Args:
+        path: The file.
+        what: What errors call it, such as "spec".
+
+    Attributes:
+        root: Its graph.
+
+    Raises:
+        UsageError: It cannot be read, is not YAML, is empty, or has a key twice.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path, self.what = path, what
+        at = Position.of(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UsageError(f"There is no such {what}.", at=at) from None
+        except UnicodeDecodeError as error:
+            raise UsageError(f"The {what} is not UTF-8 text (byte {error.start}).", at=at) from None
+        except OSError as error:
+            raise UsageError(f"The {what} cannot be read: {error.strerror}.", at=at) from None
+        try:
+            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            if root is None:
+                raise UsageError(f"The {what} is empty.", at=at)
+            self.root: yaml.Node = root
+            _refuse_duplicates(path, root)
+            self.value()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = Position.of(path, mark.line + 1, mark.column + 1) if mark else at
+            context = f" {error.context}" if error.context else ""
+            raise UsageError(f"The YAML cannot be read: {error.problem}{context}.", at=where) from None
+        except yaml.YAMLError as error:
+            raise UsageError(f"The YAML cannot be read: {error}.", at=at) from None
+
+    def copy(self) -> Document:
+        """A document whose graph can be changed."""
+        made = copy.copy(self)
+        made.root = copy.deepcopy(self.root)
+        return made
+
+    def value(self) -> Any:
+        """Its Python value."""
+        # Constructing flattens merge keys (`<<`) in place, which would count as duplicates.
+        return yaml.SafeLoader("").construct_document(copy.deepcopy(self.root))
+
+    def at(self, *location: str | int) -> Position:
+        """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
+        return _position(self.path, self.root, location)
+
+    def read(self, model: type[M], value: Any) -> M:
+        """Check a value that was made from it.
+
+        Args:
+            model: What it has to be.
+            value: :meth:`value`, or what was made of it.
+
+        Raises:
+            UsageError: It is not; names the place in the document.
+        """
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise self._invalid(model, error.errors(include_url=False)) from None
+
+    def _invalid(self, model: type[BaseModel], details: list[ErrorDetails]) -> FleetError:
+        found = []
+        for detail in details:
+            location = [part for part in detail["loc"] if part != "[key]"]
+            on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
+            at = _position(self.path, self.root, location, on_key=on_key)
+            found.append((at, _message(model, detail, location)))
+        found.sort(key=lambda item: (item[0].line or 0, item[0].column or 0))
+        (at, what), *more = found
+        if more:
+            what += " Also: " + " ".join(f"line {where.line}: {text}" for where, text in more)
+        return UsageError(what, at=at)
+
+
+def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
+    """YAML forbids a key twice; PyYAML takes the last."""
+    pending, done = [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in done:
+            continue
+        done.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            seen: dict[str, yaml.Node] = {}
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    if key.value in seen:
+                        raise UsageError(
+                            f"`{key.value}` stands here for the second time; the first is on line "
+                            f"{seen[key.value].start_mark.line + 1}.",
+                            at=_mark(path, key),
+                            fix="Keep one of them.",
+                        )
+                    seen[key.value] = key
+                pending.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+
+
+def _message(model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+    name = next((str(part) for part in reversed(location) if isinstance(part, str)), "the spec")
+    if location and isinstance(location[-1], int):
+        name = f"item {location[-1] + 1} of {name}"
+    kind, given = detail["type"], detail["input"]
+    shown = f"{given!r}" if isinstance(given, str | int | float | bool) or given is None else type(given).__name__
+    match kind:
+        case "extra_forbidden":
+            known = sorted(_keys(model, location[:-1]))
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean `{close[0]}`?" if close else f"The keys here are: {', '.join(known)}."
+            return f"There is no key `{name}`. {hint}"
+        case "union_tag_invalid":
+            # "path" stands for a file, which is named by its path and has no such key.
+            known = sorted(tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",") if "'path'" not in tag)
+            return f"There is no {detail['ctx']['tag']!r} to `use`. There are {', '.join(known)}."
+        case "missing":
+            return f"`{name}` is missing here."
+        case "string_pattern_mismatch" if "[key]" in detail["loc"]:
+            return (
+                f"{given!r} is no name: use lower-case letters, digits and dashes, begin with a letter and do not end "
+                "with a dash; data disks' names have 15 characters at most, others 63."
+            )
+        case "value_error":
+            return f"`{name}`: {detail['msg'].removeprefix('Value error, ')}."
+        case "model_type" | "dict_type" if given is None:
+            return f"`{name}` is empty; write `{{}}` or what belongs there."
+        case "model_type":
+            return f"`{name}` must be a mapping (`key: value` lines), not {shown}."
+        case _:
+            message = detail["msg"].removeprefix("Input ")
+            return f"`{name}` {message[0].lower()}{message[1:]}, but it is {shown}."
+
+
+def _keys(model: type[BaseModel], location: Location) -> set[str]:
+    """The keys that a mapping of the document knows."""
+    models: list[Any] = [model]
+    for part in location:
+        models = [inner for each in models for inner in _inside(each, part)]
+    return {key for each in models if _is_model(each) for key in each.model_fields}
+
+
+def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
+    for option in _options(annotation):
+        if _is_model(option):
+            if part in _kinds(option):
+                yield option
+            elif part in option.model_fields:
+                yield from _options(option.model_fields[part].annotation)
+        elif typing.get_origin(option) in (dict, list):
+            yield from _options(typing.get_args(option)[-1])
+
+
+def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
+    """What a snippet of the library is called."""
+    use = model.model_fields.get("use")
+    return typing.get_args(use.annotation) if use else ()
+
+
+def _options(annotation: Any) -> Iterator[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            yield from _options(argument)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool = False) -> Position:
+    """The mark of the deepest part of ``location`` that is there."""
+    node, found = root, root
+    for index, part in enumerate(location):
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                continue  # A missing key, or the kind of a snippet, which pydantic counts as a step.
+            node = pair[1]
+            last = index == len(location) - 1
+            found = pair[0] if (last and on_key) or not isinstance(node, yaml.ScalarNode) else node
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = found = node.value[part]
+        else:
+            break
+    return _mark(path, found)
+
+
+def _mark(path: Path, node: yaml.Node) -> Position:
+    return Position.of(path, node.start_mark.line + 1, node.start_mark.column + 1)
