@@ -79,6 +79,10 @@ class Document:
         """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
         return _position(self.path, self.root, location)
 
+    def of(self, node: yaml.Node) -> Position:
+        """Where a node of its graph stands."""
+        return _mark(self.path, node)
+
     def read(self, model: type[M], value: Any) -> M:
         """Check a value that was made from it.
 

@@ -9,13 +9,16 @@ Other uses of ``$``, such as a shell's ``${x##*/}`` or ``$x``, are left alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import yaml
 
 from fleet.errors import FleetError, Position
 
 Scalar = str | int | float | bool
+
+ValueOf = Callable[[re.Match[str]], Scalar]
+"""Gives what a reference stands for."""
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 """What a variable can be called."""
@@ -39,10 +42,11 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return text  # The transpiler says what is wrong with it, and where.
+    _refuse_in_keys(root, name)
     used: set[str] = set()
     replaced: list[tuple[int, int, str]] = []
-    for node in _scalars(root, name):
-        filled = _filled(node, values, used, name)
+    for node in _scalars(root):
+        filled = _filled(node, _PLACEHOLDER, _value_of(node, values, used, name))
         if filled is None:
             continue
         begin, end = node.start_mark.index, node.end_mark.index
@@ -72,39 +76,66 @@ def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], *, name: str) -> N
     Raises:
         FleetError: As :func:`fill_text`; a variable need not be used.
     """
-    for node in _scalars(root, name):
-        filled = _filled(node, values, set(), name)
+    _refuse_in_keys(root, name)
+    fill_matches(root, _PLACEHOLDER, lambda node: _value_of(node, values, set(), name))
+
+
+def fill_matches(root: yaml.Node, pattern: re.Pattern[str], reader: Callable[[yaml.ScalarNode], ValueOf]) -> None:
+    """Replace, in place, what a pattern finds in the values of a parsed document.
+
+    Args:
+        root: The document.
+        pattern: Finds a reference.
+        reader: Gives, for a scalar, what a reference in it stands for.
+    """
+    for node in _scalars(root):
+        filled = _filled(node, pattern, reader(node))
         if filled is not None:
             node.tag = f"tag:yaml.org,2002:{_TAGS[type(filled)]}"
-            node.value = filled if isinstance(filled, str) else _written(filled)
+            node.value = as_text(filled)
 
 
-def _scalars(root: yaml.Node | None, name: str) -> Iterator[yaml.ScalarNode]:
-    """Every scalar that is a value, once."""
+def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
+    """Every node that is a value and no key, once."""
     pending, done = [root] if root is not None else [], set()
     while pending:
         node = pending.pop()
         if id(node) in done:
             continue
         done.add(id(node))
-        if isinstance(node, yaml.ScalarNode):
-            yield node
-        elif isinstance(node, yaml.SequenceNode):
+        yield node
+        if isinstance(node, yaml.SequenceNode):
             pending.extend(node.value)
         elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if isinstance(key, yaml.ScalarNode) and any(not m[1] for m in _PLACEHOLDER.finditer(key.value)):
-                    raise FleetError("A placeholder can fill a value, not a key.", at=_position(key, name))
-                pending.append(value)
+            pending.extend(value for _, value in node.value)
 
 
-def _filled(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str], name: str) -> Scalar | None:
-    """What a scalar becomes; ``None``: it has no placeholder."""
+def _scalars(root: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    return (node for node in _nodes(root) if isinstance(node, yaml.ScalarNode))
+
+
+def _refuse_in_keys(root: yaml.Node | None, name: str) -> None:
+    for node in _nodes(root):
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and any(not m[1] for m in _PLACEHOLDER.finditer(key.value)):
+                raise FleetError("A placeholder can fill a value, not a key.", at=_position(key, name))
+
+
+def _filled(node: yaml.ScalarNode, pattern: re.Pattern[str], value_of: ValueOf) -> Scalar | None:
+    """What a scalar becomes; ``None``: there is nothing in it to fill."""
     text = node.value
-    if not _PLACEHOLDER.search(text):
+    if not pattern.search(text):
         return None
+    whole = pattern.fullmatch(text)
+    if whole and node.style is None:
+        return value_of(whole)
+    return pattern.sub(lambda match: as_text(value_of(match)), text)
 
-    def value_of(match: re.Match[str]) -> Scalar:
+
+def _value_of(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str], name: str) -> ValueOf:
+    def read(match: re.Match[str]) -> Scalar:
+        if match[1]:
+            return match[0][1:]
         if match[2] not in values:
             known = f"The variables here are {', '.join(sorted(values))}." if values else "There are none here."
             raise FleetError(
@@ -115,10 +146,7 @@ def _filled(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str],
         used.add(match[2])
         return values[match[2]]
 
-    whole = _PLACEHOLDER.fullmatch(text)
-    if whole and not whole[1] and node.style is None:
-        return value_of(whole)
-    return _PLACEHOLDER.sub(lambda m: m[0][1:] if m[1] else as_text(value_of(m)), text)
+    return read
 
 
 def as_text(value: Scalar) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fleet.config.template import fill_nodes
 from fleet.document import Document
-from fleet.errors import Position
+from fleet.errors import Position, UsageError
 from fleet.spec.model import FleetSpec, Image, ImageHead
 from fleet.spec.values import Head, Resolver, Values
+from fleet.workloads import read_compose
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,31 @@ class SpecFile:
             for key, part in document.root.value:
                 if key.value not in Head.model_fields:
                     fill_nodes(part, values.variables, name=str(Position.of(document.path)))
-        return LoadedSpec(document.read(FleetSpec, document.value()), values, document)
+        value = document.value()
+        _add_compose_files(document, value, values)
+        return LoadedSpec(document.read(FleetSpec, value), values, document)
+
+
+def _add_compose_files(document: Document, value: Any, values: Values) -> None:
+    """Put what groups' Compose files say into the groups, before these are checked as a whole."""
+    groups = value.get("groups") if isinstance(value, dict) else None
+    for name, group in groups.items() if isinstance(groups, dict) else ():
+        file = group.get("compose") if isinstance(group, dict) else None
+        if not isinstance(file, str):
+            continue
+        path = document.path.parent / file
+        if not path.exists():
+            raise UsageError(f"There is no Compose file {path}.", at=document.at("groups", name, "compose"))
+        for kind, added in read_compose(path, values.variables, base=document.path.parent).items():
+            own = group.get(kind) or {}
+            if isinstance(own, dict):
+                for both in sorted(own.keys() & added.keys()):
+                    raise UsageError(
+                        f"`{kind}` has {both}, and so has {path}.",
+                        at=document.at("groups", name, kind, both),
+                        fix="Rename one, or take it out.",
+                    )
+                group[kind] = {**added, **own}
 
 
 def load_image(path: Path | str) -> tuple[Image, Path]:

@@ -206,6 +206,7 @@ class Group(Workload):
     Attributes:
         count: How many.
         snippets: Files, and snippets of the library, merged in this order.
+        compose: A Compose file beside the spec, whose services, networks and volumes are added.
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
@@ -214,6 +215,7 @@ class Group(Workload):
 
     count: int = Field(default=1, ge=0, le=1000)
     snippets: list[AnySnippet] = []
+    compose: str = ""
     data_disks: dict[DiskName, DataDisk] = {}
     ports: list[GroupPort] = []
     ready: list[Probe] = []

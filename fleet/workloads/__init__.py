@@ -1,5 +1,6 @@
 """What runs on a node: containers and secrets as Podman Quadlet files, data disks as mounts. No Pulumi, no platform."""
 
+from fleet.workloads.compose import read_compose
 from fleet.workloads.container import Container, FileMount, HealthCheck, NetworkUse, Schedule, SecretUse
 from fleet.workloads.data_disks import DataDisk, DiskName, data_disk_snippet
 from fleet.workloads.fields import Name, Port, Text
@@ -30,5 +31,6 @@ __all__ = [
     "Workload",
     "container_file",
     "data_disk_snippet",
+    "read_compose",
     "workload_snippet",
 ]
