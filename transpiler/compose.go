@@ -99,6 +99,7 @@ func (m merged) emit(limit int) reply {
 	rpt := validate.ValidateWithContext(m.config, nil)
 	generated := generatedUnits(m.config)
 	out.Report = append(entries(rpt), generated...)
+	nameEntries(m.config, out.Report)
 	if rpt.IsFatal() || len(generated) > 0 {
 		out.Error = "the merged config is not valid"
 		return out

@@ -15,6 +15,7 @@ import (
 type entry struct {
 	Level   string `json:"level"` // "error", "warning" or "info"
 	Message string `json:"message"`
+	Key     string `json:"key,omitempty"`    // of a merged config: the entry's own name, for example "/etc/hostname"
 	Path    string `json:"path,omitempty"`   // for example "$.storage.files.0.mode"
 	Line    int64  `json:"line,omitempty"`   // from 1; 0 where unknown
 	Column  int64  `json:"column,omitempty"` // from 1

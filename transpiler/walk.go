@@ -185,3 +185,20 @@ func destination(path string, kept map[string]string) (string, bool) {
 		}
 	}
 }
+
+// nameEntries says of each finding about a merged config which entry it is
+// about: an index into a merged list means nothing to anybody.
+func nameEntries(config types.Config, findings []entry) {
+	if len(findings) == 0 {
+		return
+	}
+	all := leaves(config)
+	for i, f := range findings {
+		for _, l := range all {
+			if l.key != "" && strings.HasPrefix(f.Path+".", l.entry+".") {
+				findings[i].Key = l.key
+				break
+			}
+		}
+	}
+}

@@ -19,7 +19,7 @@ from typing import Any
 
 from fleet.config import _transpiler
 from fleet.config.snippets import Snippet, load_all
-from fleet.errors import FleetError
+from fleet.errors import FleetError, Position
 
 NEWEST_SPEC = "3.6.0"
 """The newest stable Ignition spec that the transpiler writes."""
@@ -93,9 +93,8 @@ def _composed(snippets: Sequence[Snippet], reply: dict[str, Any], max_spec: str)
     findings = [f for f in reply.get("report", []) if f["level"] == "error"]
     if findings:
         raise FleetError(
-            "The snippets are valid one by one, but not together: "
-            + "; ".join(f"{f['message']} (at {f.get('path', '$')})" for f in findings)
-            + ".",
+            "The snippets are valid one by one, but not together: " + "; ".join(map(_explained, findings)) + ".",
+            at=_last_mention(snippets, findings[0].get("key", "")),
             fix="The snippets are " + ", ".join(s.name for s in snippets) + ".",
         )
     if "error" in reply:
@@ -106,6 +105,19 @@ def _composed(snippets: Sequence[Snippet], reply: dict[str, Any], max_spec: str)
             )
         raise FleetError(f"The config cannot be composed: {reply['error']}.")
     return MachineConfig(ignition=reply["config"], spec=reply["version"])
+
+
+def _explained(finding: dict[str, Any]) -> str:
+    path = finding.get("path", "$").removeprefix("$.")
+    section = ".".join(path.split(".")[:2])
+    about = f"the {_KINDS[section]} {finding['key']}" if section in _KINDS and "key" in finding else path
+    return f"{finding['message']} (at {about})"
+
+
+def _last_mention(snippets: Sequence[Snippet], key: str) -> Position | None:
+    """The place of an entry in the last snippet that has it: the earlier ones were valid without."""
+    places = [snippet.position_of(key) for snippet in snippets]
+    return next((place for place in reversed(places) if place.line is not None), None)
 
 
 def _conflict(snippets: Sequence[Snippet], loss: dict[str, Any]) -> FleetError:

@@ -183,7 +183,9 @@ class _Made:
 
     def docker(self) -> None:
         self.units.append({"name": "podman.socket", "mask": True})
-        self.units += [unit(name, text) for name, text in docker.units(self.workload, SECRETS_FOLDER)]
+        for name, text in docker.units(self.workload, SECRETS_FOLDER):
+            # What a timer starts has no [Install] section, and is not enabled.
+            self.units.append(unit(name, text) if "[Install]" in text else {"name": name, "contents": text})
         for name, container in sorted(self.workload.containers.items()):
             if container.schedule:
                 self.units.append(unit(f"{name}.timer", _timer(name, container)))

@@ -18,10 +18,13 @@ from fleet.config.difference import changes
 from fleet.config.ignition import file
 from fleet.errors import FleetError
 from tests.conftest import Folder, file_text
+from tests.judge import Judge
+
+HEAD = "variant: fcos\nversion: 1.6.0\n"
 
 
 def snippet(name: str, *, override: bool = False, **sections: Any) -> Snippet:
-    made = Snippet.from_ignition(name, {"ignition": {"version": "3.0.0"}, **sections})
+    made = Snippet.from_ignition(name, {"ignition": {"version": "3.5.0"}, **sections})
     return Snippet(name, made.text, "ignition", override=override)
 
 
@@ -72,6 +75,16 @@ CONFLICTS = {
                {"passwd": {"users": [{"name": "core", "shell": "/bin/bash"}]}}),
     "a group": ({"passwd": {"groups": [{"name": "g", "gid": 1000}]}},
                 {"passwd": {"groups": [{"name": "g", "gid": 1001}]}}),
+    "a disk": ({"storage": {"disks": [{"device": "/dev/vdb", "wipeTable": True}]}},
+               {"storage": {"disks": [{"device": "/dev/vdb", "wipeTable": False}]}}),
+    "a partition": ({"storage": {"disks": [{"device": "/dev/vdb", "partitions": [{"label": "p", "number": 1}]}]}},
+                    {"storage": {"disks": [{"device": "/dev/vdb", "partitions": [{"label": "q", "number": 1}]}]}}),
+    "a RAID array": ({"storage": {"raid": [{"name": "r", "level": "raid1", "devices": ["/dev/vdb", "/dev/vdc"]}]}},
+                     {"storage": {"raid": [{"name": "r", "level": "raid0", "devices": ["/dev/vdb", "/dev/vdc"]}]}}),
+    "a LUKS volume": ({"storage": {"luks": [{"name": "l", "device": "/dev/vdb", "clevis": {"tpm2": True}}]}},
+                      {"storage": {"luks": [{"name": "l", "device": "/dev/vdc", "clevis": {"tpm2": True}}]}}),
+    "a user's keys' owner": ({"passwd": {"users": [{"name": "core", "uid": 1000, "sshAuthorizedKeys": ["a"]}]}},
+                             {"passwd": {"users": [{"name": "core", "uid": 1001, "sshAuthorizedKeys": ["a"]}]}}),
     "a file system": ({"storage": {"filesystems": [{"device": "/dev/vdb", "format": "xfs"}]}},
                       {"storage": {"filesystems": [{"device": "/dev/vdb", "format": "ext4"}]}}),
 }  # fmt: skip
@@ -163,3 +176,113 @@ def test_importing_fleet_imports_no_cloud_sdk_and_no_pulumi() -> None:
 def test_a_folder_is_no_snippet(tmp_path: Path) -> None:
     with pytest.raises(FleetError, match=r"cannot be read: Is a directory"):
         Snippet.from_file(tmp_path)
+
+
+def test_kernel_arguments_that_contradict_each_other_are_refused() -> None:
+    one = snippet("one", kernelArguments={"shouldExist": ["quiet"]})
+    other = snippet("other", kernelArguments={"shouldNotExist": ["quiet"]})
+    assert compose([one, snippet("two", kernelArguments={"shouldExist": ["nosmt"]})]).tree["kernelArguments"] == {
+        "shouldExist": ["quiet", "nosmt"]
+    }
+    with pytest.raises(FleetError, match="quiet"):
+        compose([one, other])
+
+
+def test_two_entries_for_one_path_are_refused_whatever_their_kinds() -> None:
+    with pytest.raises(FleetError, match="/etc/x"):
+        compose(
+            [
+                snippet("one", storage=files(file("/etc/x", "x", mode=0o600))),
+                snippet("two", storage={"links": [{"path": "/etc/x", "target": "/etc/y"}]}),
+            ]
+        )
+    with pytest.raises(FleetError, match=r"a\.service"):
+        compose(
+            [
+                snippet("one", storage=files(file("/etc/systemd/system/a.service", "[Unit]\n", mode=0o644))),
+                snippet("two", systemd={"units": [{"name": "a.service", "contents": "[Unit]\nAfter=b.service\n"}]}),
+            ]
+        )
+
+
+def test_a_unit_that_cannot_be_enabled_is_refused() -> None:
+    with pytest.raises(FleetError, match=r"a\.service.*\[?[Ii]nstall"):
+        compose([Snippet("one", HEAD + "systemd: {units: [{name: a.service, enabled: true, contents: '[Unit]'}]}\n")])
+    quadlet = "storage: {files: [{path: /etc/containers/systemd/a.container, contents: {inline: '[Container]'}}]}\n"
+    with pytest.raises(FleetError, match=r"a\.service is generated from /etc/containers/systemd/a\.container"):
+        compose([Snippet("one", HEAD + quadlet + "systemd: {units: [{name: a.service, enabled: true}]}\n")])
+
+
+def test_a_users_files_bring_the_users_own_folders(judge: Judge) -> None:
+    text = HEAD + (
+        "passwd: {users: [{name: app, uid: 2002}]}\n"
+        "storage: {files: [{path: /home/app/.config/containers/storage.conf, user: {name: app}, group: {name: app}}]}\n"
+    )
+    judge.apply(compose([Snippet("one", text)]).ignition)
+    for path in ("/home/app/.config/containers/storage.conf", "/home/app/.config/containers", "/home/app/.config"):
+        assert judge.owner(path) == 2002
+
+
+BOOTSTRAP = {
+    "ignition": {"version": "3.2.0"},
+    "passwd": {"users": [{"name": "core", "sshAuthorizedKeys": ["ssh-rsa AAAA installer"]}]},
+    "storage": {
+        "files": [
+            {
+                "overwrite": False,
+                "path": "/etc/motd",
+                "user": {"name": "root"},
+                "append": [{"source": "data:text/plain;charset=utf-8;base64,VGhpcyBpcyB0aGUgYm9vdHN0cmFwIG5vZGU7"}],
+                "mode": 420,
+            },
+            {
+                "overwrite": True,
+                "path": "/opt/openshift/manifests/cluster-config.yaml",
+                "user": {"name": "root"},
+                "contents": {"source": "data:text/plain;charset=utf-8;base64,YXBpVmVyc2lvbjogdjE="},
+                "mode": 420,
+            },
+        ]
+    },
+    "systemd": {"units": [{"enabled": True, "name": "bootkube.service", "contents": "[Install]\nWantedBy=a.target\n"}]},
+}
+POINTER = {
+    "ignition": {
+        "version": "3.2.0",
+        "config": {"merge": [{"source": "https://api-int.okd.example.org:22623/config/ROLE"}]},
+        "security": {"tls": {"certificateAuthorities": [{"source": "data:text/plain;charset=utf-8;base64,LS0tLS0="}]}},
+    }
+}
+
+
+@pytest.mark.parametrize("minor", range(6))
+def test_ignition_of_every_spec_is_a_snippet(folder: Folder, minor: int) -> None:
+    text = json.dumps({"ignition": {"version": f"3.{minor}.0"}, "passwd": {"users": [{"name": "core"}]}})
+    path = folder.write("ready.ign", text)
+    assert compose([Snippet.from_file(path)]).tree["passwd"]["users"] == [{"name": "core"}]
+
+
+def test_what_openshift_install_writes_is_kept_and_snippets_are_merged_on_top(folder: Folder) -> None:
+    folder.write("bootstrap.ign", json.dumps(BOOTSTRAP))
+    for role in ("master", "worker"):
+        folder.write(f"{role}.ign", json.dumps(POINTER).replace("ROLE", role))
+    spec = "name: okd\ngroups:\n" + "".join(
+        f"  {role}: {{snippets: [{role}.ign, base.bu, {{use: time-zone, zone: UTC}}]}}\n"
+        for role in ("bootstrap", "master", "worker")
+    )
+    folder.write("fleet.yaml", spec)
+    trees = {}
+    for role in ("bootstrap", "master", "worker"):
+        result = folder.fleet("render", "fleet.yaml", "--node", f"{role}-0")
+        assert result.status == 0, result.err
+        trees[role] = json.loads(result.out)
+        assert file_text(trees[role], "/etc/hostname") == f"{role}-0\n"
+        assert file_text(trees[role], "/etc/motd.d/fleet") == "hello"
+    for role in ("master", "worker"):
+        wanted = json.loads(json.dumps(POINTER).replace("ROLE", role))["ignition"]
+        for part in ("config", "security"):
+            assert trees[role]["ignition"][part] == wanted[part]
+    assert trees["bootstrap"]["passwd"] == BOOTSTRAP["passwd"]
+    kept = {entry["path"]: entry for entry in trees["bootstrap"]["storage"]["files"]}
+    for entry in BOOTSTRAP["storage"]["files"]:  # type: ignore[index]
+        assert kept[entry["path"]] == entry
