@@ -23,6 +23,7 @@ from fleet.spec import FleetPlan
 READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
 _SHOWN_CHANGES = 6
+_ENDINGS = ("update failed", "preview failed", "Resource monitor has terminated")
 
 Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
 
@@ -138,8 +139,8 @@ class Reporter:
 
     def _diagnose(self, event: DiagnosticEvent) -> None:
         text = clean(event.message)
-        # The engine's own summary of the failure repeats what the resource said.
-        if text and text not in self.errors and not text.startswith(("update failed", "preview failed")):
+        # The engine's own words for its end repeat, or hide, what the resource said.
+        if text and text not in self.errors and not text.startswith(_ENDINGS):
             self.errors.append(text)
 
     def summary(self) -> str:
@@ -155,6 +156,8 @@ def clean(message: str) -> str:
     """An engine's message without colour marks and without what the dynamic provider's transport puts around it."""
     text = re.sub(r"<\{%[^%]*%\}>", "", message).strip()
     text = re.sub(r"^error: ", "", text)
+    # A provider's check that failed.
+    text = re.sub(r"^\S+ resource '[^']*' has a problem: ", "", text)
     text = re.sub(r"^.*?Exception calling application: ", "", text, flags=re.DOTALL)
     match = re.search(r"(?:^|\n|: )(?:[\w.]+\.)?(?:FleetError|UsageError): (.*)", text, flags=re.DOTALL)
     return (match[1] if match else text).strip()

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 
 from fleet.errors import FleetError
 from fleet.workloads.container import Container
-from fleet.workloads.quadlet import file_path
+from fleet.workloads.quadlet import file_path, restart_policy
 from fleet.workloads.quoting import line, word
 from fleet.workloads.resources import Network
 from fleet.workloads.workload import Workload
@@ -70,6 +70,7 @@ def _service_unit(name: str, container: Container, workload: Workload, secrets_f
         "[Unit]",
         f"Description=Container {name}",
         "Wants=network-online.target",
+        "StartLimitIntervalSec=0",
         *(f"Requires={unit}" for unit in requires + needed),
         *(f"After={unit}" for unit in after + needed),
     ]
@@ -81,9 +82,8 @@ def _service_unit(name: str, container: Container, workload: Workload, secrets_f
         lines.append("Type=oneshot")
     if container.oneshot:
         lines.append("RemainAfterExit=yes")
-    restart = container.restart or ("no" if container.ends else "always")
     lines += [
-        f"Restart={restart.replace('unless-stopped', 'always')}",
+        *(f"{key}={value}" for key, value in restart_policy(container)),
         f"TimeoutStartSec={container.start_timeout}",
         f"ExecStartPre=-{_DOCKER} rm --force {name}",
         f"ExecStart={_DOCKER} {run}",

@@ -122,6 +122,7 @@ def _unit(name: str, container: Container) -> Iterator[Entry]:
         source = volume.partition(":")[0]
         if source.startswith("/") and not _plain(volume):
             yield "RequiresMountsFor", unit_word(source, f"container {name}: volumes")
+    yield "StartLimitIntervalSec", "0"
     if not container.run_as:
         # Quadlet itself makes a user's services wait for the network, which their manager knows nothing of.
         yield from _network_first()
@@ -132,10 +133,19 @@ def _service(container: Container) -> Iterator[Entry]:
         yield "Type", "oneshot"
     if container.oneshot:
         yield "RemainAfterExit", "yes"
-    # Quadlet knows no unless-stopped; systemd's always does not restart what was stopped by hand.
+    yield from restart_policy(container)
+    yield "TimeoutStartSec", str(container.start_timeout)
+
+
+def restart_policy(container: Container) -> Iterator[Entry]:
+    """How systemd restarts the service: for as long as it takes, since systemd itself gives up after five times in ten
+    seconds, which a registry that cannot be reached for a moment is enough for.
+    """
+    # systemd knows no unless-stopped; its always does not restart what was stopped by hand.
     restart = container.restart or ("no" if container.ends else "always")
     yield "Restart", restart.replace("unless-stopped", "always")
-    yield "TimeoutStartSec", str(container.start_timeout)
+    if restart != "no":
+        yield "RestartSec", "5"
 
 
 def _container(name: str, container: Container, workload: Workload) -> Iterator[Entry]:

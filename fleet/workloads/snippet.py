@@ -168,6 +168,12 @@ class _Made:
         if containers:
             # Docker is socket-activated beside Podman on Fedora CoreOS; both writing firewall rules breaks containers.
             self.units.append({"name": "docker.socket", "mask": True})
+        if any(container.run_as for container in containers.values()):
+            # Quadlet makes users' services wait for the system's network-online.target, which comes only if something
+            # of the system wants it (podman-systemd.unit(5), "Implicit network dependencies").
+            target = "network-online.target"
+            wants = f"/etc/systemd/system/multi-user.target.wants/{target}"
+            self.links.append({"path": wants, "target": f"/usr/lib/systemd/system/{target}"})
         for rootless in (False, True):
             chosen = {name: c for name, c in containers.items() if bool(c.run_as) == rootless}
             for unit_name, text, wanted_by in _helpers(chosen):

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from tests.conftest import STACK, Folder
-from tools import machine_image
 from tools.cache import ROOT
 
 pytestmark = pytest.mark.machine
@@ -23,15 +22,11 @@ URL = f"http://127.0.0.1:{8080 + OFFSET}/"
 
 
 @pytest.fixture
-def stack(folder: Folder) -> Iterator[Folder]:
+def stack(folder: Folder, machines: Callable[[str], Folder]) -> Folder:
     """The repository's own stack, in a folder of its own and with ports of its own."""
     for name in ("fleet.yaml", "base.bu"):
         folder.write(name, (ROOT / "stacks" / name).read_text())
-    folder.make_project(f"{{port_offset: {OFFSET}, cpus: 1}}")
-    image = machine_image.machine_image()
-    assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
-    yield folder
-    folder.fleet("destroy", *STACK, "--yes", "--delete-data-disks")
+    return machines(f"{{port_offset: {OFFSET}, cpus: 1}}")
 
 
 def page(path: str = "") -> str:

@@ -16,16 +16,14 @@ from tools.machine_image import containers, disk, slim
 HERE = Path(__file__).resolve().parent
 SUITE = "trixie"
 IGNITION_MODULE = go.MODULES / "ignition"
-IMAGE_STORE = "/usr/lib/containers/storage"
-"""Where the container images are; ``overlay/etc/containers/storage.conf`` names it."""
 IGNITION_SPEC = "3.6.0"
 """What the Ignition in the image reads."""
 
 PACKAGES = (
-    "bash busybox-static catatonit conmon crun curl dbus dosfstools dracut dracut-network e2fsprogs fdisk gdisk "
-    "grub-pc-bin grub2-common iproute2 kmod libblkid1 libpam-systemd linux-image-cloud-amd64 netavark aardvark-dns "
-    "nftables openssh-server passt passwd podman procps sudo systemd systemd-sysv tzdata uidmap udev util-linux "
-    "util-linux-extra xfsprogs"
+    "bash busybox-static catatonit conmon crun curl dbus dbus-user-session dosfstools dracut dracut-network e2fsprogs "
+    "fdisk gdisk grub-pc-bin grub2-common iproute2 kmod libblkid1 libpam-systemd linux-image-cloud-amd64 netavark "
+    "aardvark-dns nftables openssh-server passt passwd podman procps sudo systemd systemd-sysv tzdata uidmap udev "
+    "util-linux util-linux-extra xfsprogs"
 ).split()
 
 KERNEL_ARGUMENTS = (
@@ -75,10 +73,13 @@ def _root(root: Path) -> None:
     _run("chroot", root, "groupadd", "--system", "wheel")
     _first_boot_state(root)
     with _chroot_mounts(root):
-        for archive in containers.archives(bootstrap):
+        for image, archive in containers.archives(bootstrap):
+            if image.rootless:
+                # A user's Podman has images of its own: `overlay` has a unit that loads these.
+                (root / "usr/share/rootless-images").mkdir(exist_ok=True)
+                shutil.copyfile(archive, root / f"usr/share/rootless-images/{archive.parent.parent.name}.tar")
             shutil.copyfile(archive, root / "image.tar")
-            # In a store that every user's Podman reads, as if each had pulled them.
-            _run("chroot", root, "podman", "--root", IMAGE_STORE, "load", "--quiet", "--input", "/image.tar")
+            _run("chroot", root, "podman", "load", "--quiet", "--input", "/image.tar")
             (root / "image.tar").unlink()
         kernel = next((root / "usr/lib/modules").iterdir()).name
         _run("chroot", root, "dracut", "--force", "--quiet", "--no-hostonly", "/boot/initrd", kernel)

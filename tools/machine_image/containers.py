@@ -28,12 +28,14 @@ class ContainerImage:
     Attributes:
         reference: What a spec calls it.
         packages: Debian packages in it.
+        rootless: Whether users' Podman is to have it too.
         config: The ``config`` of the OCI image config (Cmd, Entrypoint, Env, WorkingDir, ...).
     """
 
     reference: str
     packages: tuple[str, ...]
     config: dict[str, Any] = field(default_factory=dict)
+    rootless: bool = False
 
 
 IMAGES = (
@@ -54,16 +56,17 @@ IMAGES = (
         "docker.io/library/busybox:1",
         ("busybox-static",),
         {"Cmd": ["sh"], "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+        rootless=True,
     ),
 )
 
 
-def archives(bootstrap: Bootstrap) -> Iterator[Path]:
+def archives(bootstrap: Bootstrap) -> Iterator[tuple[ContainerImage, Path]]:
     """The archives, built where they are not in the cache."""
     for image in IMAGES:
         name = "container-" + image.reference.replace("/", "-").replace(":", "-")
         key = cache.key_of(Path(__file__), repr(image))
-        yield cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
+        yield image, cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
 
 
 def _build(image: ContainerImage, bootstrap: Bootstrap, out: Path) -> None:
