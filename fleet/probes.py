@@ -145,6 +145,19 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> No
         raise NotReadyError(f"the body does not contain {probe.body!r}: {answer.text[:200]!r}")
 
 
+def ask_all(probes: Sequence[Probe], address: str, endpoint: Endpoint, *, reaches: Reaches = lambda port: True) -> None:
+    """Ask every probe once.
+
+    Raises:
+        NotReadyError: One is not content; says which, and what it said.
+    """
+    for probe in probes:
+        try:
+            ask(probe, address, endpoint, reaches=reaches)
+        except NotReadyError as error:
+            raise NotReadyError(f"{probe}: {error}") from None
+
+
 def wait(
     probes: Sequence[Probe],
     address: str,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
 from rich.text import Text
 
 from fleet import images, platforms
@@ -108,6 +109,40 @@ def up(spec: Spec, stack: StackName, yes: Yes = False) -> None:
         out.print()
     with _download_bar() as progress, _graceful():
         session.up(progress)
+
+
+@app.command()
+def status(
+    spec: Spec,
+    stack: StackName,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+) -> None:
+    """Ask every node how it is. Exit status 1 if one is not ready."""
+    from fleet.cli.stack import Session
+
+    nodes = Session(spec, stack, _say).status()
+    if as_json:
+        print(json.dumps([asdict(node) for node in nodes], indent=2))
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("node", "state", "config", "reason"):
+            table.add_column(column)
+        for node in nodes:
+            table.add_row(node.node, node.state, "outdated" if node.outdated else "current", node.reason)
+        out.print(table)
+    if any(node.state != "ready" for node in nodes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def replace(
+    spec: Spec, node: Annotated[str, typer.Argument(help="Its name, such as web-0.")], stack: StackName
+) -> None:
+    """Re-provision one node from a fresh image, if enough of its peers are ready."""
+    from fleet.cli.stack import Session
+
+    with _download_bar() as progress, _graceful():
+        Session(spec, stack, _say).replace(node, progress)
 
 
 @app.command()

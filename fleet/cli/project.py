@@ -8,19 +8,22 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import shutil
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pulumi import automation
 
 from fleet.errors import FleetError, Position, UsageError
 
+T = TypeVar("T")
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 
 
@@ -92,6 +95,17 @@ class Stack:
         """The plain value of a key; one without a colon is the project's."""
         return self.config.get(key if ":" in key else f"{self.project.name}:{key}")
 
+    def run(self, operation: Callable[[], T]) -> T:
+        """Run an operation of the Automation API, and free the stack first if who locked it was killed here."""
+        try:
+            return operation()
+        except automation.ConcurrentUpdateError as error:
+            holder = re.search(r"@(\S+) \(pid (\d+)\)", str(error))
+            if not holder or holder[1] != socket.gethostname() or _alive(int(holder[2])):
+                raise
+            self.automation.cancel()
+            return operation()
+
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
@@ -136,6 +150,10 @@ def find_pulumi() -> None:
     if not shutil.which("pulumi"):
         raise FleetError("The Pulumi CLI is not on PATH.", fix="`fleet doctor` says how to get it.")
     os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+
+
+def _alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
 
 
 def _logged_in() -> bool:

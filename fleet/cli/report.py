@@ -16,11 +16,11 @@ from typing import Any, Literal
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.cli.project import plain, urn_name
+from fleet.cli.state import READY
 from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
 
-READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
 _SHOWN_CHANGES = 6
 _ENDINGS = ("update failed", "preview failed", "Resource monitor has terminated")

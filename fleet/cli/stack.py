@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pulumi.automation import PreviewResult
 
 from fleet.cli.project import Project, Stack, kept_disks, translated
 from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
-from fleet.errors import FleetError
+from fleet.cli.state import Deployed, NodeStatus
+from fleet.errors import FleetError, UsageError
 from fleet.images import Progress
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
@@ -47,16 +48,20 @@ class Session:
         stack, plan, platform = self._plan()
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
         with _failing(stack, reporter):
-            return stack.automation.preview(on_event=reporter.event, refresh=True), plan, reporter
+            result = stack.run(lambda: stack.automation.preview(on_event=reporter.event, refresh=True))
+        return result, plan, reporter
 
     def up(self, progress: Progress) -> None:
         """Do it."""
         stack, plan, platform = self._plan()
-        for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
-            platform.prepare(image, progress)
+        self._prepare(plan, platform, progress)
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
-            result = stack.automation.up(on_event=reporter.event, refresh=True)
+            if first := self._sick_before_well(stack, plan, platform):
+                self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
+                targets = _targets(plan, first)
+                stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True, target=targets))
+            result = stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True))
         if reporter.counts:
             self._say("", f"{plan.name}: {reporter.summary()}.")
         else:
@@ -77,10 +82,67 @@ class Session:
             _release_disks(stack)
         reporter = Reporter(platform, None, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
-            stack.automation.destroy(on_event=reporter.event)
+            stack.run(lambda: stack.automation.destroy(on_event=reporter.event))
         self._say("", f"{self._project.name}: {reporter.summary()}.")
         for name, place in disks:
             self._say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
+
+    def replace(self, node: str, progress: Progress) -> None:
+        """Re-provision one node as the spec has it, and touch no other.
+
+        Raises:
+            UsageError: There is no such node.
+            FleetError: Too many of its peers are down.
+        """
+        stack, plan, platform = self._plan()
+        group = next((group for group in plan.groups.values() if node in {each.name for each in group.nodes}), None)
+        if group is None:
+            raise UsageError(f"There is no node {node} in {plan.name}.")
+        reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
+        deployed = Deployed(stack.resources, platform)
+        if node not in deployed.machines:
+            raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
+        down = {each.name: deployed.why_not_ready(each) for each in group.nodes if each.name != node}
+        down = {name: reason for name, reason in down.items() if reason}
+        if len(down) >= group.window:
+            raise FleetError(
+                f"Node {node} is left as it is: "
+                + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
+                + f", and at most {group.window} of the group may be down at once."
+            )
+        self._prepare(plan, platform, progress)
+        machine = deployed.machines[node]
+        with _failing(stack, reporter):
+            stack.run(
+                lambda: stack.automation.up(
+                    on_event=reporter.event, refresh=True, target=_targets(plan, [node]), replace=[machine]
+                )
+            )
+        self._say("", f"{plan.name}: {reporter.summary()}.")
+
+    def status(self) -> list[NodeStatus]:
+        """How every node is, planned or deployed."""
+        stack, plan, platform = self._plan()
+        deployed = Deployed(stack.resources, platform)
+        found = [deployed.status(node) for node in plan.nodes]
+        planned = {node.name for node in plan.nodes}
+        return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
+
+    def _sick_before_well(self, stack: Stack, plan: FleetPlan, platform: Platform) -> list[str]:
+        """Nodes that are not ready, where others would change too: a gate would hold those back."""
+        deployed = Deployed(stack.resources, platform)
+        first: list[str] = []
+        for group in plan.groups.values():
+            changing = {node.name for node in group.nodes if deployed.changes(node)}
+            there = [node for node in group.nodes if node.name in deployed.known]
+            sick = [node.name for node in there if deployed.why_not_ready(node)]
+            if changing - set(sick):
+                first += [name for name in sick if name in changing or name not in deployed.machines]
+        return first
+
+    def _prepare(self, plan: FleetPlan, platform: Platform, progress: Progress) -> None:
+        for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
+            platform.prepare(image, progress)
 
     def _plan(self) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts, so that what is wrong with the spec is said at once, and the program is only
@@ -96,6 +158,14 @@ class Session:
 
         stack.automation.workspace.program = program
         return stack, plan, platform
+
+
+def _targets(plan: FleetPlan, nodes: Sequence[str]) -> list[str]:
+    """URN patterns of all that belongs to nodes."""
+    names = list(nodes) + [
+        f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks
+    ]
+    return [f"**::{name}" for name in names]
 
 
 @contextlib.contextmanager

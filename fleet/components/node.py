@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
+from fleet.components.drain import Drain
+from fleet.components.gate import Gate
 from fleet.components.ready import Ready
-from fleet.platforms.base import Instance, NodePlan, Platform
+from fleet.platforms.base import Instance, NodePlan, Peer, Platform
 
 
 class DataDisk(pulumi.ComponentResource):
@@ -40,7 +42,11 @@ class Node(pulumi.ComponentResource):
     Args:
         platform: Where.
         plan: What.
+        peers: The other nodes of its group, for the gate.
+        down: How many nodes of the group may be down at once.
+        pause: Seconds to wait before it is this node's turn.
         after: Resources to wait for before this node's machine is touched, such as another node's :attr:`ready`.
+        ready_after: Resources to wait for before this node is asked whether it is ready.
         opts: Resource options.
 
     Attributes:
@@ -58,14 +64,28 @@ class Node(pulumi.ComponentResource):
         platform: Platform,
         plan: NodePlan,
         *,
+        peers: Sequence[Peer] = (),
+        down: int = 1,
+        pause: float = 0,
         after: Sequence[pulumi.Resource] = (),
+        ready_after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("fleet:components:Node", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self.disks = {disk.name: DataDisk(platform, plan, disk.name, child) for disk in plan.disks}
+        trigger = platform.trigger(plan)
+        gate = Gate(
+            plan.name,
+            # With what is shown, a digest would let short secrets be guessed.
+            trigger=pulumi.Output.secret(trigger) if plan.secret else trigger,
+            peers=peers,
+            down=down,
+            pause=pause,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
+        )
         self.instance = platform.instance(
-            plan, {name: disk.resource for name, disk in self.disks.items()}, after, child
+            plan, {name: disk.resource for name, disk in self.disks.items()}, [*after, gate], child
         )
         self.ready = Ready(
             plan.name,
@@ -76,15 +96,24 @@ class Node(pulumi.ComponentResource):
             probes=plan.probes,
             timeout=plan.ready_timeout,
             watch=self.instance.watch,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.instance.resources, *ready_after]),
         )
+        if plan.drain:
+            Drain(
+                plan.name,
+                function=plan.drain.function,
+                timeout=plan.drain.timeout,
+                instance=self.instance.id,
+                address=self.instance.address,
+                watch=self.instance.watch,
+                opts=child,
+            )
         # Known once the machine is there, so the state never says that a config is deployed which is not.
         there = self.instance.id
         digest: pulumi.Output[str] = there.apply(lambda _: plan.config.digest)
         self.register_outputs(
             {
                 "config": there.apply(lambda _: plan.shown),
-                # With what is shown, a digest would let short secrets be guessed.
                 "digest": pulumi.Output.secret(digest) if plan.secret else digest,
             }
         )

@@ -15,8 +15,8 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource
 
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError
-from fleet.platforms.base import Watch
-from fleet.probes import NotReadyError, Probe, wait
+from fleet.platforms.base import Watch, describe_endpoint
+from fleet.probes import Endpoint, NotReadyError, Probe, wait
 
 _IDENTITY = ("instance", "address", "endpoints", "probes")
 """A change of these asks the probes anew. A longer time-out does not."""
@@ -48,13 +48,12 @@ class ReadyProvider(Provider):
         return DiffResult(changes=bool(changed), replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        endpoints = {int(port): (host, int(number)) for port, (host, number) in props["endpoints"].items()}
-        address, watcher = props["address"], _watcher(props.get("watch"))
+        address, watcher = props["address"], watcher_of(props.get("watch"))
         try:
             wait(
                 [Probe.model_validate(probe) for probe in props["probes"]],
                 address,
-                lambda port: endpoints.get(port, (address, port)),
+                endpoints_of(address, props["endpoints"]),
                 timeout=props["timeout"],
                 alive=watcher.alive if watcher else lambda: True,
                 reaches=watcher.reaches if watcher else lambda port: True,
@@ -68,7 +67,14 @@ class ReadyProvider(Provider):
         return CreateResult(props["instance"], props)
 
 
-def _watcher(watch: dict[str, str] | None) -> Watcher | None:
+def endpoints_of(address: str, endpoints: Mapping[str, Any]) -> Endpoint:
+    """How to reach a node's ports, from the inputs of a resource."""
+    known_ports = {int(port): (host, int(number)) for port, (host, number) in endpoints.items()}
+    return lambda port: known_ports.get(port, (address, port))
+
+
+def watcher_of(watch: Mapping[str, str] | None) -> Watcher | None:
+    """What looks at an instance, from the inputs of a resource."""
     if not watch:
         return None
     module, _, name = watch["function"].partition(":")
@@ -104,14 +110,10 @@ class Ready(Resource, module="fleet", name="Ready"):
         watch: Watch | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props: dict[str, Any] = {
+        props = {
             "node": node,
             "instance": instance,
-            "address": address,
-            "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(endpoints.items())},
-            "probes": [probe.model_dump(exclude_defaults=True) for probe in probes],
             "timeout": timeout,
+            **describe_endpoint(address, endpoints, probes, watch),
         }
-        if watch:
-            props["watch"] = {"function": watch.function, "argument": watch.argument}
         super().__init__(ReadyProvider(), name, props, opts)

@@ -7,12 +7,16 @@ render`` and ``fleet validate`` need none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import Field
 
 from fleet.config import Delivery, Limits, MachineConfig
 from fleet.images import LockedImage, Progress
+from fleet.model import Model
 from fleet.probes import Probe
 
 if TYPE_CHECKING:
@@ -42,6 +46,19 @@ class PortPlan:
     protocol: str = "tcp"
 
 
+class DrainPlan(Model):
+    """What takes a node out of use before its machine goes.
+
+    Attributes:
+        function: ``module:function`` that the provider's Python can import, called with the node's name and address;
+            it returns when the node can go, and raises if it cannot.
+        timeout: Seconds it may take.
+    """
+
+    function: str = Field(pattern=r"^\w+(\.\w+)*:\w+$")
+    timeout: float = Field(default=300, gt=0)
+
+
 @dataclass(frozen=True)
 class NodePlan:
     """One node, as far as it can be known before anything is made.
@@ -59,6 +76,8 @@ class NodePlan:
         ports: Ports reachable from outside, SSH's among them, in ascending order.
         probes: What must answer before the node counts as ready.
         ready_timeout: Seconds that the probes may take, from the node's start.
+        surge: The new machine is made before the old one goes.
+        drain: What is done before the machine goes.
     """
 
     name: str
@@ -73,6 +92,69 @@ class NodePlan:
     ports: Sequence[PortPlan]
     probes: Sequence[Probe]
     ready_timeout: int
+    surge: bool = False
+    drain: DrainPlan | None = None
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """The nodes of a group, and how a change goes through them.
+
+    Attributes:
+        name: The group's name.
+        nodes: In ascending order.
+        order: Indices of nodes in the order in which they change.
+        window: How many may be down at once.
+        canary: The first one goes alone.
+        pause: Seconds between one node's readiness and the next one's turn.
+        after: Groups that change before this one.
+    """
+
+    name: str
+    nodes: tuple[NodePlan, ...]
+    order: tuple[int, ...]
+    window: int = 1
+    canary: bool = False
+    pause: float = 0
+    after: tuple[str, ...] = ()
+
+    @property
+    def in_order(self) -> list[NodePlan]:
+        """The nodes in the order in which they change."""
+        nodes = {node.index: node for node in self.nodes}
+        return [nodes[index] for index in self.order if index in nodes]
+
+    def waits_for(self, position: int) -> int | None:
+        """The position in the order whose readiness the one at ``position`` waits for; ``None``: it begins."""
+        behind = position - self.window
+        if self.canary and position > 0:
+            behind = max(behind, 0)
+        return behind if behind >= 0 else None
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """All nodes of a fleet.
+
+    Attributes:
+        name: The fleet's name.
+        groups: By name, in the spec's order.
+    """
+
+    name: str
+    groups: Mapping[str, GroupPlan]
+
+    @property
+    def nodes(self) -> Iterator[NodePlan]:
+        """All nodes, group by group."""
+        for group in self.groups.values():
+            yield from group.nodes
+
+    @property
+    def in_order(self) -> list[GroupPlan]:
+        """The groups, each behind those that it comes after."""
+        graph = {name: group.after for name, group in self.groups.items()}
+        return [self.groups[name] for name in TopologicalSorter(graph).static_order()]
 
 
 @dataclass(frozen=True)
@@ -83,6 +165,46 @@ class Watch:
 
     function: str
     argument: pulumi.Input[str]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a node can be asked whether it is ready, by what is not its own readiness.
+
+    Attributes:
+        name: The node's name.
+        address: Its address.
+        endpoints: As :attr:`Instance.endpoints`.
+        probes: What to ask.
+        watch: How to look at it, whichever instance it is.
+    """
+
+    name: str
+    address: pulumi.Input[str]
+    endpoints: Mapping[int, tuple[str, int]]
+    probes: Sequence[Probe]
+    watch: Watch | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """As a resource's input."""
+        return describe_endpoint(self.address, self.endpoints, self.probes, self.watch)
+
+
+def describe_endpoint(
+    address: pulumi.Input[str],
+    endpoints: Mapping[int, tuple[str, int]],
+    probes: Sequence[Probe],
+    watch: Watch | None,
+) -> dict[str, Any]:
+    """Where and what to ask, as a resource's inputs."""
+    made: dict[str, Any] = {
+        "address": address,
+        "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(endpoints.items())},
+        "probes": [probe.model_dump(exclude_defaults=True) for probe in probes],
+    }
+    if watch:
+        made["watch"] = {"function": watch.function, "argument": watch.argument}
+    return made
 
 
 @dataclass(frozen=True)
@@ -116,6 +238,7 @@ class Platform(Protocol):
         name: As ``fleet:platform`` names it.
         architecture: "x86_64" or "aarch64".
         machine_type: The Pulumi type of the resource that is a node's machine.
+        surges: Whether an old and a new machine of one node can be there at once.
         limits: How large user data may be. A platform with an object store uploads what
             :attr:`~fleet.config.Delivery.upload` holds.
     """
@@ -128,6 +251,9 @@ class Platform(Protocol):
 
     @property
     def machine_type(self) -> str: ...
+
+    @property
+    def surges(self) -> bool: ...
 
     @property
     def limits(self) -> Limits: ...
@@ -152,6 +278,14 @@ class Platform(Protocol):
         """
         ...
 
+    def trigger(self, node: NodePlan) -> str:
+        """A digest of everything that, if it changes, re-provisions a node."""
+        ...
+
+    def peer(self, node: NodePlan) -> Peer:
+        """How a node can be asked by others."""
+        ...
+
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed."""
         ...
@@ -159,7 +293,7 @@ class Platform(Protocol):
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
-        """Declare the machine of a node, replaced as a whole, old before new, whenever anything of it changes.
+        """Declare the machine of a node, replaced as a whole whenever anything of it changes.
 
         Args:
             node: The plan.

@@ -11,6 +11,7 @@ host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, PortPlan, Watch
+from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, Peer, PortPlan, Watch
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _ANY_ADDRESS = ("0.0.0.0", "::")
@@ -64,6 +65,8 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+    # A node's ports are ports of the host: two machines cannot have them at once.
+    surges = False
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -128,16 +131,31 @@ class Qemu:
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
         return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
-    def instance(
-        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
-    ) -> Instance:
-        folder = self.state / "nodes" / node.name
+    def trigger(self, node: NodePlan) -> str:
+        # A new release by itself re-provisions nothing.
+        props = {key: value for key, value in self._props(node).items() if key != "image"}
+        return _digest(json.dumps(props, sort_keys=True))
+
+    def peer(self, node: NodePlan) -> Peer:
+        watch = Watch("fleet.platforms.qemu_machine:Standing", str(self._folder(node)))
+        return Peer(node.name, self._host, self._endpoints(node), node.probes, watch)
+
+    @property
+    def _host(self) -> str:
+        return "127.0.0.1" if self.options.bind in _ANY_ADDRESS else self.options.bind
+
+    def _folder(self, node: NodePlan) -> Path:
+        return self.state / "nodes" / node.name
+
+    def _endpoints(self, node: NodePlan) -> dict[int, tuple[str, int]]:
+        return {p.number: (self._host, self.host_port(node, p)) for p in node.ports if p.protocol == "tcp"}
+
+    def _props(self, node: NodePlan) -> dict[str, Any]:
         assert node.image is not None
-        ignition: pulumi.Input[str] = node.delivery.user_data
-        props = {
+        return {
             "name": node.name,
-            "folder": str(folder),
-            "ignition": pulumi.Output.secret(ignition) if node.secret else ignition,
+            "folder": str(self._folder(node)),
+            "ignition": node.delivery.user_data,
             "image": node.image.disks["qemu"].model_dump(),
             "memory_mib": self.options.memory_mib,
             "cpus": self.options.cpus,
@@ -147,14 +165,20 @@ class Qemu:
             # The disk's path and not an output of it: a grown disk must not look like another one.
             "disks": [[disk.name, self._disk_path(node, disk)] for disk in node.disks],
         }
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        props = self._props(node)
+        if node.secret:
+            props["ignition"] = pulumi.Output.secret(props["ignition"])
         after = [*after, *disks.values()]
         machine = QemuMachine(
             node.name,
             props,
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=after, delete_before_replace=True)),
         )
-        host = "127.0.0.1" if self.options.bind in _ANY_ADDRESS else self.options.bind
-        endpoints = {p.number: (host, self.host_port(node, p)) for p in node.ports if p.protocol == "tcp"}
+        host, endpoints, folder = self._host, self._endpoints(node), self._folder(node)
         return Instance(
             resources=[machine],
             id=machine.id,

@@ -223,6 +223,17 @@ class Watcher:
         return False
 
 
+class Standing(Watcher):
+    """Shows the machine of a node, whichever it is.
+
+    Args:
+        folder: The node's folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"{folder} {_identity(Path(folder)) or ''}")
+
+
 def make_disk(path: Path, size_gib: int) -> None:
     """Make an empty data disk, or take over the one that is there; grow it if it is smaller.
 

@@ -1,8 +1,9 @@
 """The declarative spec: read, planned, and deployed by :func:`fleet.spec.deploy.main` or the ``fleet`` command."""
 
+from fleet.platforms.base import FleetPlan
 from fleet.spec.loader import LoadedSpec, SpecFile, load_image
 from fleet.spec.model import FleetSpec
-from fleet.spec.plan import FleetPlan, plan_fleet, plan_spec
+from fleet.spec.plan import plan_fleet, plan_spec
 from fleet.spec.values import Resolver
 
 __all__ = ["FleetPlan", "FleetSpec", "LoadedSpec", "Resolver", "SpecFile", "load_image", "plan_fleet", "plan_spec"]

@@ -11,32 +11,20 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from fleet import platforms
-from fleet.components import Node
+from fleet.components import Fleet
 from fleet.errors import FleetError, UsageError
-from fleet.platforms.base import Platform
-from fleet.spec.plan import FleetPlan, plan_spec
+from fleet.platforms.base import FleetPlan, Platform
+from fleet.spec.plan import plan_spec
 from fleet.spec.values import ConfigReader, Resolver
 
 DEFAULT_SPEC = "fleet.yaml"
 
 
-def deploy(plan: FleetPlan, platform: Platform) -> dict[str, Node]:
-    """Declare a fleet's nodes, and export what they offer as the stack output ``nodes``.
-
-    Within a group, a node's machine waits for the readiness of the node before it: a change goes through the group one
-    node at a time, and stops at the first that does not get ready.
-
-    Returns:
-        The nodes by name.
-    """
-    made: dict[str, Node] = {}
-    for nodes in plan.groups.values():
-        before: list[pulumi.Resource] = []
-        for node in nodes:
-            made[node.name] = Node(platform, node, after=before)
-            before = [made[node.name].ready]
-    pulumi.export("nodes", {name: node.describe() for name, node in made.items()})
-    return made
+def deploy(plan: FleetPlan, platform: Platform) -> Fleet:
+    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``."""
+    fleet = Fleet(platform, plan)
+    pulumi.export("nodes", {name: node.describe() for name, node in fleet.nodes.items()})
+    return fleet
 
 
 def plan_stack(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -23,7 +24,7 @@ from pydantic import (
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import Model
-from fleet.platforms.base import PortPlan
+from fleet.platforms.base import DrainPlan, PortPlan
 from fleet.probes import Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import SshKey
@@ -200,6 +201,45 @@ class GroupPort(Model):
         return value
 
 
+class Rollout(Model):
+    """How a change goes through a group.
+
+    Attributes:
+        strategy: "recreate": the old machine goes, then the new one comes; "surge": the other way round. By default
+            what the platform, data disks and fixed addresses allow: surge if they do.
+        window: How many nodes may be down at once: a number, or a share of the group such as "25%", at least one.
+        canary: The first node goes alone, whatever the window.
+        order: Indices of the nodes that go first, in this order; the others follow in ascending order.
+        pause: Seconds between one node's readiness and the next one's turn.
+    """
+
+    strategy: Literal["recreate", "surge"] | None = None
+    window: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$")] = 1
+    canary: bool = False
+    order: list[Annotated[int, Field(ge=0)]] = []
+    pause: float = Field(default=0, ge=0)
+
+    def most_down(self, count: int) -> int:
+        """The window of a group of so many nodes."""
+        if isinstance(self.window, str):
+            return max(1, count * int(self.window.rstrip("%")) // 100)
+        return self.window
+
+    def indices(self, count: int) -> tuple[int, ...]:
+        """The order of a group of so many nodes."""
+        return tuple(dict.fromkeys([*(index for index in self.order if index < count), *range(count)]))
+
+
+class NodeOverride(Model):
+    """What one node of a group has beside the others.
+
+    Attributes:
+        snippets: Merged after the group's.
+    """
+
+    snippets: list[AnySnippet] = []
+
+
 class Group(Workload):
     """Nodes that are alike: a workload, and the machines for it.
 
@@ -211,6 +251,10 @@ class Group(Workload):
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
         ready_timeout: Seconds that they may take, from the node's start.
+        nodes: What single nodes have beside, by their index.
+        rollout: How a change goes through the nodes.
+        drain: What is done before a node's machine goes.
+        after: Groups that are made, and change, before this one.
     """
 
     count: int = Field(default=1, ge=0, le=1000)
@@ -220,6 +264,10 @@ class Group(Workload):
     ports: list[GroupPort] = []
     ready: list[Probe] = []
     ready_timeout: int = Field(default=900, ge=1)
+    nodes: dict[int, NodeOverride] = {}
+    rollout: Rollout = Rollout()
+    drain: DrainPlan | None = None
+    after: list[Name] = []
 
     @property
     def reachable(self) -> set[PortPlan]:
@@ -229,6 +277,13 @@ class Group(Workload):
         published += [port for pod in self.pods.values() for port in pod.ports]
         ports |= {PortPlan(port.node, port.protocol) for port in published if port.public}
         return ports
+
+    @model_validator(mode="after")
+    def _nodes_there(self) -> Group:
+        for index in self.nodes:
+            if not 0 <= index < self.count:
+                raise ValueError(f"`nodes` has {index}, but the group's {self.count} are counted from 0")
+        return self
 
     @field_validator("data_disks")
     @classmethod
@@ -264,3 +319,15 @@ class FleetSpec(Model):
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
     groups: dict[GroupName, Group] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _groups_in_order(self) -> FleetSpec:
+        for name, group in self.groups.items():
+            for other in group.after:
+                if other not in self.groups:
+                    raise ValueError(f"the group {name} comes after {other}, which is no group")
+        try:
+            list(TopologicalSorter({name: group.after for name, group in self.groups.items()}).static_order())
+        except CycleError as error:
+            raise ValueError(f"groups come after one another in a circle: {', '.join(error.args[1])}") from None
+        return self

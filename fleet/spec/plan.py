@@ -6,39 +6,20 @@ transpiler merges it once for the whole group; only a node's own part, its name,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
-from fleet.library import LibrarySnippet, NodeName
-from fleet.platforms.base import SSH_PORT, DiskPlan, NodePlan, Platform, PortPlan
+from fleet.library import LibrarySnippet, NodeName, StaticNetwork
+from fleet.platforms.base import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, NodePlan, Platform, PortPlan
 from fleet.spec.loader import LoadedSpec, SpecFile
-from fleet.spec.model import FleetSpec, Group
+from fleet.spec.model import AnySnippet, FleetSpec, Group
 from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
-
-
-@dataclass(frozen=True)
-class FleetPlan:
-    """All nodes of a fleet.
-
-    Attributes:
-        name: The fleet's name.
-        groups: The nodes of each group, ascending, by the group's name in the spec's order.
-    """
-
-    name: str
-    groups: Mapping[str, tuple[NodePlan, ...]]
-
-    @property
-    def nodes(self) -> Iterator[NodePlan]:
-        """All nodes, in order."""
-        for nodes in self.groups.values():
-            yield from nodes
 
 
 def plan_spec(
@@ -96,7 +77,10 @@ def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
         text = shown.get(node.name, "{}")
         return replace(node, shown=text, secret=text != node.config.ignition)
 
-    return FleetPlan(real.name, {name: tuple(map(mark, nodes)) for name, nodes in real.groups.items()})
+    return FleetPlan(
+        real.name,
+        {name: replace(group, nodes=tuple(map(mark, group.nodes))) for name, group in real.groups.items()},
+    )
 
 
 def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, node: str | None = None) -> FleetPlan:
@@ -119,7 +103,7 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
         raise UsageError(f"There is no node {node} in {spec.fleet.name}.", fix=f"The nodes are: {shown or 'none'}.")
     image = lock.image(platform.architecture) if lock else None
     max_spec = image.ignition_spec if image else NEWEST_SPEC
-    groups: dict[str, tuple[NodePlan, ...]] = {}
+    groups: dict[str, GroupPlan] = {}
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         shared = _shared(spec, name, group, platform)
@@ -127,9 +111,10 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
         configs = compose_all(
-            [[*_own(spec, name, NodeName(f"{name}-{index}", index)), *shared] for index in wanted], max_spec=max_spec
+            [_merged(spec, name, NodeName(f"{name}-{index}", index), shared) for index in wanted], max_spec=max_spec
         )
-        groups[name] = tuple(
+        surge = _surges(spec, name, group, platform)
+        nodes = tuple(
             NodePlan(
                 name=f"{name}-{index}",
                 group=name,
@@ -143,10 +128,41 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
                 ports=ports,
                 probes=tuple(group.ready),
                 ready_timeout=group.ready_timeout,
+                surge=surge,
+                drain=group.drain,
             )
             for index, config in zip(wanted, configs, strict=True)
         )
+        rollout = group.rollout
+        groups[name] = GroupPlan(
+            name=name,
+            nodes=nodes,
+            order=rollout.indices(group.count),
+            window=rollout.most_down(group.count),
+            canary=rollout.canary,
+            pause=rollout.pause,
+            after=tuple(group.after),
+        )
     return FleetPlan(name=spec.fleet.name, groups=groups)
+
+
+def _surges(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> bool:
+    """Whether new machines of a group are made before the old ones go."""
+    fixed = any(isinstance(ref, StaticNetwork) for ref in group.snippets)
+    reason = ""
+    if not platform.surges:
+        reason = f"on {platform.name} two machines of one node cannot be there at once"
+    elif group.data_disks:
+        reason = "a data disk is attached to one machine at a time"
+    elif fixed:
+        reason = "its nodes have fixed addresses"
+    if group.rollout.strategy == "surge" and reason:
+        raise UsageError(
+            f"The group {name} cannot surge: {reason}.",
+            at=spec.at("groups", name, "rollout", "strategy"),
+            fix="Take `recreate`.",
+        )
+    return not reason and group.rollout.strategy != "recreate"
 
 
 def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:
@@ -168,15 +184,38 @@ def _identity(name: str) -> Snippet:
     return Snippet.from_ignition(f"hostname of {name}", config)
 
 
-def _own(spec: LoadedSpec, group: str, node: NodeName) -> Iterator[Snippet]:
-    """What no other node of the group has."""
-    yield _identity(node.name)
+def _merged(spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet]) -> list[Snippet]:
+    """The snippets of a node: its own part first, what is made for it alone last."""
+    snippets = [_identity(node.name)]
     for index, ref in enumerate(spec.fleet.groups[group].snippets):
         if isinstance(ref, LibrarySnippet) and ref.per_node:
-            try:
-                yield ref.snippet(node)
-            except UsageError as error:
-                raise UsageError(error.what, at=spec.at("groups", group, "snippets", index), fix=error.fix) from None
+            snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
+    snippets += shared
+    override = spec.fleet.groups[group].nodes.get(node.index)
+    for index, ref in enumerate(override.snippets if override else ()):
+        snippets.append(_named(spec, ref, node, "groups", group, "nodes", node.index, "snippets", index))
+    return snippets
+
+
+def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int) -> Snippet:
+    """The snippet that a part of the spec names."""
+    at = spec.at(*where)
+    if isinstance(ref, LibrarySnippet):
+        try:
+            return ref.snippet(node)
+        except UsageError as error:
+            raise UsageError(error.what, at=at, fix=error.fix) from None
+    path = spec.folder / ref.path
+    if not path.exists():
+        raise UsageError(f"There is no snippet {path}.", at=at)
+    if missing := [each for each in ref.variables if each not in spec.values.variables]:
+        raise UsageError(
+            f"The snippet is given the variable {missing[0]}, which the spec does not define.",
+            at=at,
+            fix="Define it under `variables`.",
+        )
+    values = {each: spec.values.variables[each] for each in ref.variables}
+    return Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings, values=values)
 
 
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
@@ -189,23 +228,8 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):
-        if isinstance(ref, LibrarySnippet):
-            if not ref.per_node:
-                snippets.append(ref.snippet(NodeName(name, 0)))
-            continue
-        path = spec.folder / ref.path
-        if not path.exists():
-            raise UsageError(f"There is no snippet {path}.", at=spec.at("groups", name, "snippets", index))
-        if missing := [each for each in ref.variables if each not in spec.values.variables]:
-            raise UsageError(
-                f"The snippet is given the variable {missing[0]}, which the spec does not define.",
-                at=spec.at("groups", name, "snippets", index),
-                fix="Define it under `variables`.",
-            )
-        values = {each: spec.values.variables[each] for each in ref.variables}
-        snippets.append(
-            Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings, values=values)
-        )
+        if not isinstance(ref, LibrarySnippet) or not ref.per_node:
+            snippets.append(_named(spec, ref, NodeName(name, 0), "groups", name, "snippets", index))
     return snippets
 
 

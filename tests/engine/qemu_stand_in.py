@@ -1,6 +1,7 @@
 """A stand-in for ``qemu-system-x86_64``: a daemon that answers HTTP on forwarded ports, and logs its life.
 
-A config that holds the word ``sick`` makes it answer 503. It ends at SIGKILL only, as there is no QMP socket.
+A config that holds the word ``sick`` makes it answer 503, and so does a file
+``sick-NODE`` beside the log. It ends at SIGKILL only, as there is no QMP socket.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ def main() -> None:
     arguments = sys.argv[1:]
     name = arguments[arguments.index("-name") + 1]
     forwards = re.findall(r"hostfwd=tcp:([\d.]+):(\d+)-:(\d+)", " ".join(arguments))
-    status = 503 if "sick" in Path("config.ign").read_text() else 200
+    sick = "sick" in Path("config.ign").read_text()
+    flag = Path(os.environ["STAND_IN_LOG"]).with_name(f"sick-{name.rpartition('-')[0]}")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status)
+            self.send_response(503 if sick or flag.exists() else 200)
             self.end_headers()
 
         def log_message(self, format: str, *values: object) -> None:  # noqa: A002

@@ -1,0 +1,75 @@
+"""What a stack's state says of its nodes, and what the nodes themselves say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fleet.cli.project import plain, urn_name
+from fleet.components.gate import ask_peer
+from fleet.platforms.base import NodePlan, Platform
+from fleet.probes import NotReadyError
+
+READY = "dynamic/fleet:Ready"
+GATE = "dynamic/fleet:Gate"
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """How a node is.
+
+    Attributes:
+        node: Its name.
+        state: "ready", "not ready", "not made" or "to be removed".
+        reason: Why it is not ready.
+        outdated: Whether the spec has another config for it.
+    """
+
+    node: str
+    state: str
+    reason: str = ""
+    outdated: bool = False
+
+
+class Deployed:
+    """The nodes of a state.
+
+    Args:
+        resources: The state's resources, secrets in plain text.
+        platform: The stack's platform.
+
+    Attributes:
+        machines: URN of each node's machine, by the node's name.
+        known: Names of all nodes that an update ever began to make.
+    """
+
+    def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
+        self._platform = platform
+        there = [r for r in resources if not r.get("delete")]
+        self.machines = {urn_name(r["urn"]): str(r["urn"]) for r in there if r["type"] == platform.machine_type}
+        gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
+        self.known = set(gates)
+        self._triggers = {name: outputs.get("trigger") for name, outputs in gates.items()}
+        self._ready = {urn_name(r["urn"]) for r in there if READY in r["type"]}
+
+    def changes(self, node: NodePlan) -> bool:
+        """Whether the spec has another config for a node than is deployed."""
+        return self._triggers.get(node.name) != self._platform.trigger(node)
+
+    def why_not_ready(self, node: NodePlan) -> str:
+        """Why a node is not ready; empty if it is."""
+        if node.name not in self.machines:
+            return "it has no machine"
+        try:
+            ask_peer(self._platform.peer(node).describe())
+        except NotReadyError as error:
+            return str(error)
+        return "" if node.name in self._ready else "it did not get ready in the last update"
+
+    def status(self, node: NodePlan) -> NodeStatus:
+        """How a node is."""
+        if node.name not in self.machines:
+            return NodeStatus(node.name, "not made", outdated=True)
+        reason = self.why_not_ready(node)
+        return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))

@@ -1,0 +1,104 @@
+"""Drain: the resource whose deletion takes a node out of use before its machine goes.
+
+A resource and not a delete hook: a hook would have to be there for a plain ``pulumi destroy`` too. It reads the
+machine's id, so the engine deletes it before the machine, whenever that is replaced or removed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CreateResult, DiffResult, Resource
+
+from fleet.components.provider import Provider, known
+from fleet.components.ready import watcher_of
+from fleet.errors import FleetError
+from fleet.platforms.base import Watch
+
+
+class DrainProvider(Provider):
+    """Calls the function."""
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        moved = not known(news["instance"]) or olds["instance"] != news["instance"]
+        keys = ("function", "timeout", "address")
+        return DiffResult(
+            changes=moved or any(olds.get(key) != news.get(key) for key in keys),
+            replaces=["instance"] if moved else [],
+        )
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        return CreateResult(props["instance"], props)
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        watcher = watcher_of(props.get("watch"))
+        if watcher and not watcher.alive():
+            return
+        # A process of its own: a function that hangs has to be ended.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=False)
+        worker = context.Process(target=_call, args=(props["function"], props["node"], props["address"], theirs))
+        worker.start()
+        theirs.close()
+        worker.join(props["timeout"])
+        if worker.is_alive():
+            worker.kill()
+            raise _failed(props, f"it did not return within {props['timeout']} s")
+        error = ours.recv() if ours.poll() else f"it ended with status {worker.exitcode}"
+        if error:
+            raise _failed(props, error)
+
+
+def _call(function: str, node: str, address: str, done: Any) -> None:
+    module, _, name = function.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)(node, address)
+        done.send("")
+    except Exception as error:
+        done.send(f"{type(error).__name__}: {error}")
+
+
+def _failed(props: dict[str, Any], reason: str) -> FleetError:
+    return FleetError(
+        f"Node {props['node']} cannot be drained by {props['function']}: {reason}. It is left as it is.",
+        fix="Mend what the function needs, or take `drain` out of the group and run the update again.",
+    )
+
+
+class Drain(Resource, module="fleet", name="Drain"):
+    """What is done before a node's machine goes.
+
+    Args:
+        node: The node's name.
+        function: ``module:function``, called with the node's name and address.
+        timeout: Seconds it may take.
+        instance: The instance's id.
+        address: Its address.
+        watch: How to see that the machine is gone already.
+        opts: Resource options.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        function: str,
+        timeout: float,
+        instance: pulumi.Input[str],
+        address: pulumi.Input[str],
+        watch: Watch | None,
+        opts: pulumi.ResourceOptions,
+    ) -> None:
+        props: dict[str, Any] = {
+            "node": node,
+            "function": function,
+            "timeout": timeout,
+            "instance": instance,
+            "address": address,
+        }
+        if watch:
+            props["watch"] = {"function": watch.function, "argument": watch.argument}
+        super().__init__(DrainProvider(), node, props, opts)

@@ -1,0 +1,97 @@
+"""NodeGroup and Fleet: nodes in the order in which a change goes through them.
+
+Position P of a group's order waits for the readiness of position P - window; a readiness waits for the one before it,
+so that no node is ever passed over. Later groups wait for earlier ones the same way. All of these are ``depends_on``
+only: no node reads what another one has become, or replacing one would replace all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+
+from fleet.components.node import Node
+from fleet.components.ready import Ready
+from fleet.platforms.base import FleetPlan, GroupPlan, Platform
+
+
+class NodeGroup(pulumi.ComponentResource):
+    """Nodes of one role.
+
+    Args:
+        platform: Where.
+        plan: What.
+        after: Resources to wait for before any node is touched.
+        opts: Resource options.
+
+    Attributes:
+        nodes: By name, in ascending order.
+        last: The readiness of the node that comes last; ``None`` in an empty group.
+    """
+
+    nodes: Mapping[str, Node]
+    last: Ready | None
+
+    def __init__(
+        self,
+        platform: Platform,
+        plan: GroupPlan,
+        *,
+        after: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
+        peers = {node.name: platform.peer(node) for node in plan.nodes}
+        made: dict[str, Node] = {}
+        readies: list[Ready] = []
+        for position, node in enumerate(plan.in_order):
+            behind = plan.waits_for(position)
+            made[node.name] = Node(
+                platform,
+                node,
+                peers=[peer for name, peer in peers.items() if name != node.name],
+                down=plan.window,
+                pause=plan.pause if position else 0,
+                after=[readies[behind]] if behind is not None else after,
+                ready_after=readies[-1:],
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            readies.append(made[node.name].ready)
+        self.nodes = {node.name: made[node.name] for node in plan.nodes}
+        self.last = readies[-1] if readies else None
+        self.register_outputs({})
+
+
+class Fleet(pulumi.ComponentResource):
+    """All groups of a stack.
+
+    Args:
+        platform: Where.
+        plan: What.
+        opts: Resource options.
+
+    Attributes:
+        groups: By name.
+    """
+
+    groups: Mapping[str, NodeGroup]
+
+    def __init__(self, platform: Platform, plan: FleetPlan, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("fleet:components:Fleet", plan.name, None, opts)
+        made: dict[str, NodeGroup] = {}
+        for group in plan.in_order:
+            before = [made[name].last for name in group.after]
+            made[group.name] = NodeGroup(
+                platform,
+                group,
+                after=[ready for ready in before if ready is not None],
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.groups = {name: made[name] for name in plan.groups}
+        self.register_outputs({})
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All nodes by name."""
+        return {name: node for group in self.groups.values() for name, node in group.nodes.items()}

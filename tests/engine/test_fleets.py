@@ -1,0 +1,305 @@
+"""Groups of nodes on the real engine: who goes when, who holds whom back, and that nothing is ever lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import FLEET, STACK, Folder
+from tests.engine.conftest import OFFSET, Stack
+
+GROUP = """\
+  {name}:
+    count: {count}
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["{port}:80"]
+        environment: {{GREETING: "{greeting}"}}
+    ready: [{{http: {{port: {port}}}}}]
+    ready_timeout: 4
+"""
+
+
+def group(count: int, greeting: str, *more: str, name: str = "web", port: int = 8080) -> str:
+    return GROUP.format(count=count, greeting=greeting, name=name, port=port) + "".join(
+        f"    {line}\n" for line in more
+    )
+
+
+def write(stack: Stack, *groups: str) -> None:
+    stack.write("fleet.yaml", "name: web\ngroups:\n" + "".join(groups))
+
+
+@contextlib.contextmanager
+def watched(count: int) -> Iterator[list[int]]:
+    """Polls nodes meanwhile; yields a list of how many were down at each look."""
+    seen: list[int] = []
+    over = threading.Event()
+
+    def down(index: int) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{8080 + 1000 * index + OFFSET}/", timeout=1)
+        except (urllib.error.URLError, OSError):
+            return True
+        return False
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(sum(map(down, range(count))))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield seen
+    over.set()
+    thread.join()
+
+
+def test_of_five_nodes_one_is_down_at_a_time(stack: Stack) -> None:
+    write(stack, group(5, "one"))
+    assert stack.up().status == 0
+    assert stack.started() == [f"web-{index}" for index in range(5)]
+    assert "nothing changes" in stack.up().out
+
+    write(stack, group(5, "two"))
+    with watched(5) as down:
+        assert stack.up().status == 0
+    assert max(down) == 1
+    assert stack.started() == [f"web-{index}" for index in range(5)]
+
+
+def test_an_unready_third_node_stops_the_rollout_until_it_is_well(stack: Stack) -> None:
+    override = "nodes: {2: {snippets: [{path: sick.bu}]}}"
+    files = "storage: {files: [{path: /etc/sick, contents: {inline: x}}]}\n"
+    stack.write("sick.bu", f"variant: fcos\nversion: 1.6.0\n{files}")
+    write(stack, group(5, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    write(stack, group(5, "two", override))
+    with watched(5) as down:
+        failed = stack.up()
+    assert failed.status == 1
+    assert "Node web-2 is not ready" in failed.err
+    assert max(down) == 1
+    assert stack.started() == ["web-0", "web-1", "web-2"]
+    again = stack.up()
+    assert again.status == 1
+    assert stack.started() == []
+    write(stack, group(5, "two"))
+    healed = stack.up()
+    assert healed.status == 0, healed
+    assert stack.started() == ["web-2", "web-3", "web-4"]
+
+
+def test_a_window_of_two_has_two_down_at_most_and_a_canary_goes_alone(stack: Stack) -> None:
+    write(stack, group(5, "one", "rollout: {window: 40%, canary: true, order: [3]}"))
+    assert stack.up().status == 0
+    stack.started()
+    write(stack, group(5, "two", "rollout: {window: 40%, canary: true, order: [3]}"))
+    with watched(5) as down:
+        assert stack.up().status == 0
+    assert max(down) <= 2
+    order = stack.started()
+    assert order[0] == "web-3"
+    assert sorted(order[1:3]) == ["web-0", "web-1"]
+    assert sorted(order[3:]) == ["web-2", "web-4"]
+
+
+def test_a_sick_node_and_a_new_config_never_cost_a_second_node(stack: Stack) -> None:
+    write(stack, group(3, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    stack.sicken("web-1")
+    write(stack, group(3, "two"))
+    plain = subprocess.run(
+        ["pulumi", "up", "--yes", "--stack", "test", "--non-interactive"],
+        cwd=stack.path,
+        env={**stack.environment, "PATH": f"{stack.environment['PATH']}:{FLEET.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert plain.returncode != 0
+    assert "Node web-0 is left as it is: web-1 is not ready (http port 8080 /: status 503, not 200)" in plain.stdout
+    assert "--target '**::web-1'" in plain.stdout
+    assert stack.started() == []
+
+    status = stack.fleet("status", *STACK)
+    assert status.status == 1
+    assert [line.split()[:3] for line in status.out.splitlines()[1:]] == [
+        ["web-0", "ready", "outdated"], ["web-1", "not", "ready"], ["web-2", "ready", "outdated"],
+    ]  # fmt: skip
+
+    # The sick one goes first; while it does not get well, no other is touched.
+    failed = stack.up()
+    assert failed.status == 1
+    assert "Not ready, so re-provisioned first: web-1." in failed.out
+    assert stack.started() == ["web-1"]
+    assert stack.up().status == 1
+    assert stack.started() == []
+    stack.heal("web-1")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0", "web-2"]
+    assert stack.fleet("status", *STACK).status == 0
+
+
+def test_scaling_adds_and_removes_from_the_highest_index_and_touches_no_other(stack: Stack) -> None:
+    write(stack, group(2, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    write(stack, group(4, "one"))
+    assert stack.up().status == 0
+    assert stack.started() == ["web-2", "web-3"]
+    write(stack, group(1, "one"))
+    down = stack.up()
+    assert "3 removed, 1 unchanged" in down.out
+    assert stack.started() == []
+    # More nodes and a new config at once: what is new is no peer yet.
+    write(stack, group(3, "two"))
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0", "web-1", "web-2"]
+
+
+def test_a_group_that_comes_after_another_waits_for_it_and_changes_without_it(stack: Stack) -> None:
+    write(stack, group(2, "one", "after: [server]"), group(2, "one", name="server", port=8180))
+    stack.edit("fleet.yaml", "  server:\n", "  server:\n    rollout: {window: 2}\n")
+    stack.write("Pulumi.test.yaml", (stack.path / "Pulumi.test.yaml").read_text().replace(
+        f"port_offset: {OFFSET}", f'port_offset: {OFFSET}, host_ports: {{"server-0:22": 40222, "server-1:22": 41222}}'
+    ))  # fmt: skip
+    done = stack.up()
+    assert done.status == 0, done
+    started = stack.started()
+    assert sorted(started[:2]) == ["server-0", "server-1"]
+    assert started[2:] == ["web-0", "web-1"]
+    line = '"8080:80"]\n        environment: {GREETING: "%s"}'
+    stack.edit("fleet.yaml", line % "one", line % "two")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0", "web-1"]
+
+
+def test_a_node_is_drained_before_it_goes_and_stays_if_it_cannot_be(stack: Stack) -> None:
+    stack.write(
+        "draining.py",
+        "import os, pathlib\n\n\ndef drain(node, address):\n"
+        "    if pathlib.Path(os.environ['STAND_IN_LOG']).with_name('busy').exists():\n"
+        "        raise RuntimeError('jobs are running')\n"
+        "    with open(os.environ['STAND_IN_LOG'], 'a') as log:\n        log.write(f'0 drained-{node}\\n')\n",
+    )
+    stack.environment["PYTHONPATH"] = str(stack.path)
+    write(stack, group(2, "one", "drain: {function: 'draining:drain'}"))
+    assert stack.up().status == 0
+    stack.started()
+    write(stack, group(2, "two", "drain: {function: 'draining:drain'}"))
+    busy = stack.log.with_name("busy")
+    busy.touch()
+    failed = stack.up()
+    assert failed.status == 1
+    assert "Node web-0 cannot be drained by draining:drain: RuntimeError: jobs are running" in failed.err
+    assert stack.started() == []
+    busy.unlink()
+    assert stack.up().status == 0
+    assert stack.started() == ["drained-web-0", "web-0", "drained-web-1", "web-1"]
+
+
+def test_one_node_is_replaced_by_hand_if_its_peers_are_well(stack: Stack) -> None:
+    write(stack, group(2, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    assert stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test").status == 0
+    assert stack.started() == ["web-1"]
+    stack.sicken("web-0")
+    refused = stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test")
+    assert refused.status == 1
+    assert "web-0 is not ready" in refused.err
+    assert stack.started() == []
+
+
+def test_a_second_update_at_once_says_who_holds_the_stack(stack: Stack) -> None:
+    write(stack, group(1, "sick"))
+    first = subprocess.Popen(
+        [FLEET, "up", *STACK],
+        cwd=stack.path, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    locks = stack.path / ".pulumi/locks"
+    deadline = time.monotonic() + 20
+    while not list(locks.rglob("*.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    second = stack.up()
+    assert second.status == 1
+    assert "Another update of stack test is going on" in second.err
+    first.wait()
+
+
+PARTS = {
+    "engine": "pulumi up ",
+    "program": "fleet up ",
+    "provider": "pulumi-resource-pulumi-python|pulumi.dynamic",
+}
+
+
+def killed(stack: Folder, part: str, delay: float) -> bool:
+    """Start an update and kill a part of it after a while; returns whether there was one to kill."""
+    update = subprocess.Popen(
+        [FLEET, "up", *STACK],
+        cwd=stack.path,
+        env=stack.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(delay)
+    hit = False
+    told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
+    for line in told.splitlines()[1:]:
+        pid, session, arguments = line.split(None, 2)
+        if int(session) == update.pid and any(each in arguments for each in PARTS[part].split("|")):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+                hit = True
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        update.wait(30)
+    return hit
+
+
+def converges(stack: Stack, rounds: int, seed: int) -> None:
+    source = random.Random(seed)
+    more = "data_disks: {a: {size_gib: 1, mount: /var/a}}"
+    write(stack, group(3, "one", more))
+    assert stack.up().status == 0
+    disks = {path: path.stat().st_ino for path in (stack.path / ".fleet/test/disks").iterdir()}
+    hits = 0
+    for number in range(rounds):
+        part = source.choice(sorted(PARTS))
+        delay = source.uniform(0.5, 9)
+        write(stack, group(3, f"round {number}", more))
+        hits += killed(stack, part, delay)
+        done = stack.up()
+        assert done.status == 0, (part, delay, done)
+        state = json.loads((stack.path / ".pulumi/stacks/web/test.json").read_text())["checkpoint"]["latest"]
+        assert not state.get("pending_operations"), (part, delay)
+        assert not [r for r in state["resources"] if r.get("delete")], (part, delay)
+        running = subprocess.run(["pgrep", "-fc", f"qemu_stand_in.py.*{stack.path}"], capture_output=True, text=True)
+        assert int(running.stdout) == 3, (part, delay, running)
+        assert {path: path.stat().st_ino for path in (stack.path / ".fleet/test/disks").iterdir()} == disks
+        assert "nothing changes" in stack.up().out
+    assert hits >= rounds / 2, "most updates had ended before they were to be killed"
+
+
+def test_an_update_that_is_killed_is_repaired_by_the_next(stack: Stack) -> None:
+    converges(stack, rounds=4, seed=1)
+
+
+@pytest.mark.long
+def test_an_update_that_is_killed_at_any_of_fifty_moments_is_repaired_by_the_next(stack: Stack) -> None:
+    converges(stack, rounds=50, seed=2)
