@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import http.client
 import importlib
+import json
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from fleet.model import Model
+
+SSH_PORT = 22
 
 
 class TcpProbe(Model):
@@ -37,8 +41,12 @@ class HttpProbe(Model):
         path: Path and query.
         status: The status wanted.
         body: Text that the body must contain; empty for any body.
+        json_values: What the body, which is JSON, must hold, by path: "checks.0.state" is the ``state`` of the first of
+            ``checks``.
         tls: Use HTTPS.
         ca: PEM text of the authority to trust; empty for the system's.
+        client_certificate: A PEM file on this machine with the certificate, and its chain, to show.
+        client_key: A PEM file on this machine with its key.
         host: Host header, and TLS server name; the node's address by default.
     """
 
@@ -46,9 +54,26 @@ class HttpProbe(Model):
     path: str = Field(default="/", pattern=r"^/")
     status: int = Field(default=200, ge=100, le=599)
     body: str = ""
+    json_values: dict[str, JsonValue] = Field(default={}, alias="json")
     tls: bool = False
     ca: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
     host: str = ""
+
+
+class SshProbe(Model):
+    """A command that is run on the node by ``ssh`` exits with status 0; the caller's own keys or agent let it in.
+
+    Attributes:
+        command: The command line.
+        user: As whom.
+        identity: A private key's file on this machine; empty for ssh's own choice.
+    """
+
+    command: str = Field(min_length=1)
+    user: str = Field(default="core", pattern=r"^[a-z_][a-z0-9_-]*$")
+    identity: str = ""
 
 
 class Probe(Model):
@@ -57,19 +82,28 @@ class Probe(Model):
     Attributes:
         tcp: See :class:`TcpProbe`.
         http: See :class:`HttpProbe`.
+        ssh: See :class:`SshProbe`.
         function: ``module:function``, called with the node's address; it returns when the node is ready and raises
             otherwise.
+        successes: How many answers in a row must be as wanted.
+        interval: Seconds between two questions.
     """
 
     tcp: TcpProbe | None = None
     http: HttpProbe | None = None
+    ssh: SshProbe | None = None
     function: str = Field(default="", pattern=r"^(\w+(\.\w+)*:\w+)?$")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Probe:
-        if sum(map(bool, (self.tcp, self.http, self.function))) != 1:
-            raise ValueError("a probe is one of `http: {...}`, `tcp: {...}` or `function: module:function`")
+        if sum(map(bool, (self.tcp, self.http, self.ssh, self.function))) != 1:
+            raise ValueError(
+                "a probe is one of `http: {...}`, `tcp: {...}`, `ssh: {...}` or `function: module:function`"
+            )
         return self
+
+    successes: int = Field(default=1, ge=1)
+    interval: float = Field(default=2, gt=0)
 
     @property
     def port(self) -> int | None:
@@ -80,6 +114,8 @@ class Probe(Model):
     def __str__(self) -> str:
         if self.http:
             return f"{'https' if self.http.tls else 'http'} port {self.http.port} {self.http.path}"
+        if self.ssh:
+            return f"ssh `{self.ssh.command}`"
         return f"tcp port {self.tcp.port}" if self.tcp else self.function
 
 
@@ -117,6 +153,8 @@ def ask(
                     raise NotReadyError("the node does not accept the connection")
         elif probe.http:
             _ask_http(probe.http, endpoint(probe.http.port), timeout)
+        elif probe.ssh:
+            _ask_ssh(probe.ssh, endpoint(SSH_PORT))
         else:
             module, _, name = probe.function.partition(":")
             getattr(importlib.import_module(module), name)(address)
@@ -132,7 +170,11 @@ def ask(
 
 def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> None:
     host, port = endpoint
-    verify: Any = ssl.create_default_context(cadata=probe.ca) if probe.ca else True
+    verify: Any = True
+    if probe.ca or probe.client_certificate:
+        verify = ssl.create_default_context(cadata=probe.ca or None)
+    if probe.client_certificate:
+        verify.load_cert_chain(probe.client_certificate, probe.client_key or None)
     headers = {"Host": probe.host} if probe.host else {}
     extensions = {"sni_hostname": probe.host} if probe.host and probe.tls else {}
     scheme = "https" if probe.tls else "http"
@@ -143,6 +185,47 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> No
         raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
     if probe.body not in answer.text:
         raise NotReadyError(f"the body does not contain {probe.body!r}: {answer.text[:200]!r}")
+    for path, wanted in probe.json_values.items():
+        found = _at(answer.text, path)
+        if found != wanted:
+            raise NotReadyError(f"`{path}` is {json.dumps(found)[:200]}, not {json.dumps(wanted)}")
+
+
+def _at(text: str, path: str) -> Any:
+    """What stands at a path of a JSON document; ``None`` if nothing does."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        raise NotReadyError(f"the body is no JSON: {text[:200]!r}") from None
+    for part in path.split("."):
+        if isinstance(value, list):
+            value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _ask_ssh(probe: SshProbe, endpoint: tuple[str, int]) -> None:
+    host, port = endpoint
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5"]
+    command = ["ssh", "-p", str(port), *(part for option in options for part in ("-o", option)), "-o", "LogLevel=ERROR"]
+    command += ["-i", probe.identity] if probe.identity else []
+    try:
+        done = subprocess.run(
+            [*command, f"{probe.user}@{host}", "--", probe.command],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_SSH_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise NotReadyError(f"it did not end within {_SSH_SECONDS} s") from None
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise NotReadyError(f"status {done.returncode}" + (f": {said[-1][:200]}" if said else ""))
+
+
+_SSH_SECONDS = 30
 
 
 def ask_all(probes: Sequence[Probe], address: str, endpoint: Endpoint, *, reaches: Reaches = lambda port: True) -> None:
@@ -164,7 +247,6 @@ def wait(
     endpoint: Endpoint,
     *,
     timeout: float,
-    interval: float = 2,
     alive: Callable[[], bool] = lambda: True,
     reaches: Reaches = lambda port: True,
 ) -> None:
@@ -175,7 +257,6 @@ def wait(
         address: The node's address.
         endpoint: How to reach a port of the node.
         timeout: Seconds for all of them together.
-        interval: Seconds between questions.
         alive: Asked between questions; waiting for a node that is gone is pointless.
         reaches: See :func:`ask`.
 
@@ -184,15 +265,18 @@ def wait(
     """
     deadline = time.monotonic() + timeout
     for probe in probes:
+        good, last = 0, ""
         while True:
             try:
                 left = deadline - time.monotonic()
                 ask(probe, address, endpoint, timeout=max(1.0, min(5.0, left)), reaches=reaches)
-                break
+                good += 1
             except NotReadyError as error:
-                last = str(error)
+                good, last = 0, str(error)
+            if good == probe.successes:
+                break
             if not alive():
                 raise NotReadyError(f"the machine is no longer running; {probe} last said: {last}")
-            if time.monotonic() + interval > deadline:
+            if time.monotonic() + probe.interval > deadline:
                 raise NotReadyError(f"{probe} was not content within {timeout:g} s; it last said: {last}")
-            time.sleep(interval)
+            time.sleep(probe.interval)

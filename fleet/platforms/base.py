@@ -22,8 +22,6 @@ from fleet.probes import Probe
 if TYPE_CHECKING:
     import pulumi
 
-SSH_PORT = 22
-
 
 @dataclass(frozen=True)
 class DiskPlan:
@@ -200,7 +198,7 @@ def describe_endpoint(
     made: dict[str, Any] = {
         "address": address,
         "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(endpoints.items())},
-        "probes": [probe.model_dump(exclude_defaults=True) for probe in probes],
+        "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in probes],
     }
     if watch:
         made["watch"] = {"function": watch.function, "argument": watch.argument}

@@ -26,7 +26,8 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import SSH_PORT, DiskPlan, Instance, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import DiskPlan, Instance, NodePlan, Peer, PortPlan, Watch
+from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _ANY_ADDRESS = ("0.0.0.0", "::")

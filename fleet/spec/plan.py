@@ -15,7 +15,8 @@ from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import LibrarySnippet, NodeName, StaticNetwork
-from fleet.platforms.base import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, NodePlan, Platform, PortPlan
+from fleet.platforms.base import DiskPlan, FleetPlan, GroupPlan, NodePlan, Platform, PortPlan
+from fleet.probes import SSH_PORT
 from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import AnySnippet, FleetSpec, Group
 from fleet.spec.values import Resolver, Values, concealed
