@@ -22,6 +22,7 @@ import yaml
 from pulumi import automation
 
 from fleet.errors import FleetError, Position, UsageError
+from fleet.platforms.base import Platform
 
 T = TypeVar("T")
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
@@ -109,8 +110,32 @@ class Stack:
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
+        return list((self.automation.export_stack().deployment or {}).get("resources") or [])
+
+    def settle(self, platform: Platform) -> None:
+        """Clear up after an update that was killed: what it had begun with fleet's own resources.
+
+        The engine notes what it begins, and what is still noted when an update starts may or may not have been done. It
+        warns of it for ever, since it cannot know. Every operation of fleet's own resources can be done again, and a
+        machine that nobody knows of can be ended.
+        """
         with translated(self):
-            return list((self.automation.export_stack().deployment or {}).get("resources") or [])
+            state = self.run(self.automation.export_stack)
+            deployment = dict(state.deployment or {})
+            pending = deployment.get("pending_operations") or []
+            ours = [operation for operation in pending if _OURS in operation["resource"]["type"]]
+            if not ours:
+                return
+            for operation in ours:
+                resource = operation["resource"]
+                if operation["type"] == "creating" and resource["type"] == platform.machine_type:
+                    platform.discard(plain(resource.get("inputs", {})))
+            deployment["pending_operations"] = [operation for operation in pending if operation not in ours]
+            settled = automation.Deployment(version=state.version, deployment=deployment)
+            self.run(lambda: self.automation.import_stack(settled))
+
+
+_OURS = "pulumi-python:dynamic/fleet:"
 
 
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -55,6 +55,7 @@ class Session:
         """Do it."""
         stack, plan, platform = self._plan()
         self._prepare(plan, platform, progress)
+        stack.settle(platform)
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
             if first := self._sick_before_well(stack, plan, platform):
@@ -77,6 +78,7 @@ class Session:
         """Remove every node, and data disks if asked."""
         stack = Stack(self._project, self._stack_name, create=False)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
+        stack.settle(platform)
         disks = kept_disks(stack.resources)
         if delete_data_disks and disks:
             _release_disks(stack)
@@ -95,6 +97,7 @@ class Session:
             FleetError: Too many of its peers are down.
         """
         stack, plan, platform = self._plan()
+        stack.settle(platform)
         group = next((group for group in plan.groups.values() if node in {each.name for each in group.nodes}), None)
         if group is None:
             raise UsageError(f"There is no node {node} in {plan.name}.")

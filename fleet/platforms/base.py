@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
+from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
@@ -76,6 +77,7 @@ class NodePlan:
         ready_timeout: Seconds that the probes may take, from the node's start.
         surge: The new machine is made before the old one goes.
         drain: What is done before the machine goes.
+        private: Its planned address in the fleet's private network.
     """
 
     name: str
@@ -92,6 +94,7 @@ class NodePlan:
     ready_timeout: int
     surge: bool = False
     drain: DrainPlan | None = None
+    private: IPv4Interface | None = None
 
 
 @dataclass(frozen=True)
@@ -260,6 +263,12 @@ class Platform(Protocol):
         """The stable path under ``/dev`` at which a node finds one of its data disks."""
         ...
 
+    def mac(self, address: IPv4Address) -> str | None:
+        """The MAC address of a node's private interface, where the node has to give it its planned address itself;
+        ``None`` where the platform's network does.
+        """
+        ...
+
     def check(self, nodes: Sequence[NodePlan]) -> None:
         """Refuse what the platform cannot do.
 
@@ -273,6 +282,14 @@ class Platform(Protocol):
 
         Raises:
             FleetError: It cannot be done.
+        """
+        ...
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """End what an interrupted creation of a machine may have left.
+
+        Args:
+            inputs: Those of the machine.
         """
         ...
 

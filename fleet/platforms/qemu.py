@@ -1,5 +1,8 @@
 """The embedded platform: one QEMU process a node, on this machine, no daemon and no account.
 
+A fleet's private network is a second network card on a multicast group of the host's loopback interface: no root, no
+bridge, and nothing of it leaves the host.
+
 A dynamic provider runs the processes; :mod:`fleet.platforms.qemu_machine` knows how. Everything of a stack is in its
 state folder: ``nodes/<node>/`` goes with its node, ``disks/<node>-<disk>.qcow2`` stays until it is deleted on purpose.
 
@@ -13,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +101,10 @@ class Qemu:
     def device(self, disk: str) -> str:
         return f"/dev/disk/by-id/virtio-{qemu_machine.disk_serial(disk)}"
 
+    def mac(self, address: IPv4Address) -> str:
+        # Made of the address: locally administered, and unique in the network.
+        return "52:54:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
     def check(self, nodes: Sequence[NodePlan]) -> None:
         used: dict[tuple[str, int], str] = {}
         for node in nodes:
@@ -132,6 +140,9 @@ class Qemu:
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
         return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        qemu_machine.stop(Path(inputs["folder"]))
+
     def trigger(self, node: NodePlan) -> str:
         # A new release by itself re-provisions nothing.
         props = {key: value for key, value in self._props(node).items() if key != "image"}
@@ -153,7 +164,7 @@ class Qemu:
 
     def _props(self, node: NodePlan) -> dict[str, Any]:
         assert node.image is not None
-        return {
+        props: dict[str, Any] = {
             "name": node.name,
             "folder": str(self._folder(node)),
             "ignition": node.delivery.user_data,
@@ -166,6 +177,16 @@ class Qemu:
             # The disk's path and not an output of it: a grown disk must not look like another one.
             "disks": [[disk.name, self._disk_path(node, disk)] for disk in node.disks],
         }
+        if node.private:
+            props["private"] = [self._private_group(), self.mac(node.private.ip)]
+        return props
+
+    def _private_group(self) -> str:
+        """The multicast group, on the loopback interface, that carries the private network of the stack."""
+        digest = hashlib.sha256(str(self.state).encode()).digest()
+        # 239/8 is for use inside an organisation (RFC 2365); ports below 32768 are not given to clients.
+        port = 20000 + int.from_bytes(digest[3:5], "big") % 10000
+        return f"239.{digest[0]}.{digest[1]}.{digest[2]}:{port}"
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
@@ -239,7 +260,8 @@ class MachineProvider(Provider):
     """QEMU processes. The digest of the Ignition config is kept in its place among the outputs."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        changed = [key for key in sorted(news) if key != "__provider" and _differs(key, olds, news)]
+        keys = sorted((set(news) | set(olds)) - {"__provider", "digest"})
+        changed = [key for key in keys if _differs(key, olds, news)]
         return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=True)
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
@@ -263,6 +285,7 @@ class MachineProvider(Provider):
             bind=props["bind"],
             forwards=_forwards(props),
             disks=[qemu_machine.Attached(name, path) for name, path in props["disks"]],
+            private=tuple(props["private"]) if "private" in props else None,
         )
         identity = qemu_machine.start(Path(props["folder"]), machine)
         return CreateResult(identity, _outputs(props))
@@ -290,11 +313,11 @@ def _differs(key: str, olds: dict[str, Any], news: dict[str, Any]) -> bool:
     if key == "image":
         # A new release by itself re-provisions nothing: Fedora CoreOS updates itself, and a new node gets the new one.
         return False
-    if not known(news[key]):
+    if not known(news.get(key)):
         return True
     if key == "ignition":
         return bool(olds.get("digest") != _digest(news[key]))
-    return bool(olds.get(key) != news[key])
+    return bool(olds.get(key) != news.get(key))
 
 
 def _digest(ignition: str) -> str:

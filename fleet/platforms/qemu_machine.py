@@ -67,6 +67,7 @@ class Machine:
         bind: The host's address that forwarded ports listen on.
         forwards: Forwarded ports.
         disks: Data disks.
+        private: The multicast group of the private network, ``ADDRESS:PORT``, and the MAC address of this end.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Machine:
     bind: str
     forwards: Sequence[Forward]
     disks: Sequence[Attached]
+    private: tuple[str, str] | None = None
 
 
 def disk_serial(name: str) -> str:
@@ -268,6 +270,10 @@ def _command(identity: str, machine: Machine) -> list[str]:
     command += ["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]
     command += ["-fw_cfg", "name=opt/com.coreos/config,file=config.ign"]
     command += ["-netdev", f"user,id=user{forwards}", "-device", "virtio-net-pci,netdev=user"]
+    if machine.private:
+        group, mac = machine.private
+        command += ["-netdev", f"socket,id=private,mcast={group},localaddr=127.0.0.1"]
+        command += ["-device", f"virtio-net-pci,netdev=private,mac={mac}"]
     command += ["-device", "virtio-rng-pci"]
     # The root disk is made anew with its node, so it need not survive the host's power failure.
     command += ["-drive", "if=none,id=root,file=root.qcow2,format=qcow2,cache=unsafe,discard=unmap"]

@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -201,6 +202,16 @@ class GroupPort(Model):
         return value
 
 
+class PrivateNetwork(Model):
+    """A network between the fleet's nodes.
+
+    Attributes:
+        cidr: Its address range, such as 10.77.0.0/24.
+    """
+
+    cidr: IPv4Network
+
+
 class Rollout(Model):
     """How a change goes through a group.
 
@@ -251,6 +262,9 @@ class Group(Workload):
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
         ready_timeout: Seconds that they may take, from the node's start.
+        addresses_from: Where the group's addresses in the private network begin, counted from the network's own: in
+            10.77.0.0/24, 10 gives node 0 the address 10.77.0.10, node 1 10.77.0.11, ...
+        capacity: How many addresses, and names, are set aside for the group. Growing up to it changes no other node.
         nodes: What single nodes have beside, by their index.
         rollout: How a change goes through the nodes.
         drain: What is done before a node's machine goes.
@@ -264,6 +278,8 @@ class Group(Workload):
     ports: list[GroupPort] = []
     ready: list[Probe] = []
     ready_timeout: int = Field(default=900, ge=1)
+    addresses_from: int | None = Field(default=None, ge=1)
+    capacity: int = Field(default=16, ge=1)
     nodes: dict[int, NodeOverride] = {}
     rollout: Rollout = Rollout()
     drain: DrainPlan | None = None
@@ -310,6 +326,7 @@ class FleetSpec(Model):
         secrets: By the name under which containers use them.
         variables: By the name under which ``${name}`` stands for them, in the spec's own values and in snippets that
             list them.
+        network: The private network; none by default.
         groups: By name.
     """
 
@@ -318,7 +335,30 @@ class FleetSpec(Model):
     ssh_authorized_keys: list[SshKey] = []
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
+    network: PrivateNetwork | None = None
     groups: dict[GroupName, Group] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _addresses_apart(self) -> FleetSpec:
+        if self.network is None:
+            if any(group.addresses_from is not None for group in self.groups.values()):
+                raise ValueError("`addresses_from` needs a private network: `network: {cidr: 10.77.0.0/24}`")
+            return self
+        taken: dict[int, str] = {}
+        size = self.network.cidr.num_addresses
+        for name, group in self.groups.items():
+            if group.addresses_from is None:
+                free = max(taken, default=9) + 1
+                raise ValueError(f"the group {name} needs `addresses_from` in the private network; {free} is free")
+            if group.count > group.capacity:
+                raise ValueError(f"the group {name} has {group.count} nodes, but a `capacity` of {group.capacity}")
+            for number in range(group.addresses_from, group.addresses_from + group.capacity):
+                if number >= size - 1:
+                    raise ValueError(f"the group {name} does not fit in {self.network.cidr}")
+                if other := taken.get(number):
+                    raise ValueError(f"the groups {other} and {name} both have the address {self.network.cidr[number]}")
+                taken[number] = name
+        return self
 
     @model_validator(mode="after")
     def _groups_in_order(self) -> FleetSpec:

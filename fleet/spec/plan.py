@@ -19,6 +19,7 @@ from fleet.platforms.base import DiskPlan, FleetPlan, GroupPlan, NodePlan, Platf
 from fleet.probes import SSH_PORT
 from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import AnySnippet, FleetSpec, Group
+from fleet.spec.network import hosts_snippet, interface_snippet, planned_address
 from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
 
@@ -112,7 +113,8 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
         disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
         configs = compose_all(
-            [_merged(spec, name, NodeName(f"{name}-{index}", index), shared) for index in wanted], max_spec=max_spec
+            [_merged(spec, name, NodeName(f"{name}-{index}", index), shared, platform) for index in wanted],
+            max_spec=max_spec,
         )
         surge = _surges(spec, name, group, platform)
         nodes = tuple(
@@ -131,6 +133,7 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
                 ready_timeout=group.ready_timeout,
                 surge=surge,
                 drain=group.drain,
+                private=planned_address(spec.fleet, name, index),
             )
             for index, config in zip(wanted, configs, strict=True)
         )
@@ -149,7 +152,7 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
 
 def _surges(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> bool:
     """Whether new machines of a group are made before the old ones go."""
-    fixed = any(isinstance(ref, StaticNetwork) for ref in group.snippets)
+    fixed = spec.fleet.network is not None or any(isinstance(ref, StaticNetwork) for ref in group.snippets)
     reason = ""
     if not platform.surges:
         reason = f"on {platform.name} two machines of one node cannot be there at once"
@@ -185,9 +188,15 @@ def _identity(name: str) -> Snippet:
     return Snippet.from_ignition(f"hostname of {name}", config)
 
 
-def _merged(spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet]) -> list[Snippet]:
+def _merged(
+    spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet], platform: Platform
+) -> list[Snippet]:
     """The snippets of a node: its own part first, what is made for it alone last."""
     snippets = [_identity(node.name)]
+    private = planned_address(spec.fleet, group, node.index)
+    mac = platform.mac(private.ip) if private else None
+    if private and mac:
+        snippets.append(interface_snippet(node.name, private, mac))
     for index, ref in enumerate(spec.fleet.groups[group].snippets):
         if isinstance(ref, LibrarySnippet) and ref.per_node:
             snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
@@ -221,6 +230,8 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
 
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
+    if spec.fleet.network:
+        snippets.append(hosts_snippet(spec.fleet))
     for disk, what in sorted(group.data_disks.items()):
         snippets.append(data_disk_snippet(disk, what, platform.device(disk)))
     # The group is its workload; one with nothing in it makes an empty snippet.
