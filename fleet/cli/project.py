@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,9 @@ from fleet.errors import FleetError, Position, UsageError
 from fleet.platforms.base import Platform
 
 T = TypeVar("T")
+LOCK_PATIENCE = 20
+"""Seconds to wait for another update of the stack to end."""
+
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 
 
@@ -97,15 +101,23 @@ class Stack:
         return self.config.get(key if ":" in key else f"{self.project.name}:{key}")
 
     def run(self, operation: Callable[[], T]) -> T:
-        """Run an operation of the Automation API, and free the stack first if who locked it was killed here."""
-        try:
-            return operation()
-        except automation.ConcurrentUpdateError as error:
-            holder = re.search(r"@(\S+) \(pid (\d+)\)", str(error))
-            if not holder or holder[1] != socket.gethostname() or _alive(int(holder[2])):
-                raise
-            self.automation.cancel()
-            return operation()
+        """Run an operation of the Automation API when the stack is free.
+
+        A lock whose holder was killed on this machine is taken away. One whose holder lives is waited for, but not
+        long: an engine whose program was killed still ends the step that it is at.
+        """
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while True:
+            try:
+                return operation()
+            except automation.ConcurrentUpdateError as error:
+                holder = re.search(r"@(\S+) \(pid (\d+)\)", str(error))
+                if holder and holder[1] == socket.gethostname() and not _alive(int(holder[2])):
+                    self.automation.cancel()
+                elif time.monotonic() > deadline:
+                    raise
+                else:
+                    time.sleep(1)
 
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
