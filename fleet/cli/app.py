@@ -36,6 +36,9 @@ PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.N
 ConfigOf = Annotated[
     str | None, typer.Option("--stack", "-s", help="Take variables and secrets from its config.", show_default=False)
 ]
+NewImage = Annotated[
+    bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 out = Console(highlight=False, soft_wrap=True)
@@ -68,11 +71,11 @@ def render(
 
 
 @app.command()
-def preview(spec: Spec, stack: StackName) -> None:
+def preview(spec: Spec, stack: StackName, new_image: NewImage = False) -> None:
     """Say which nodes `up` would make, re-provision or remove, and why."""
     from fleet.cli.stack import Session
 
-    Session(spec, stack, _say).preview()
+    Session(spec, stack, _say, new_image=new_image).preview()
 
 
 @app.command()
@@ -98,11 +101,11 @@ def diff(
 
 
 @app.command()
-def up(spec: Spec, stack: StackName, yes: Yes = False) -> None:
+def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False) -> None:
     """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
     from fleet.cli.stack import Session
 
-    session = Session(spec, stack, _say)
+    session = Session(spec, stack, _say, new_image=new_image)
     if sys.stdin.isatty() and not yes:
         if session.preview() and not typer.confirm("Do it?"):
             raise UsageError("Nothing was done.")
@@ -191,7 +194,7 @@ def image_lock(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BA
 
 @image_app.command("update")
 def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
-    """Lock the stream's current release. Nodes take it when they are next re-provisioned."""
+    """Lock the stream's current release. Nodes take it when next re-provisioned, or with `fleet up --new-image`."""
     _write_lock(spec, file, base_url)
 
 
@@ -220,7 +223,8 @@ def _write_lock(spec: Path, file: Path | None, base_url: str) -> None:
         out.print(f"{path}: nothing newer than {_release(lock)}.")
         return
     images.write_lock(path, lock)
-    out.print(f"{path}: {f'{_release(before)} → ' if before else ''}{_release(lock)} ({lock.stream}).")
+    moved = f"{_release(before)} → " if before and _release(before) != _release(lock) else ""
+    out.print(f"{path}: {moved}{_release(lock)} ({lock.stream}).")
 
 
 def _release(lock: images.ImageLock) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.cli.project import plain, urn_name
-from fleet.cli.state import READY
+from fleet.cli.state import READY, Deployed
 from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
@@ -73,6 +73,7 @@ class Reporter:
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
         self._deployed = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in before if r["type"] == NODE}
+        self._state = Deployed(before, platform)
         self.nodes: dict[str, NodeReport] = {}
         self._since: dict[str, float] = {}
         self.errors: list[str] = []
@@ -130,7 +131,9 @@ class Reporter:
         node, deployed = self._planned.get(name), self._deployed.get(name, {})
         if not changed and node and deployed.get("digest") != node.config.digest:
             yield "a secret in its config changed" if node.secret else "its config changed"
-        yield from (f"{key} changed" for key in diffs if key not in ("ignition", "__provider"))
+        if node and self._state.image_moves(node):
+            yield "a new image"
+        yield from (f"{key} changed" for key in diffs if key not in ("ignition", "image", "__provider"))
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)

@@ -25,10 +25,11 @@ class Session:
         spec: The spec's file.
         stack: The stack's name.
         say: Shows a line about a node, or, with an empty subject, about all.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
     """
 
-    def __init__(self, spec: Path, stack: str, say: Say) -> None:
-        self._spec, self._stack_name, self._say = spec, stack, say
+    def __init__(self, spec: Path, stack: str, say: Say, *, new_image: bool = False) -> None:
+        self._spec, self._stack_name, self._say, self._new_image = spec, stack, say, new_image
         self._project = Project.around(spec)
 
     def diff(self) -> dict[str, NodeReport]:
@@ -153,7 +154,12 @@ class Session:
         """
         stack = Stack(self._project, self._stack_name, create=True)
         plan, platform = plan_stack(
-            self._spec, stack.config.get, project=self._project.name, folder=self._project.folder, stack=stack.name
+            self._spec,
+            stack.config.get,
+            project=self._project.name,
+            folder=self._project.folder,
+            stack=stack.name,
+            new_image=self._new_image,
         )
 
         def program() -> None:

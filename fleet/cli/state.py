@@ -50,12 +50,18 @@ class Deployed:
         self.machines = {urn_name(r["urn"]): str(r["urn"]) for r in there if r["type"] == platform.machine_type}
         gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
         self.known = set(gates)
-        self._triggers = {name: outputs.get("trigger") for name, outputs in gates.items()}
+        self._gates = gates
         self._ready = {urn_name(r["urn"]) for r in there if READY in r["type"]}
 
     def changes(self, node: NodePlan) -> bool:
-        """Whether the spec has another config for a node than is deployed."""
-        return self._triggers.get(node.name) != self._platform.trigger(node)
+        """Whether an update would re-provision a node: another config, or an image that it is to follow."""
+        gate = self._gates.get(node.name, {})
+        return self.image_moves(node) or bool(gate.get("trigger") != self._platform.trigger(node))
+
+    def image_moves(self, node: NodePlan) -> bool:
+        """Whether an update would re-provision a node for its image's sake."""
+        gate = self._gates.get(node.name)
+        return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
 
     def why_not_ready(self, node: NodePlan) -> str:
         """Why a node is not ready; empty if it is."""

@@ -30,18 +30,21 @@ class GateProvider(Provider):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         keys = ("trigger", "peers", "down")
-        return DiffResult(changes=any(not known(news[key]) or olds.get(key) != news[key] for key in keys))
+        changed = any(not known(news[key]) or olds.get(key) != news[key] for key in keys)
+        return DiffResult(changes=changed or _moves(olds, news))
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["node"], props)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        if olds["trigger"] != news["trigger"]:
+        if olds["trigger"] != news["trigger"] or _moves(olds, news):
             time.sleep(news["pause"])
             # A peer that is new is not there yet; one that is to go is no longer counted on.
             peers = {name: peer for name, peer in olds["peers"].items() if name in news["peers"]}
             self._check(news["node"], peers, int(news["down"]))
-        return UpdateResult(news)
+            return UpdateResult(news)
+        # The node still has the image that it had.
+        return UpdateResult({**news, "image": olds.get("image")})
 
     def _check(self, node: str, peers: Mapping[str, Any], down: int) -> None:
         deadline = time.monotonic() + PATIENCE
@@ -63,6 +66,11 @@ class GateProvider(Provider):
             fix=f"Mend {', '.join(sorted(sick))} first. If only the new config can, `fleet up` re-provisions what is "
             "sick first; so does `pulumi up` with " + " ".join(f"--target '**::{name}'" for name in sorted(sick)) + ".",
         )
+
+
+def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether another image re-provisions the node."""
+    return bool(news["follow_image"] and olds.get("image") != news["image"])
 
 
 def ask_peer(peer: Mapping[str, Any]) -> None:
@@ -90,7 +98,9 @@ class Gate(Resource, module="fleet", name="Gate"):
 
     Args:
         node: The node's name.
-        trigger: Changes exactly when the node is re-provisioned.
+        trigger: Changes exactly when the node is re-provisioned, but for its image.
+        image: Which image a new machine would get.
+        follow_image: Whether another image re-provisions the node too.
         peers: The other nodes of its group.
         down: How many nodes of the group may be down at once, this one among them.
         pause: Seconds to wait before it is this node's turn.
@@ -102,6 +112,8 @@ class Gate(Resource, module="fleet", name="Gate"):
         node: str,
         *,
         trigger: pulumi.Input[str],
+        image: str,
+        follow_image: bool,
         peers: Sequence[Peer],
         down: int,
         pause: float,
@@ -110,6 +122,8 @@ class Gate(Resource, module="fleet", name="Gate"):
         props: dict[str, Any] = {
             "node": node,
             "trigger": trigger,
+            "image": image,
+            "follow_image": follow_image,
             "down": down,
             "pause": pause,
             "peers": {peer.name: peer.describe() for peer in peers if peer.probes},

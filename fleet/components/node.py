@@ -79,6 +79,8 @@ class Node(pulumi.ComponentResource):
             plan.name,
             # With what is shown, a digest would let short secrets be guessed.
             trigger=pulumi.Output.secret(trigger) if plan.secret else trigger,
+            image=platform.image(plan),
+            follow_image=plan.follow_image,
             peers=peers,
             down=down,
             pause=pause,

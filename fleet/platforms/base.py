@@ -78,6 +78,7 @@ class NodePlan:
         surge: The new machine is made before the old one goes.
         drain: What is done before the machine goes.
         private: Its planned address in the fleet's private network.
+        follow_image: Another locked image re-provisions it.
     """
 
     name: str
@@ -95,6 +96,7 @@ class NodePlan:
     surge: bool = False
     drain: DrainPlan | None = None
     private: IPv4Interface | None = None
+    follow_image: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,11 @@ class Platform(Protocol):
         ...
 
     def trigger(self, node: NodePlan) -> str:
-        """A digest of everything that, if it changes, re-provisions a node."""
+        """A digest of everything that, if it changes, re-provisions a node; the image is not part of it."""
+        ...
+
+    def image(self, node: NodePlan) -> str:
+        """Which image a new machine of the node gets, as one word: another word, another image."""
         ...
 
     def peer(self, node: NodePlan) -> Peer:

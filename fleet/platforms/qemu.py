@@ -34,6 +34,7 @@ from fleet.platforms.base import DiskPlan, Instance, NodePlan, Peer, PortPlan, W
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+_IMAGE_KEYS = ("image", "follow_image")
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -144,9 +145,12 @@ class Qemu:
         qemu_machine.stop(Path(inputs["folder"]))
 
     def trigger(self, node: NodePlan) -> str:
-        # A new release by itself re-provisions nothing.
-        props = {key: value for key, value in self._props(node).items() if key != "image"}
+        props = {key: value for key, value in self._props(node).items() if key not in _IMAGE_KEYS}
         return _digest(json.dumps(props, sort_keys=True))
+
+    def image(self, node: NodePlan) -> str:
+        assert node.image is not None
+        return node.image.disks["qemu"].uncompressed_sha256
 
     def peer(self, node: NodePlan) -> Peer:
         watch = Watch("fleet.platforms.qemu_machine:Standing", str(self._folder(node)))
@@ -169,6 +173,7 @@ class Qemu:
             "folder": str(self._folder(node)),
             "ignition": node.delivery.user_data,
             "image": node.image.disks["qemu"].model_dump(),
+            "follow_image": node.follow_image,
             "memory_mib": self.options.memory_mib,
             "cpus": self.options.cpus,
             "root_size_gib": self.options.root_size_gib,
@@ -310,14 +315,20 @@ def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differs(key: str, olds: dict[str, Any], news: dict[str, Any]) -> bool:
-    if key == "image":
-        # A new release by itself re-provisions nothing: Fedora CoreOS updates itself, and a new node gets the new one.
+    if key == "follow_image":
         return False
+    if key == "image":
+        # Where it is downloaded from makes no difference.
+        return bool(news["follow_image"] and _content(olds) != _content(news))
     if not known(news.get(key)):
         return True
     if key == "ignition":
         return bool(olds.get("digest") != _digest(news[key]))
     return bool(olds.get(key) != news.get(key))
+
+
+def _content(props: Mapping[str, Any]) -> Any:
+    return props.get("image", {}).get("uncompressed_sha256")
 
 
 def _digest(ignition: str) -> str:

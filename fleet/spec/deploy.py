@@ -28,7 +28,7 @@ def deploy(plan: FleetPlan, platform: Platform) -> Fleet:
 
 
 def plan_stack(
-    spec_file: Path, config: ConfigReader, *, project: str, folder: Path, stack: str
+    spec_file: Path, config: ConfigReader, *, project: str, folder: Path, stack: str, new_image: bool = False
 ) -> tuple[FleetPlan, Platform]:
     """Plan what a stack's config and spec say.
 
@@ -38,13 +38,14 @@ def plan_stack(
         project: The Pulumi project's name.
         folder: Its folder.
         stack: The stack's name.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
 
     Raises:
         FleetError: Anything is wrong with them.
     """
     platform = stack_platform(config, folder=folder, stack=stack)
     resolver = Resolver(lambda key: config(key if ":" in key else f"{project}:{key}"), reveal=True)
-    return plan_spec(spec_file, resolver, platform, need_lock=True), platform
+    return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -169,10 +170,13 @@ class Image(Model):
     Attributes:
         stream: Which stream of Fedora CoreOS `fleet image lock` and `update` follow.
         lock: The image lock's path, relative to the spec's folder.
+        reprovision: Whether a newer locked image re-provisions nodes by itself: "never", "on-request" (`fleet up
+            --new-image`) or "always". Fedora CoreOS updates itself, and every new node gets the locked image anyway.
     """
 
     stream: Literal["stable", "testing", "next"] = "stable"
     lock: str = "image.lock.yaml"
+    reprovision: Literal["never", "on-request", "always"] = "on-request"
 
 
 class ImageHead(Model):
@@ -212,6 +216,14 @@ class PrivateNetwork(Model):
     cidr: IPv4Network
 
 
+def _window(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    if isinstance(value, str) and re.match(r"^([1-9]\d?|100)%$", value):
+        return value
+    raise ValueError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
+
+
 class Rollout(Model):
     """How a change goes through a group.
 
@@ -225,7 +237,7 @@ class Rollout(Model):
     """
 
     strategy: Literal["recreate", "surge"] | None = None
-    window: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^([1-9]\d?|100)%$")] = 1
+    window: Annotated[Any, AfterValidator(_window)] = 1
     canary: bool = False
     order: list[Annotated[int, Field(ge=0)]] = []
     pause: float = Field(default=0, ge=0)
@@ -234,7 +246,7 @@ class Rollout(Model):
         """The window of a group of so many nodes."""
         if isinstance(self.window, str):
             return max(1, count * int(self.window.rstrip("%")) // 100)
-        return self.window
+        return int(self.window)
 
     def indices(self, count: int) -> tuple[int, ...]:
         """The order of a group of so many nodes."""

@@ -25,7 +25,13 @@ from fleet.workloads import data_disk_snippet, workload_snippet
 
 
 def plan_spec(
-    path: Path, resolver: Resolver, platform: Platform, *, need_lock: bool, node: str | None = None
+    path: Path,
+    resolver: Resolver,
+    platform: Platform,
+    *,
+    need_lock: bool,
+    node: str | None = None,
+    new_image: bool = False,
 ) -> FleetPlan:
     """Plan the nodes of a spec, with their secrets, and with what may be shown of them.
 
@@ -37,6 +43,7 @@ def plan_spec(
         platform: Where the nodes are to run.
         need_lock: Whether the image lock has to be there.
         node: Plan only this node.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
 
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
@@ -46,7 +53,7 @@ def plan_spec(
     def planned(values: Values) -> FleetPlan:
         spec = file.load(values)
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
-        plan = plan_fleet(spec, platform, lock, node=node)
+        plan = plan_fleet(spec, platform, lock, node=node, new_image=new_image)
         platform.check(list(plan.nodes))
         return plan
 
@@ -85,7 +92,14 @@ def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
     )
 
 
-def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, node: str | None = None) -> FleetPlan:
+def plan_fleet(
+    spec: LoadedSpec,
+    platform: Platform,
+    lock: ImageLock | None,
+    *,
+    node: str | None = None,
+    new_image: bool = False,
+) -> FleetPlan:
     """Plan a loaded spec's nodes for a platform.
 
     Args:
@@ -93,9 +107,10 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
         platform: Where the nodes are to run.
         lock: The image lock; without one, nodes can be rendered but not made.
         node: Plan only this node, where one is all that is wanted.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
 
     Raises:
-        UsageError: There is no such node.
+        UsageError: There is no such node, or the spec forbids what ``new_image`` asks for.
         FleetError: A snippet, a conflict, or a probe of a port that cannot be reached. What the platform cannot do is
             for :meth:`~fleet.platforms.base.Platform.check` to say.
     """
@@ -103,6 +118,13 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
     if node is not None and node not in names:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
         raise UsageError(f"There is no node {node} in {spec.fleet.name}.", fix=f"The nodes are: {shown or 'none'}.")
+    policy = spec.fleet.image.reprovision
+    if new_image and policy == "never":
+        raise UsageError(
+            "The spec says that a new image never re-provisions nodes by itself.",
+            at=spec.at("image", "reprovision"),
+            fix="Say `on-request`, or leave it out.",
+        )
     image = lock.image(platform.architecture) if lock else None
     max_spec = image.ignition_spec if image else NEWEST_SPEC
     groups: dict[str, GroupPlan] = {}
@@ -134,6 +156,7 @@ def plan_fleet(spec: LoadedSpec, platform: Platform, lock: ImageLock | None, *, 
                 surge=surge,
                 drain=group.drain,
                 private=planned_address(spec.fleet, name, index),
+                follow_image=new_image or policy == "always",
             )
             for index, config in zip(wanted, configs, strict=True)
         )

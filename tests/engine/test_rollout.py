@@ -107,6 +107,47 @@ def test_a_new_image_changes_nothing_until_a_node_is_re_provisioned_anyway(stack
     stack.started()
     assert stack.up().status == 0
     assert stack.started() == []
+    stack.spec(1, "two")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0"]
+    assert "nothing changes" in stack.fleet("up", *STACK, "--new-image").out
+    assert stack.started() == []
+
+
+def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_it(stack: Stack) -> None:
+    def update(size: int) -> None:
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", stack.path / f"{size}.qcow2", f"{size}G"], check=True
+        )
+        assert stack.fleet("image", "update", "fleet.yaml", "--file", f"{size}.qcow2").status == 0
+
+    stack.spec(2, "one")
+    assert stack.up().status == 0
+    update(2)
+    stack.started()
+    asked = stack.fleet("up", *STACK, "--new-image")
+    assert "web-1  re-provision: a new image" in asked.out
+    assert stack.started() == ["web-0", "web-1"]
+    assert "nothing changes" in stack.up().out
+
+    stack.edit("fleet.yaml", "groups:", "image: {reprovision: always}\ngroups:")
+    assert "nothing changes" in stack.up().out
+    update(3)
+    stack.sicken("web-1")
+    assert stack.up().status == 1
+    # A sick node goes first, and another image is as good a reason to hold back its peers as another config.
+    assert stack.started() == ["web-1"]
+    stack.heal("web-1")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0"]
+
+    stack.edit("fleet.yaml", "always", "never")
+    update(4)
+    assert stack.up().status == 0
+    assert stack.started() == []
+    refused = stack.fleet("up", *STACK, "--new-image")
+    assert refused.status == 2
+    assert "a new image never re-provisions nodes" in refused.err
 
 
 def test_destroy_keeps_data_disks_unless_told_and_a_new_node_takes_them_over(stack: Stack) -> None:

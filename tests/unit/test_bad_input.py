@@ -29,6 +29,23 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
         ('GREETING: "hello"', "GREETING: true", "put it in quotes to say which text is meant"),
         ("    count: 1", "    count: 1\n    count: 2", "fleet.yaml:5:5: `count` stands here for the second time"),
         ("  web:\n", "  Web_1:\n", "'Web_1' is no name"),
+        ("count: 1", "addresses_from: 10", "`addresses_from` needs a private network"),
+        ("groups:", "network: {cidr: 10.7.0.0/24}\ngroups:", "the group web needs `addresses_from`"),
+        ("groups:", "network: {cidr: 10.7.0.0/29}\ngroups:\n  db: {addresses_from: 1}", "does not fit in 10.7.0.0/29"),
+        (
+            "groups:",
+            "network: {cidr: 10.7.0.0/24}\ngroups:\n  db: {addresses_from: 9, capacity: 1, count: 2}",
+            "the group db has 2 nodes, but a `capacity` of 1",
+        ),
+        ("count: 1", "after: [db]", "the group web comes after db, which is no group"),
+        ("count: 1", "after: [web]", "in a circle: web, web"),
+        ("count: 1", "rollout: {window: 0}", "fleet.yaml:4:23: `window`: it should be a number from 1 up"),
+        ("count: 1", "rollout: {window: 120%}", "but it is '120%'"),
+        ("count: 1", "nodes: {1: {snippets: [base.bu]}}", "`nodes` has 1, but the group's 1 are counted from 0"),
+        ("count: 1", "rollout: {strategy: surge}", "The group web cannot surge: on qemu two machines"),
+        ("count: 1", "ready: [{http: {port: 81}}]", "The probe asks port 81, which nodes of web do not offer"),
+        ("count: 1", "drain: {function: os.system}", "`function` string should match"),
+        ("groups:", "image: {reprovision: sometimes}\ngroups:", "never"),
     ],
 )
 def test_a_mistake_in_the_spec_is_named_with_its_place(
