@@ -15,9 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
-from rich.text import Text
 
 from fleet import images, platforms
+from fleet.cli.board import Board
 from fleet.errors import FleetError, UsageError
 from fleet.spec import FleetPlan, Resolver, load_image, plan_spec
 
@@ -105,13 +105,14 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
     """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
     from fleet.cli.stack import Session
 
-    session = Session(spec, stack, _say, new_image=new_image)
+    board = Board(out)
+    session = Session(spec, stack, board.say, new_image=new_image, begin=board.begin)
     if sys.stdin.isatty() and not yes:
         if session.preview() and not typer.confirm("Do it?"):
             raise UsageError("Nothing was done.")
         out.print()
-    with _download_bar() as progress, _graceful():
-        session.up(progress)
+    with board, _graceful():
+        session.up(_download_bar)
 
 
 @app.command()
@@ -144,8 +145,20 @@ def replace(
     """Re-provision one node from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 
-    with _download_bar() as progress, _graceful():
-        Session(spec, stack, _say).replace(node, progress)
+    with _graceful():
+        Session(spec, stack, _say).replace(node, _download_bar)
+
+
+@app.command()
+def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
+    """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
+    from fleet.cli.stack import Session
+
+    if sys.stdin.isatty() and not yes and not typer.confirm(f"Roll stack {stack} back?"):
+        raise UsageError("Nothing was done.")
+    board = Board(out)
+    with board, _graceful():
+        Session(spec, stack, board.say, begin=board.begin).rollback(_download_bar)
 
 
 @app.command()
@@ -245,8 +258,7 @@ def _offline_plan(
 
 
 def _say(subject: str, text: str) -> None:
-    line = Text.assemble((subject, "bold"), "  ", text) if subject else Text(text)
-    out.print(line)
+    Board(out).say(subject, text)
 
 
 @contextlib.contextmanager

@@ -15,13 +15,12 @@ from typing import Any, Literal
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from fleet.cli.project import plain, urn_name
+from fleet.cli.project import urn_name
 from fleet.cli.state import READY, Deployed
 from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
 
-NODE = "fleet:components:Node"
 _SHOWN_CHANGES = 6
 _ENDINGS = ("update failed", "preview failed", "Resource monitor has terminated")
 
@@ -72,8 +71,8 @@ class Reporter:
         self._machine, self._say, self._preview = platform.machine_type, say, preview
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
-        self._deployed = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in before if r["type"] == NODE}
         self._state = Deployed(before, platform)
+        self._deployed = self._state.nodes
         self.nodes: dict[str, NodeReport] = {}
         self._since: dict[str, float] = {}
         self.errors: list[str] = []

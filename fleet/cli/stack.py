@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pulumi.automation import PreviewResult
@@ -11,11 +13,16 @@ from pulumi.automation import PreviewResult
 from fleet.cli.project import Project, Stack, kept_disks, translated
 from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
 from fleet.cli.state import Deployed, NodeStatus
+from fleet.config import MachineConfig, deliver
 from fleet.errors import FleetError, UsageError
 from fleet.images import Progress
 from fleet.platforms import Platform
+from fleet.platforms.base import NodePlan
 from fleet.spec import FleetPlan
 from fleet.spec.deploy import deploy, plan_stack, stack_platform
+
+Bar = Callable[[], contextlib.AbstractContextManager[Progress]]
+"""Makes what shows how far a download is."""
 
 
 class Session:
@@ -26,9 +33,19 @@ class Session:
         stack: The stack's name.
         say: Shows a line about a node, or, with an empty subject, about all.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
+        begin: Called with the plan and the names of nodes that are to change before an update begins.
     """
 
-    def __init__(self, spec: Path, stack: str, say: Say, *, new_image: bool = False) -> None:
+    def __init__(
+        self,
+        spec: Path,
+        stack: str,
+        say: Say,
+        *,
+        new_image: bool = False,
+        begin: Callable[[FleetPlan, Sequence[str]], None] = lambda plan, changing: None,
+    ) -> None:
+        self._begin = begin
         self._spec, self._stack_name, self._say, self._new_image = spec, stack, say, new_image
         self._project = Project.around(spec)
 
@@ -52,14 +69,43 @@ class Session:
             result = stack.run(lambda: stack.automation.preview(on_event=reporter.event, refresh=True))
         return result, plan, reporter
 
-    def up(self, progress: Progress) -> None:
+    def up(self, bar: Bar) -> None:
         """Do it."""
+        self._deploy(*self._plan(), bar)
+
+    def rollback(self, bar: Bar) -> None:
+        """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
+
+        Raises:
+            FleetError: There is nothing to go back to.
+        """
         stack, plan, platform = self._plan()
-        self._prepare(plan, platform, progress)
+        configs = Deployed(stack.resources, platform).before_last_rollout()
+        if configs is None:
+            raise FleetError(f"Stack {self._stack_name} has had one config only, so there is none to go back to.")
+
+        def earlier(node: NodePlan) -> NodePlan:
+            if node.name not in configs:
+                return node
+            ignition, shown = configs[node.name]
+            config = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
+            delivery = deliver(config, platform.limits, node=node.name)
+            return replace(node, config=config, delivery=delivery, shown=shown, secret=shown != ignition)
+
+        plan = plan.with_nodes(earlier)
+        platform.check(list(plan.nodes))
+        self._program(stack, plan, platform)
+        self._deploy(stack, plan, platform, bar)
+        self._say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
+
+    def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
+        self._prepare(plan, platform, bar)
         stack.settle(platform)
+        deployed = Deployed(stack.resources, platform)
+        self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
-            if first := self._sick_before_well(stack, plan, platform):
+            if first := _sick_before_well(deployed, plan):
                 self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 targets = _targets(plan, first)
                 stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True, target=targets))
@@ -90,7 +136,7 @@ class Session:
         for name, place in disks:
             self._say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
 
-    def replace(self, node: str, progress: Progress) -> None:
+    def replace(self, node: str, bar: Bar) -> None:
         """Re-provision one node as the spec has it, and touch no other.
 
         Raises:
@@ -114,7 +160,7 @@ class Session:
                 + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
                 + f", and at most {group.window} of the group may be down at once."
             )
-        self._prepare(plan, platform, progress)
+        self._prepare(plan, platform, bar)
         machine = deployed.machines[node]
         with _failing(stack, reporter):
             stack.run(
@@ -132,21 +178,10 @@ class Session:
         planned = {node.name for node in plan.nodes}
         return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
 
-    def _sick_before_well(self, stack: Stack, plan: FleetPlan, platform: Platform) -> list[str]:
-        """Nodes that are not ready, where others would change too: a gate would hold those back."""
-        deployed = Deployed(stack.resources, platform)
-        first: list[str] = []
-        for group in plan.groups.values():
-            changing = {node.name for node in group.nodes if deployed.changes(node)}
-            there = [node for node in group.nodes if node.name in deployed.known]
-            sick = [node.name for node in there if deployed.why_not_ready(node)]
-            if changing - set(sick):
-                first += [name for name in sick if name in changing or name not in deployed.machines]
-        return first
-
-    def _prepare(self, plan: FleetPlan, platform: Platform, progress: Progress) -> None:
-        for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
-            platform.prepare(image, progress)
+    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
+        with bar() as progress:
+            for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
+                platform.prepare(image, progress)
 
     def _plan(self) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts, so that what is wrong with the spec is said at once, and the program is only
@@ -161,12 +196,26 @@ class Session:
             stack=stack.name,
             new_image=self._new_image,
         )
+        self._program(stack, plan, platform)
+        return stack, plan, platform
 
+    def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         def program() -> None:
             deploy(plan, platform)
 
         stack.automation.workspace.program = program
-        return stack, plan, platform
+
+
+def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
+    """Nodes that are not ready, where others would change too: a gate would hold those back."""
+    first: list[str] = []
+    for group in plan.groups.values():
+        changing = {node.name for node in group.nodes if deployed.changes(node)}
+        there = [node for node in group.nodes if node.name in deployed.known]
+        sick = [node.name for node in there if deployed.why_not_ready(node)]
+        if changing - set(sick):
+            first += [name for name in sick if name in changing or name not in deployed.machines]
+    return first
 
 
 def _targets(plan: FleetPlan, nodes: Sequence[str]) -> list[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fleet.cli.project import plain, urn_name
 from fleet.components.gate import ask_peer
+from fleet.components.record import RECORD, unpacked
 from fleet.platforms.base import NodePlan, Platform
 from fleet.probes import NotReadyError
 
 READY = "dynamic/fleet:Ready"
+NODE = "fleet:components:Node"
 GATE = "dynamic/fleet:Gate"
 
 
@@ -42,6 +45,7 @@ class Deployed:
     Attributes:
         machines: URN of each node's machine, by the node's name.
         known: Names of all nodes that an update ever began to make.
+        nodes: By name, what is known of each node's config: ``digest``, and ``config``, secrets masked.
     """
 
     def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
@@ -51,6 +55,8 @@ class Deployed:
         gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
         self.known = set(gates)
         self._gates = gates
+        self.nodes = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if r["type"] == NODE}
+        self._record: dict[str, Any] = next((plain(r.get("outputs", {})) for r in there if RECORD in r["type"]), {})
         self._ready = {urn_name(r["urn"]) for r in there if READY in r["type"]}
 
     def changes(self, node: NodePlan) -> bool:
@@ -62,6 +68,20 @@ class Deployed:
         """Whether an update would re-provision a node for its image's sake."""
         gate = self._gates.get(node.name)
         return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
+
+    def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
+        """The configs to go back to, as :func:`~fleet.components.record.unpacked` has them; ``None``: none is known."""
+        if "configs" not in self._record:
+            return None
+        last = unpacked(self._record["configs"])
+        stopped = any(
+            self.nodes[name].get("digest") != hashlib.sha256(ignition.encode()).hexdigest()
+            for name, (ignition, _) in last.items()
+            if name in self.nodes
+        )
+        if stopped:
+            return last
+        return unpacked(self._record["previous"]) if "previous" in self._record else None
 
     def why_not_ready(self, node: NodePlan) -> str:
         """Why a node is not ready; empty if it is."""

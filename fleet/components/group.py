@@ -13,6 +13,7 @@ import pulumi
 
 from fleet.components.node import Node
 from fleet.components.ready import Ready
+from fleet.components.record import Record
 from fleet.platforms.base import FleetPlan, GroupPlan, Platform
 
 
@@ -89,6 +90,7 @@ class Fleet(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
         self.groups = {name: made[name] for name in plan.groups}
+        Record(plan, after=[node.ready for node in self.nodes.values()], opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({})
 
     @property

@@ -7,8 +7,8 @@ render`` and ``fleet validate`` need none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any, Protocol
@@ -158,6 +158,11 @@ class FleetPlan:
         """The groups, each behind those that it comes after."""
         graph = {name: group.after for name, group in self.groups.items()}
         return [self.groups[name] for name in TopologicalSorter(graph).static_order()]
+
+    def with_nodes(self, change: Callable[[NodePlan], NodePlan]) -> FleetPlan:
+        """The same with every node changed."""
+        groups = {name: replace(group, nodes=tuple(map(change, group.nodes))) for name, group in self.groups.items()}
+        return replace(self, groups=groups)
 
 
 @dataclass(frozen=True)

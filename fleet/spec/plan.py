@@ -86,10 +86,7 @@ def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
         text = shown.get(node.name, "{}")
         return replace(node, shown=text, secret=text != node.config.ignition)
 
-    return FleetPlan(
-        real.name,
-        {name: replace(group, nodes=tuple(map(mark, group.nodes))) for name, group in real.groups.items()},
-    )
+    return real.with_nodes(mark)
 
 
 def plan_fleet(

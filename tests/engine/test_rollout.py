@@ -150,6 +150,34 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     assert "a new image never re-provisions nodes" in refused.err
 
 
+def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: Stack) -> None:
+    stack.spec(2, "one")
+    assert stack.up().status == 0
+    none = stack.fleet("rollback", *STACK)
+    assert none.status == 1
+    assert "has had one config only" in none.err
+    assert stack.started() == ["web-0", "web-1"]
+    stack.spec(2, "two")
+    assert stack.up().status == 0
+    stack.started()
+
+    # A rollout that stopped half way goes back to what all had before it.
+    stack.spec(2, "sick")
+    assert stack.up().status == 1
+    assert stack.started() == ["web-0"]
+    back = stack.fleet("rollback", *STACK)
+    assert back.status == 0, back
+    assert stack.started() == ["web-0"]
+    stack.spec(2, "two")
+    assert "nothing changes" in stack.up().out
+
+    # One that went well goes back to the one before.
+    assert stack.fleet("rollback", *STACK).status == 0
+    assert stack.started() == ["web-0", "web-1"]
+    stack.spec(2, "one")
+    assert "nothing changes" in stack.up().out
+
+
 def test_destroy_keeps_data_disks_unless_told_and_a_new_node_takes_them_over(stack: Stack) -> None:
     stack.spec(1, "one")
     assert stack.up().status == 0
