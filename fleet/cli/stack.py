@@ -93,7 +93,7 @@ class Session:
             return replace(node, config=config, delivery=delivery, shown=shown, secret=shown != ignition)
 
         plan = plan.with_nodes(earlier)
-        platform.check(list(plan.nodes))
+        platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform, bar)
         self._say("", "The spec still has the newer configs: mend it before the next `fleet up`.")

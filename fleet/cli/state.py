@@ -85,10 +85,10 @@ class Deployed:
 
     def why_not_ready(self, node: NodePlan) -> str:
         """Why a node is not ready; empty if it is."""
-        if node.name not in self.machines:
+        if node.name not in self.machines or node.name not in self.nodes:
             return "it has no machine"
         try:
-            ask_peer(self._platform.peer(node).describe())
+            ask_peer(self._platform.peer(node, str(self.nodes[node.name].get("address", ""))).describe())
         except NotReadyError as error:
             return str(error)
         return "" if node.name in self._ready else "it did not get ready in the last update"

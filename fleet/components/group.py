@@ -14,7 +14,7 @@ import pulumi
 from fleet.components.node import Node
 from fleet.components.ready import Ready
 from fleet.components.record import Record
-from fleet.platforms.base import FleetPlan, GroupPlan, Platform
+from fleet.platforms.base import FleetPlan, GroupPlan, Platform, Site
 
 
 class NodeGroup(pulumi.ComponentResource):
@@ -22,6 +22,7 @@ class NodeGroup(pulumi.ComponentResource):
 
     Args:
         platform: Where.
+        site: Where, too: its resources.
         plan: What.
         after: Resources to wait for before any node is touched.
         opts: Resource options.
@@ -37,26 +38,31 @@ class NodeGroup(pulumi.ComponentResource):
     def __init__(
         self,
         platform: Platform,
+        site: Site,
         plan: GroupPlan,
         *,
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
-        peers = {node.name: platform.peer(node) for node in plan.nodes}
+        child = pulumi.ResourceOptions(parent=self)
+        addresses = {node.name: site.address(node, child) for node in plan.nodes}
+        peers = {node.name: platform.peer(node, addresses[node.name]) for node in plan.nodes}
         made: dict[str, Node] = {}
         readies: list[Ready] = []
         for position, node in enumerate(plan.in_order):
             behind = plan.waits_for(position)
             made[node.name] = Node(
                 platform,
+                site,
                 node,
+                address=addresses[node.name],
                 peers=[peer for name, peer in peers.items() if name != node.name],
                 down=plan.window,
                 pause=plan.pause if position else 0,
                 after=[readies[behind]] if behind is not None else after,
                 ready_after=readies[-1:],
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=child,
             )
             readies.append(made[node.name].ready)
         self.nodes = {node.name: made[node.name] for node in plan.nodes}
@@ -80,17 +86,20 @@ class Fleet(pulumi.ComponentResource):
 
     def __init__(self, platform: Platform, plan: FleetPlan, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleet:components:Fleet", plan.name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        site = platform.site(plan, child)
         made: dict[str, NodeGroup] = {}
         for group in plan.in_order:
             before = [made[name].last for name in group.after]
             made[group.name] = NodeGroup(
                 platform,
+                site,
                 group,
                 after=[ready for ready in before if ready is not None],
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=child,
             )
         self.groups = {name: made[name] for name in plan.groups}
-        Record(plan, after=[node.ready for node in self.nodes.values()], opts=pulumi.ResourceOptions(parent=self))
+        Record(plan, after=[node.ready for node in self.nodes.values()], opts=child)
         self.register_outputs({})
 
     @property

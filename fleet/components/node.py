@@ -9,14 +9,14 @@ import pulumi
 from fleet.components.drain import Drain
 from fleet.components.gate import Gate
 from fleet.components.ready import Ready
-from fleet.platforms.base import Instance, NodePlan, Peer, Platform
+from fleet.platforms.base import Instance, NodePlan, Peer, Platform, Site
 
 
 class DataDisk(pulumi.ComponentResource):
     """A data disk of a node: no change of its node replaces or deletes it, and ``destroy`` keeps it.
 
     Args:
-        platform: Where.
+        site: Where.
         node: The node it is attached to.
         name: Its name in the spec.
         opts: Resource options.
@@ -27,12 +27,10 @@ class DataDisk(pulumi.ComponentResource):
 
     resource: pulumi.Resource
 
-    def __init__(
-        self, platform: Platform, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None
-    ) -> None:
+    def __init__(self, site: Site, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("fleet:components:DataDisk", f"{node.name}-{name}", None, opts)
         disk = next(disk for disk in node.disks if disk.name == name)
-        self.resource = platform.data_disk(node, disk, pulumi.ResourceOptions(parent=self, retain_on_delete=True))
+        self.resource = site.data_disk(node, disk, pulumi.ResourceOptions(parent=self, retain_on_delete=True))
         self.register_outputs({})
 
 
@@ -41,7 +39,9 @@ class Node(pulumi.ComponentResource):
 
     Args:
         platform: Where.
+        site: Where, too: its resources.
         plan: What.
+        address: What reaches the node, whichever machine it is.
         peers: The other nodes of its group, for the gate.
         down: How many nodes of the group may be down at once.
         pause: Seconds to wait before it is this node's turn.
@@ -62,8 +62,10 @@ class Node(pulumi.ComponentResource):
     def __init__(
         self,
         platform: Platform,
+        site: Site,
         plan: NodePlan,
         *,
+        address: pulumi.Input[str],
         peers: Sequence[Peer] = (),
         down: int = 1,
         pause: float = 0,
@@ -73,7 +75,7 @@ class Node(pulumi.ComponentResource):
     ) -> None:
         super().__init__("fleet:components:Node", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.disks = {disk.name: DataDisk(platform, plan, disk.name, child) for disk in plan.disks}
+        self.disks = {disk.name: DataDisk(site, plan, disk.name, child) for disk in plan.disks}
         trigger = platform.trigger(plan)
         gate = Gate(
             plan.name,
@@ -86,7 +88,7 @@ class Node(pulumi.ComponentResource):
             pause=pause,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
-        self.instance = platform.instance(
+        self.instance = site.instance(
             plan, {name: disk.resource for name, disk in self.disks.items()}, [*after, gate], child
         )
         self.ready = Ready(
@@ -100,6 +102,8 @@ class Node(pulumi.ComponentResource):
             watch=self.instance.watch,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.instance.resources, *ready_after]),
         )
+        if self.instance.hand_over:
+            self.instance.hand_over([self.ready])
         if plan.drain:
             Drain(
                 plan.name,
@@ -108,15 +112,17 @@ class Node(pulumi.ComponentResource):
                 instance=self.instance.id,
                 address=self.instance.address,
                 watch=self.instance.watch,
-                opts=child,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
             )
         # Known once the machine is there, so the state never says that a config is deployed which is not.
         there = self.instance.id
         digest: pulumi.Output[str] = there.apply(lambda _: plan.config.digest)
+        self._address = address
         self.register_outputs(
             {
                 "config": there.apply(lambda _: plan.shown),
                 "digest": pulumi.Output.secret(digest) if plan.secret else digest,
+                "address": address,
             }
         )
 
@@ -124,7 +130,7 @@ class Node(pulumi.ComponentResource):
         """What a stack exports about the node."""
         endpoints = {str(port): f"{host}:{number}" for port, (host, number) in self.instance.endpoints.items()}
         return {
-            "address": self.instance.address,
+            "address": self._address,
             "endpoints": endpoints,
             "ssh": self.instance.ssh,
             "console": self.instance.console,

@@ -26,12 +26,13 @@ class Limits:
     Attributes:
         raw: Bytes up to which the config is given as it is; ``None``: always.
         most: Bytes that user data may have at all; ``None``: any number.
-        store: Whether the platform has an object store for what is larger.
+        store: The URL, up to the object's name, at which the platform's object store has what is larger; ``s3://`` or
+            ``gs://`` or ``https://``. Empty where there is none.
     """
 
     raw: int | None
     most: int | None
-    store: bool = False
+    store: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,14 @@ class Delivery:
     """How one config is delivered.
 
     Attributes:
-        user_data: What the platform is given. Empty where it depends on the uploaded object's URL.
-        upload: What has to be uploaded first, base64 of gzip; the user data is then :meth:`stub_of` its URL.
+        user_data: What the platform is given.
+        upload: What has to be in the object store first, base64 of gzip; empty: nothing.
+        object: The object's name in the store: made of its content, so an object never changes.
     """
 
-    user_data: str = ""
+    user_data: str
     upload: str = ""
-    sha512: str = ""
-
-    def stub_of(self, url: str) -> str:
-        """The user data for an uploaded object.
-
-        Args:
-            url: Where Ignition gets it: ``https://``, ``s3://`` or ``gs://``.
-        """
-        return _stub(url, sha512=self.sha512)
+    object: str = ""
 
 
 def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
@@ -74,7 +68,9 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
     if limits.most is None or len(stub) <= limits.most:
         return Delivery(user_data=stub)
     if limits.store:
-        return Delivery(upload=packed, sha512=hashlib.sha512(config.ignition.encode()).hexdigest())
+        sha512 = hashlib.sha512(config.ignition.encode()).hexdigest()
+        name = f"{sha512[:32]}.ign.gz"
+        return Delivery(_stub(limits.store + name, sha512=sha512), upload=packed, object=name)
     largest = ", ".join(f"{what} ({size} bytes)" for size, what in _sizes(config)[:_LARGEST_SHOWN])
     raise FleetError(
         f"The config of {node} is {len(config.ignition.encode())} bytes, {len(stub)} of user data when compressed, but "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pulumi
 
 
+ANYWHERE = ("0.0.0.0/0", "::/0")
+
+
 @dataclass(frozen=True)
 class DiskPlan:
     """A data disk of one node.
@@ -31,18 +34,27 @@ class DiskPlan:
     Attributes:
         name: Its name in the spec.
         size_gib: Its size in GiB.
+        snapshot: A snapshot of it is kept of before each re-provisioning of its node.
     """
 
     name: str
     size_gib: int
+    snapshot: bool = False
 
 
 @dataclass(frozen=True, order=True)
 class PortPlan:
-    """A port of a node that is reachable from outside it. ``protocol`` is "tcp" or "udp"."""
+    """A port of a node that is reachable from outside it.
+
+    Attributes:
+        number: The port.
+        protocol: "tcp" or "udp".
+        sources: From where, as CIDRs, on platforms that have a firewall.
+    """
 
     number: int
     protocol: str = "tcp"
+    sources: tuple[str, ...] = ANYWHERE
 
 
 class DrainPlan(Model):
@@ -79,6 +91,7 @@ class NodePlan:
         drain: What is done before the machine goes.
         private: Its planned address in the fleet's private network.
         follow_image: Another locked image re-provisions it.
+        size: "small", "medium", "large", or the platform's own word for a kind of machine.
     """
 
     name: str
@@ -97,6 +110,7 @@ class NodePlan:
     drain: DrainPlan | None = None
     private: IPv4Interface | None = None
     follow_image: bool = False
+    size: str = "small"
 
 
 @dataclass(frozen=True)
@@ -142,10 +156,12 @@ class FleetPlan:
     Attributes:
         name: The fleet's name.
         groups: By name, in the spec's order.
+        network: The range of the nodes' planned addresses, if they have such.
     """
 
     name: str
     groups: Mapping[str, GroupPlan]
+    network: IPv4Network | None = None
 
     @property
     def nodes(self) -> Iterator[NodePlan]:
@@ -222,12 +238,14 @@ class Instance:
     Attributes:
         resources: What a later resource waits for.
         id: Changes exactly when the node is re-provisioned.
-        address: The address that reaches the node.
+        address: The address that reaches this machine.
         endpoints: By TCP port of the node: host and port that reach it from here. Ports that are not named are
             reached at ``address`` under their own number.
         ssh: The command that logs in.
         console: Where its serial console can be read, in words or as a path.
         watch: How to look at it while it starts, if there is a way.
+        hand_over: Declares that the node's address leads to this machine from now on; given what to wait for. ``None``
+            where it leads there from the machine's start.
     """
 
     resources: Sequence[pulumi.Resource]
@@ -237,79 +255,19 @@ class Instance:
     ssh: pulumi.Input[str] = ""
     console: pulumi.Input[str] = ""
     watch: Watch | None = None
+    hand_over: Callable[[Sequence[pulumi.Resource]], None] | None = None
 
 
-class Platform(Protocol):
-    """A platform.
+class Site(Protocol):
+    """A platform's part that declares resources, in one run of a program. Making one declares what nodes share."""
 
-    Attributes:
-        name: As ``fleet:platform`` names it.
-        architecture: "x86_64" or "aarch64".
-        machine_type: The Pulumi type of the resource that is a node's machine.
-        surges: Whether an old and a new machine of one node can be there at once.
-        limits: How large user data may be. A platform with an object store uploads what
-            :attr:`~fleet.config.Delivery.upload` holds.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def architecture(self) -> str: ...
-
-    @property
-    def machine_type(self) -> str: ...
-
-    @property
-    def surges(self) -> bool: ...
-
-    @property
-    def limits(self) -> Limits: ...
-
-    def device(self, disk: str) -> str:
-        """The stable path under ``/dev`` at which a node finds one of its data disks."""
-        ...
-
-    def mac(self, address: IPv4Address) -> str | None:
-        """The MAC address of a node's private interface, where the node has to give it its planned address itself;
-        ``None`` where the platform's network does.
-        """
-        ...
-
-    def check(self, nodes: Sequence[NodePlan]) -> None:
-        """Refuse what the platform cannot do.
-
-        Raises:
-            FleetError: Says what, and what to change.
-        """
-        ...
-
-    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        """Do what takes long and is not a resource, such as a download, while progress can be shown.
-
-        Raises:
-            FleetError: It cannot be done.
-        """
-        ...
-
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """End what an interrupted creation of a machine may have left.
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        """Declare what reaches a node from outside, whichever machine it is at the time.
 
         Args:
-            inputs: Those of the machine.
+            node: The plan.
+            opts: Options to pass on; they set the parent.
         """
-        ...
-
-    def trigger(self, node: NodePlan) -> str:
-        """A digest of everything that, if it changes, re-provisions a node; the image is not part of it."""
-        ...
-
-    def image(self, node: NodePlan) -> str:
-        """Which image a new machine of the node gets, as one word: another word, another image."""
-        ...
-
-    def peer(self, node: NodePlan) -> Peer:
-        """How a node can be asked by others."""
         ...
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
@@ -327,4 +285,94 @@ class Platform(Protocol):
             after: Resources that must be there first: earlier nodes' readiness.
             opts: Options to pass on; they set the parent.
         """
+        ...
+
+
+class Platform(Protocol):
+    """A platform.
+
+    Attributes:
+        name: As ``fleet:platform`` names it.
+        architecture: "x86_64" or "aarch64".
+        machine_type: The Pulumi type of the resource that is a node's machine.
+        limits: How large user data may be.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+    @property
+    def machine_type(self) -> str: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        """Why an old and a new machine of one node cannot be there at once; empty if they can.
+
+        Args:
+            addressed: The nodes have planned addresses.
+        """
+        ...
+
+    def device(self, disk: str) -> str:
+        """The stable path under ``/dev`` at which a node finds one of its data disks."""
+        ...
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        """The address that a node has where the spec plans none; ``None`` where the platform's network gives it one."""
+        ...
+
+    def mac(self, address: IPv4Address) -> str | None:
+        """The MAC address of a node's private interface, where the node has to give it its planned address itself;
+        ``None`` where the platform's network does.
+        """
+        ...
+
+    def check(self, plan: FleetPlan) -> None:
+        """Refuse what the platform cannot do.
+
+        Raises:
+            FleetError: Says what, and what to change.
+        """
+        ...
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Do what takes long and is not a resource, such as a download, while progress can be shown.
+
+        Raises:
+            FleetError: It cannot be done.
+        """
+        ...
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """End what an interrupted creation of a machine that is fleet's own resource may have left.
+
+        Args:
+            inputs: Those of the machine.
+        """
+        ...
+
+    def trigger(self, node: NodePlan) -> str:
+        """A digest of everything that, if it changes, re-provisions a node; the image is not part of it."""
+        ...
+
+    def image(self, node: NodePlan) -> str:
+        """Which image a new machine of the node gets, as one word: another word, another image."""
+        ...
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        """How a node can be asked by others.
+
+        Args:
+            node: The plan.
+            address: What :meth:`Site.address` gave.
+        """
+        ...
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        """Begin to declare a fleet's resources with those that the nodes share: image, network, firewall."""
         ...

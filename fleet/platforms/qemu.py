@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import DiskPlan, Instance, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan, Peer, PortPlan, Watch
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -44,7 +45,7 @@ class Options(Model):
     Attributes:
         state_dir: The state folder, relative to the project's; ``.fleet/<stack>`` by default.
         bind: The host's address that ports listen on; 0.0.0.0 for all, which exposes the nodes to the network.
-        memory_mib: A node's memory in MiB.
+        memory_mib: A small node's memory in MiB; a medium one has twice, a large one four times as much.
         cpus: A node's virtual CPUs.
         root_size_gib: A node's root disk in GiB; it takes only what is written.
         port_offset: Added to every host port, so that stacks can run side by side.
@@ -71,8 +72,6 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
-    # A node's ports are ports of the host: two machines cannot have them at once.
-    surges = False
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -99,16 +98,28 @@ class Qemu:
             ) from None
         return cls(read, (project / (read.state_dir or f".fleet/{stack}")).resolve())
 
+    def cannot_surge(self, *, addressed: bool) -> str:
+        return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"
+
     def device(self, disk: str) -> str:
         return f"/dev/disk/by-id/virtio-{qemu_machine.disk_serial(disk)}"
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        return None
 
     def mac(self, address: IPv4Address) -> str:
         # Made of the address: locally administered, and unique in the network.
         return "52:54:" + ":".join(f"{byte:02x}" for byte in address.packed)
 
-    def check(self, nodes: Sequence[NodePlan]) -> None:
+    def check(self, plan: FleetPlan) -> None:
         used: dict[tuple[str, int], str] = {}
-        for node in nodes:
+        for node in plan.nodes:
+            self._shape(node)
+            if shot := next((disk.name for disk in node.disks if disk.snapshot), None):
+                raise UsageError(
+                    f"qemu takes no snapshots, but data disk {shot} of {node.group} is to have them.",
+                    fix="Take `snapshot` out, and copy the disk's file yourself.",
+                )
             if node.image and "qemu" not in node.image.disks:
                 raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
             for port in node.ports:
@@ -152,9 +163,16 @@ class Qemu:
         assert node.image is not None
         return node.image.disks["qemu"].uncompressed_sha256
 
-    def peer(self, node: NodePlan) -> Peer:
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Qemu:
+        # Nodes share nothing that is a resource.
+        return self
+
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> str:
+        return self._host
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
         watch = Watch("fleet.platforms.qemu_machine:Standing", str(self._folder(node)))
-        return Peer(node.name, self._host, self._endpoints(node), node.probes, watch)
+        return Peer(node.name, address, self._endpoints(node), node.probes, watch)
 
     @property
     def _host(self) -> str:
@@ -168,14 +186,15 @@ class Qemu:
 
     def _props(self, node: NodePlan) -> dict[str, Any]:
         assert node.image is not None
+        cpus, memory = self._shape(node)
         props: dict[str, Any] = {
             "name": node.name,
             "folder": str(self._folder(node)),
             "ignition": node.delivery.user_data,
             "image": node.image.disks["qemu"].model_dump(),
             "follow_image": node.follow_image,
-            "memory_mib": self.options.memory_mib,
-            "cpus": self.options.cpus,
+            "memory_mib": memory,
+            "cpus": cpus,
             "root_size_gib": self.options.root_size_gib,
             "bind": self.options.bind,
             "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
@@ -185,6 +204,12 @@ class Qemu:
         if node.private:
             props["private"] = [self._private_group(), self.mac(node.private.ip)]
         return props
+
+    def _shape(self, node: NodePlan) -> tuple[int, int]:
+        """A node's virtual CPUs, and its memory in MiB."""
+        if times := {"small": 1, "medium": 2, "large": 4}.get(node.size):
+            return self.options.cpus, self.options.memory_mib * times
+        return custom_size(node)
 
     def _private_group(self) -> str:
         """The multicast group, on the loopback interface, that carries the private network of the stack."""
@@ -220,6 +245,21 @@ class Qemu:
 
 def _key(node: NodePlan, port: PortPlan) -> str:
     return f"{node.name}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
+
+
+def custom_size(node: NodePlan) -> tuple[int, int]:
+    """CPUs and MiB of a size such as "4x8192".
+
+    Raises:
+        UsageError: It is none.
+    """
+    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d{2,6})", node.size)
+    if match is None:
+        raise UsageError(
+            f"There is no size {node.size!r} for {node.group}.",
+            fix='The sizes are small, medium, large, or CPUs and MiB such as "4x8192".',
+        )
+    return int(match[1]), int(match[2])
 
 
 class DiskProvider(Provider):

@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, ip_network
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -26,8 +26,8 @@ from pydantic import (
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import Model
-from fleet.platforms.base import DrainPlan, PortPlan
-from fleet.probes import Probe
+from fleet.platforms.base import ANYWHERE, DrainPlan, PortPlan
+from fleet.probes import SSH_PORT, Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import SshKey
 
@@ -187,11 +187,34 @@ class ImageHead(Model):
     image: Image = Image()
 
 
+def _cidr(value: str) -> str:
+    return str(ip_network(value))
+
+
+Cidr = Annotated[str, AfterValidator(_cidr)]
+"""A range of addresses, such as 203.0.113.0/24 or 2001:db8::/32."""
+
+
 class GroupPort(Model):
-    """A port that something other than a container of the spec serves: "6443" or "51820/udp"."""
+    """A port that something other than a container of the spec serves: 6443, "51820/udp", or {number, protocol, from}.
+
+    Attributes:
+        number: The port.
+        protocol: "tcp" or "udp".
+        sources: From where it can be reached, as CIDRs, on platforms that have a firewall; ``from`` in the spec. Nodes
+            of the fleet reach one another at every port.
+    """
 
     number: int = Field(ge=1, le=65535)
     protocol: Literal["tcp", "udp"] = "tcp"
+    sources: list[Cidr] = Field(default=[*ANYWHERE], alias="from", min_length=1)
+
+    @field_validator("number")
+    @classmethod
+    def _not_ssh(cls, number: int) -> int:
+        if number == SSH_PORT:
+            raise ValueError("port 22 is always there; `ssh_from` of the spec says from where it can be reached")
+        return number
 
     @model_validator(mode="before")
     @classmethod
@@ -281,6 +304,7 @@ class Group(Workload):
         rollout: How a change goes through the nodes.
         drain: What is done before a node's machine goes.
         after: Groups that are made, and change, before this one.
+        size: "small", "medium", "large", or the platform's own word for a kind of machine.
     """
 
     count: int = Field(default=1, ge=0, le=1000)
@@ -296,15 +320,18 @@ class Group(Workload):
     rollout: Rollout = Rollout()
     drain: DrainPlan | None = None
     after: list[Name] = []
+    size: str = "small"
 
     @property
     def reachable(self) -> set[PortPlan]:
         """Ports reachable from outside, without SSH's."""
-        ports = {PortPlan(port.number, port.protocol) for port in self.ports}
         published = [port for container in self.containers.values() for port in container.ports]
         published += [port for pod in self.pods.values() for port in pod.ports]
-        ports |= {PortPlan(port.node, port.protocol) for port in published if port.public}
-        return ports
+        found = {(port.node, port.protocol): PortPlan(port.node, port.protocol) for port in published if port.public}
+        # A port that is listed, too, is reachable as the list has it.
+        for port in self.ports:
+            found[port.number, port.protocol] = PortPlan(port.number, port.protocol, tuple(port.sources))
+        return set(found.values())
 
     @model_validator(mode="after")
     def _nodes_there(self) -> Group:
@@ -339,6 +366,7 @@ class FleetSpec(Model):
         variables: By the name under which ``${name}`` stands for them, in the spec's own values and in snippets that
             list them.
         network: The private network; none by default.
+        ssh_from: From where SSH is allowed, as CIDRs, on platforms that have a firewall; from nowhere by default.
         groups: By name.
     """
 
@@ -348,6 +376,7 @@ class FleetSpec(Model):
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
     network: PrivateNetwork | None = None
+    ssh_from: list[Cidr] = []
     groups: dict[GroupName, Group] = Field(min_length=1)
 
     @model_validator(mode="after")

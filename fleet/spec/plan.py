@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
@@ -54,7 +55,7 @@ def plan_spec(
         spec = file.load(values)
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
         plan = plan_fleet(spec, platform, lock, node=node, new_image=new_image)
-        platform.check(list(plan.nodes))
+        platform.check(plan)
         return plan
 
     masked: FleetPlan | None = None
@@ -128,8 +129,9 @@ def plan_fleet(
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         shared = _shared(spec, name, group, platform)
-        ports = tuple(sorted({PortPlan(SSH_PORT), *group.reachable}))
-        disks = tuple(DiskPlan(disk, what.size_gib) for disk, what in sorted(group.data_disks.items()))
+        ssh = PortPlan(SSH_PORT, sources=tuple(map(str, spec.fleet.ssh_from)))
+        ports = tuple(sorted({ssh, *group.reachable}))
+        disks = tuple(DiskPlan(disk, what.size_gib, what.snapshot) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
         configs = compose_all(
             [_merged(spec, name, NodeName(f"{name}-{index}", index), shared, platform) for index in wanted],
@@ -152,8 +154,9 @@ def plan_fleet(
                 ready_timeout=group.ready_timeout,
                 surge=surge,
                 drain=group.drain,
-                private=planned_address(spec.fleet, name, index),
+                private=_private(spec.fleet, name, index, platform),
                 follow_image=new_image or policy == "always",
+                size=group.size,
             )
             for index, config in zip(wanted, configs, strict=True)
         )
@@ -167,19 +170,19 @@ def plan_fleet(
             pause=rollout.pause,
             after=tuple(group.after),
         )
-    return FleetPlan(name=spec.fleet.name, groups=groups)
+    return FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
+
+
+def _private(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
+    return planned_address(fleet, group, index) or platform.private(group, index)
 
 
 def _surges(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> bool:
     """Whether new machines of a group are made before the old ones go."""
     fixed = spec.fleet.network is not None or any(isinstance(ref, StaticNetwork) for ref in group.snippets)
-    reason = ""
-    if not platform.surges:
-        reason = f"on {platform.name} two machines of one node cannot be there at once"
-    elif group.data_disks:
+    reason = platform.cannot_surge(addressed=fixed)
+    if not reason and group.data_disks:
         reason = "a data disk is attached to one machine at a time"
-    elif fixed:
-        reason = "its nodes have fixed addresses"
     if group.rollout.strategy == "surge" and reason:
         raise UsageError(
             f"The group {name} cannot surge: {reason}.",
@@ -213,7 +216,7 @@ def _merged(
 ) -> list[Snippet]:
     """The snippets of a node: its own part first, what is made for it alone last."""
     snippets = [_identity(node.name)]
-    private = planned_address(spec.fleet, group, node.index)
+    private = _private(spec.fleet, group, node.index, platform)
     mac = platform.mac(private.ip) if private else None
     if private and mac:
         snippets.append(interface_snippet(node.name, private, mac))

@@ -28,11 +28,13 @@ class DataDisk(Model):
         size_gib: Its size in GiB. It may grow later, not shrink.
         mount: Where it is mounted: an absolute path below ``/var``.
         format: Its file system. That of a disk which has one is never changed.
+        snapshot: Before its node is re-provisioned, a snapshot of it is taken and kept, on platforms that have such.
     """
 
     size_gib: int = Field(ge=1, le=65536)
     mount: str
     format: Literal["xfs", "ext4"] = "xfs"
+    snapshot: bool = False
 
     @field_validator("mount")
     @classmethod

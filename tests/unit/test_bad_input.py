@@ -42,7 +42,7 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
         ("count: 1", "rollout: {window: 0}", "fleet.yaml:4:23: `window`: it should be a number from 1 up"),
         ("count: 1", "rollout: {window: 120%}", "but it is '120%'"),
         ("count: 1", "nodes: {1: {snippets: [base.bu]}}", "`nodes` has 1, but the group's 1 are counted from 0"),
-        ("count: 1", "rollout: {strategy: surge}", "The group web cannot surge: on qemu two machines"),
+        ("count: 1", "rollout: {strategy: surge}", "The group web cannot surge: on qemu a node's ports"),
         ("count: 1", "ready: [{http: {port: 81}}]", "The probe asks port 81, which nodes of web do not offer"),
         ("count: 1", "drain: {function: os.system}", "`function` string should match"),
         ("groups:", "image: {reprovision: sometimes}\ngroups:", "never"),

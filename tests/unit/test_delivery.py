@@ -38,10 +38,9 @@ def test_what_does_not_fit_is_a_stub_that_holds_it_compressed() -> None:
 
 
 def test_what_is_larger_still_goes_to_the_object_store_with_its_hash() -> None:
-    delivery = deliver(RANDOM, Limits(raw=16384, most=16384, store=True), node="n")
-    assert not delivery.user_data
-    replace = json.loads(delivery.stub_of("s3://bucket/n"))["ignition"]["config"]["replace"]
-    assert replace["source"] == "s3://bucket/n"
+    delivery = deliver(RANDOM, Limits(raw=16384, most=16384, store="s3://bucket/n/"), node="n")
+    replace = json.loads(delivery.user_data)["ignition"]["config"]["replace"]
+    assert replace["source"] == f"s3://bucket/n/{delivery.object}"
     assert gzip.decompress(base64.b64decode(delivery.upload)).decode() == RANDOM.ignition
     assert replace["verification"]["hash"] == "sha512-" + hashlib.sha512(RANDOM.ignition.encode()).hexdigest()
 
@@ -56,5 +55,5 @@ def test_the_stub_is_valid_ignition(how: str) -> None:
     if how == "compressed":
         stub = deliver(REPETITIVE, Limits(raw=0, most=None), node="n").user_data
     else:
-        stub = deliver(REPETITIVE, Limits(raw=0, most=0, store=True), node="n").stub_of("https://example.org/x")
+        stub = deliver(REPETITIVE, Limits(raw=0, most=0, store="s3://bucket/n/"), node="n").user_data
     assert compose([Snippet("stub", stub, "ignition")]).spec == "3.1.0"
