@@ -34,5 +34,5 @@ bench:
 	.venv/bin/python -m tests.bench
 
 lock:
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-emit-index-url \
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --extra all --generate-hashes --no-emit-index-url \
 		--no-header --upgrade -o requirements-dev.lock pyproject.toml
