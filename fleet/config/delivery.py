@@ -41,7 +41,7 @@ class Delivery:
 
     Attributes:
         user_data: What the platform is given.
-        upload: What has to be in the object store first, base64 of gzip; empty: nothing.
+        upload: What has to be in the object store first: the config itself; empty: nothing.
         object: The object's name in the store: made of its content, so an object never changes.
     """
 
@@ -69,8 +69,8 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
         return Delivery(user_data=stub)
     if limits.store:
         sha512 = hashlib.sha512(config.ignition.encode()).hexdigest()
-        name = f"{sha512[:32]}.ign.gz"
-        return Delivery(_stub(limits.store + name, sha512=sha512), upload=packed, object=name)
+        name = f"{sha512[:32]}.ign"
+        return Delivery(_stub(limits.store + name, sha512=sha512), upload=config.ignition, object=name)
     largest = ", ".join(f"{what} ({size} bytes)" for size, what in _sizes(config)[:_LARGEST_SHOWN])
     raise FleetError(
         f"The config of {node} is {len(config.ignition.encode())} bytes, {len(stub)} of user data when compressed, but "
@@ -80,10 +80,11 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
 
 
 def _stub(source: str, *, sha512: str = "") -> str:
-    replace: dict[str, object] = {"compression": "gzip", "source": source}
+    replace: dict[str, object] = {"source": source}
     if sha512:
-        # Ignition checks the hash of what is decompressed.
         replace["verification"] = {"hash": f"sha512-{sha512}"}
+    else:
+        replace["compression"] = "gzip"
     return json.dumps(
         {"ignition": {"config": {"replace": replace}, "version": "3.1.0"}}, sort_keys=True, separators=(",", ":")
     )

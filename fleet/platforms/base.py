@@ -35,11 +35,13 @@ class DiskPlan:
         name: Its name in the spec.
         size_gib: Its size in GiB.
         snapshot: A snapshot of it is kept of before each re-provisioning of its node.
+        existing: The platform's name of a disk that is there already, to take over; empty: a new one.
     """
 
     name: str
     size_gib: int
     snapshot: bool = False
+    existing: str = ""
 
 
 @dataclass(frozen=True, order=True)
@@ -182,6 +184,19 @@ class FleetPlan:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A network interface that a node has to set up itself.
+
+    Attributes:
+        mac: Its MAC address, by which the node finds it.
+        gateway: The gateway to everywhere else, which answers DNS queries too; ``None``: there is another interface.
+    """
+
+    mac: str
+    gateway: IPv4Address | None = None
+
+
+@dataclass(frozen=True)
 class Watch:
     """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
     given ``argument`` and returns an object with the methods of :class:`fleet.components.ready.Watcher`.
@@ -255,7 +270,7 @@ class Instance:
     ssh: pulumi.Input[str] = ""
     console: pulumi.Input[str] = ""
     watch: Watch | None = None
-    hand_over: Callable[[Sequence[pulumi.Resource]], None] | None = None
+    hand_over: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
 
 
 class Site(Protocol):
@@ -322,13 +337,17 @@ class Platform(Protocol):
         """The stable path under ``/dev`` at which a node finds one of its data disks."""
         ...
 
+    def disk_rule(self, disk: str) -> str:
+        """The udev rule that gives a data disk the path of :meth:`device`; empty where none is needed."""
+        ...
+
     def private(self, group: str, index: int) -> IPv4Interface | None:
         """The address that a node has where the spec plans none; ``None`` where the platform's network gives it one."""
         ...
 
-    def mac(self, address: IPv4Address) -> str | None:
-        """The MAC address of a node's private interface, where the node has to give it its planned address itself;
-        ``None`` where the platform's network does.
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        """A node's private interface, where the node has to give it its planned address itself; ``None`` where the
+        platform's network does.
         """
         ...
 
@@ -337,6 +356,14 @@ class Platform(Protocol):
 
         Raises:
             FleetError: Says what, and what to change.
+        """
+        ...
+
+    def check_stack(self) -> None:
+        """Refuse to make anything for a stack whose config lacks what the platform must know, such as a region.
+
+        Raises:
+            FleetError: Says what is missing.
         """
         ...
 

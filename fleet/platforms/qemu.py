@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from fleet.components.provider import Provider, known
 from fleet.config import Limits
@@ -31,7 +30,8 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.common import ConfigReader, address_mac, custom_size, read_options, refuse_snapshots
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -80,22 +80,13 @@ class Qemu:
         self.state = state
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str) -> Qemu:
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Qemu:
         """Read ``fleet:qemu``.
 
         Raises:
             UsageError: An option is wrong.
         """
-        try:
-            read = Options.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            what = "There is no such option" if first["type"] == "extra_forbidden" else first["msg"]
-            raise UsageError(
-                f"`fleet:qemu` in the config of stack {stack}: `{key}`: {what}.",
-                fix=f"The options are {', '.join(Options.model_fields)}.",
-            ) from None
+        read = read_options(Options, options, platform="qemu", stack=stack)
         return cls(read, (project / (read.state_dir or f".fleet/{stack}")).resolve())
 
     def cannot_surge(self, *, addressed: bool) -> str:
@@ -104,22 +95,20 @@ class Qemu:
     def device(self, disk: str) -> str:
         return f"/dev/disk/by-id/virtio-{qemu_machine.disk_serial(disk)}"
 
+    def disk_rule(self, disk: str) -> str:
+        return ""
+
     def private(self, group: str, index: int) -> IPv4Interface | None:
         return None
 
-    def mac(self, address: IPv4Address) -> str:
-        # Made of the address: locally administered, and unique in the network.
-        return "52:54:" + ":".join(f"{byte:02x}" for byte in address.packed)
+    def interface(self, address: IPv4Interface) -> Interface:
+        return Interface(address_mac(address.ip))
 
     def check(self, plan: FleetPlan) -> None:
+        refuse_snapshots(plan, self.name)
         used: dict[tuple[str, int], str] = {}
         for node in plan.nodes:
             self._shape(node)
-            if shot := next((disk.name for disk in node.disks if disk.snapshot), None):
-                raise UsageError(
-                    f"qemu takes no snapshots, but data disk {shot} of {node.group} is to have them.",
-                    fix="Take `snapshot` out, and copy the disk's file yourself.",
-                )
             if node.image and "qemu" not in node.image.disks:
                 raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
             for port in node.ports:
@@ -131,6 +120,9 @@ class Qemu:
                 if other := used.get((port.protocol, host)):
                     raise UsageError(f"Port {host} of the host would lead to {other} and to {what}.", fix=fix)
                 used[port.protocol, host] = what
+
+    def check_stack(self) -> None:
+        """Nothing has to be told."""
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         disk = image.disks["qemu"]
@@ -150,7 +142,7 @@ class Qemu:
         return QemuDisk(f"{node.name}-{disk.name}", props, opts)
 
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
-        return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
+        return disk.existing or str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
     def discard(self, inputs: Mapping[str, Any]) -> None:
         qemu_machine.stop(Path(inputs["folder"]))
@@ -202,7 +194,7 @@ class Qemu:
             "disks": [[disk.name, self._disk_path(node, disk)] for disk in node.disks],
         }
         if node.private:
-            props["private"] = [self._private_group(), self.mac(node.private.ip)]
+            props["private"] = [self._private_group(), address_mac(node.private.ip)]
         return props
 
     def _shape(self, node: NodePlan) -> tuple[int, int]:
@@ -245,21 +237,6 @@ class Qemu:
 
 def _key(node: NodePlan, port: PortPlan) -> str:
     return f"{node.name}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
-
-
-def custom_size(node: NodePlan) -> tuple[int, int]:
-    """CPUs and MiB of a size such as "4x8192".
-
-    Raises:
-        UsageError: It is none.
-    """
-    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d{2,6})", node.size)
-    if match is None:
-        raise UsageError(
-            f"There is no size {node.size!r} for {node.group}.",
-            fix='The sizes are small, medium, large, or CPUs and MiB such as "4x8192".',
-        )
-    return int(match[1]), int(match[2])
 
 
 class DiskProvider(Provider):
@@ -389,3 +366,6 @@ class QemuMachine(Resource, module="fleet", name="QemuMachine"):
 
     def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
         super().__init__(MachineProvider(), name, dict(props), opts)
+
+
+PLATFORM = Qemu

@@ -44,6 +44,7 @@ def plan_stack(
         FleetError: Anything is wrong with them.
     """
     platform = stack_platform(config, folder=folder, stack=stack)
+    platform.check_stack()
     resolver = Resolver(lambda key: config(key if ":" in key else f"{project}:{key}"), reveal=True)
     return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
 
@@ -62,7 +63,7 @@ def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platfor
         )
     text = config(f"fleet:{name}")
     options: Mapping[str, Any] = json.loads(text) if text else {}
-    return platforms.platform(name, options, project=folder, stack=stack)
+    return platforms.platform(name, options, project=folder, stack=stack, config=config)
 
 
 def main() -> None:

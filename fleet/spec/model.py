@@ -281,9 +281,12 @@ class NodeOverride(Model):
 
     Attributes:
         snippets: Merged after the group's.
+        data_disks: By a data disk's name, the platform's name of a disk that is there already, to take over: one that
+            another node, or a stack that was destroyed, has left.
     """
 
     snippets: list[AnySnippet] = []
+    data_disks: dict[DiskName, str] = {}
 
 
 class Group(Workload):
@@ -335,7 +338,10 @@ class Group(Workload):
 
     @model_validator(mode="after")
     def _nodes_there(self) -> Group:
-        for index in self.nodes:
+        for index, node in self.nodes.items():
+            for disk in node.data_disks:
+                if disk not in self.data_disks:
+                    raise ValueError(f"`nodes` has data disk {disk} for {index}, but the group has no such disk")
             if not 0 <= index < self.count:
                 raise ValueError(f"`nodes` has {index}, but the group's {self.count} are counted from 0")
         return self

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from fleet.config import Snippet
 from fleet.config.ignition import file
+from fleet.platforms.base import Interface
 from fleet.spec.model import FleetSpec
 
 _HOSTS = """\
@@ -43,15 +44,20 @@ def _names(fleet: FleetSpec) -> Iterator[tuple[str, IPv4Address]]:
             yield f"{name}-{index}", address.ip
 
 
-def interface_snippet(name: str, address: IPv4Interface, mac: str) -> Snippet:
+def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -> Snippet:
     """The node's own end of a private network that gives no addresses: for NetworkManager, which Fedora CoreOS has, and
     for systemd-networkd, which other images have. The interface is found by its MAC address.
     """
+    gateway = interface.gateway
     keyfile = (
-        f"[connection]\nid=fleet-private\ntype=ethernet\n\n[ethernet]\nmac-address={mac.upper()}\n\n"
-        f"[ipv4]\nmethod=manual\naddress1={address}\nnever-default=true\n\n[ipv6]\nmethod=link-local\n"
+        f"[connection]\nid=fleet-private\ntype=ethernet\n\n[ethernet]\nmac-address={interface.mac.upper()}\n\n"
+        f"[ipv4]\nmethod=manual\naddress1={address}\n"
+        + (f"gateway={gateway}\ndns={gateway};\n" if gateway else "never-default=true\n")
+        + "\n[ipv6]\nmethod=link-local\n"
     )
-    network = f"[Match]\nMACAddress={mac}\n\n[Network]\nAddress={address}\nLinkLocalAddressing=ipv6\n"
+    network = f"[Match]\nMACAddress={interface.mac}\n\n[Network]\nAddress={address}\nLinkLocalAddressing=ipv6\n" + (
+        f"Gateway={gateway}\nDNS={gateway}\n" if gateway else ""
+    )
     return Snippet.from_ignition(
         f"private address of {name}",
         _config(

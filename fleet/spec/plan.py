@@ -131,7 +131,6 @@ def plan_fleet(
         shared = _shared(spec, name, group, platform)
         ssh = PortPlan(SSH_PORT, sources=tuple(map(str, spec.fleet.ssh_from)))
         ports = tuple(sorted({ssh, *group.reachable}))
-        disks = tuple(DiskPlan(disk, what.size_gib, what.snapshot) for disk, what in sorted(group.data_disks.items()))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
         configs = compose_all(
             [_merged(spec, name, NodeName(f"{name}-{index}", index), shared, platform) for index in wanted],
@@ -148,7 +147,7 @@ def plan_fleet(
                 shown=config.ignition,
                 secret=False,
                 image=image,
-                disks=disks,
+                disks=_disks(group, index),
                 ports=ports,
                 probes=tuple(group.ready),
                 ready_timeout=group.ready_timeout,
@@ -171,6 +170,14 @@ def plan_fleet(
             after=tuple(group.after),
         )
     return FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
+
+
+def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:
+    taken = group.nodes[index].data_disks if index in group.nodes else {}
+    return tuple(
+        DiskPlan(name, disk.size_gib, disk.snapshot, taken.get(name, ""))
+        for name, disk in sorted(group.data_disks.items())
+    )
 
 
 def _private(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
@@ -217,9 +224,9 @@ def _merged(
     """The snippets of a node: its own part first, what is made for it alone last."""
     snippets = [_identity(node.name)]
     private = _private(spec.fleet, group, node.index, platform)
-    mac = platform.mac(private.ip) if private else None
-    if private and mac:
-        snippets.append(interface_snippet(node.name, private, mac))
+    interface = platform.interface(private) if private else None
+    if private and interface:
+        snippets.append(interface_snippet(node.name, private, interface))
     for index, ref in enumerate(spec.fleet.groups[group].snippets):
         if isinstance(ref, LibrarySnippet) and ref.per_node:
             snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
@@ -256,7 +263,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     if spec.fleet.network:
         snippets.append(hosts_snippet(spec.fleet))
     for disk, what in sorted(group.data_disks.items()):
-        snippets.append(data_disk_snippet(disk, what, platform.device(disk)))
+        snippets.append(data_disk_snippet(disk, what, platform.device(disk), platform.disk_rule(disk)))
     # The group is its workload; one with nothing in it makes an empty snippet.
     snippets.append(
         workload_snippet(group, secrets=spec.values.secrets, folder=spec.folder, name=f"containers of {name}")

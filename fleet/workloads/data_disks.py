@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from fleet.config import Snippet
-from fleet.config.ignition import unit
+from fleet.config.ignition import file, unit
 from fleet.model import Model
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
@@ -47,13 +47,14 @@ class DataDisk(Model):
         return mount
 
 
-def data_disk_snippet(name: str, disk: DataDisk, device: str) -> Snippet:
+def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "") -> Snippet:
     """The units that mount a data disk.
 
     Args:
         name: The disk's name.
         disk: The disk.
         device: Its stable path on the node.
+        rule: The udev rule that makes this path, where there has to be one.
     """
     mount = f"{escape_path(disk.mount)}.mount"
     makefs = f"fleet-makefs-{name}.service"
@@ -72,7 +73,9 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str) -> Snippet:
         unit(mount, _MOUNT.format(**values)),
         unit(f"fleet-label-{name}.service", _LABEL.format(**values)),
     ]
-    config = {"ignition": {"version": "3.0.0"}, "systemd": {"units": units}}
+    config: dict[str, object] = {"ignition": {"version": "3.0.0"}, "systemd": {"units": units}}
+    if rule:
+        config["storage"] = {"files": [file(f"/etc/udev/rules.d/90-fleet-{name}.rules", rule, mode=0o644)]}
     return Snippet.from_ignition(f"data disk {name}", config)
 
 

@@ -1,0 +1,454 @@
+"""Amazon Web Services: EC2 instances in a VPC of the stack's own or an existing one.
+
+Each node has an Elastic IP, which stays when the node is re-provisioned; metadata is IMDSv2 with a hop limit of 1, so
+that containers on a bridge cannot read the user data; all disks are encrypted. Data disks are EBS volumes in the node's
+availability zone. On Nitro instances a volume is found by its id, which no plan can know: the user data that an
+instance is given is the planned config and a udev rule with the ids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+from pydantic import Field
+
+from fleet.config import Limits
+from fleet.config.ignition import file
+from fleet.errors import UsageError
+from fleet.images import LockedImage, Progress
+from fleet.model import Model
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.common import (
+    ConfigReader,
+    Sdk,
+    check_addresses,
+    check_reachable,
+    digest,
+    disk_options,
+    machine_options,
+    named_size,
+    read_options,
+    snapshot_options,
+)
+
+if TYPE_CHECKING:
+    import pulumi_aws as aws
+else:
+    aws = Sdk("pulumi_aws", "aws")
+
+_MOST = 16384
+"""Bytes of user data, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance")."""
+_RULE_ROOM = 512
+"""Bytes left for the udev rule of a data disk."""
+_SIZES = {
+    "x86_64": {"small": "t3.small", "medium": "t3.medium", "large": "t3.large"},
+    "aarch64": {"small": "t4g.small", "medium": "t4g.medium", "large": "t4g.large"},
+}
+_RULES = "/etc/udev/rules.d/90-fleet-data-disks.rules"
+
+
+class Join(Model):
+    """An existing VPC.
+
+    Attributes:
+        id: Its id, such as "vpc-0123".
+        subnets: Ids of public subnets by availability zone.
+    """
+
+    id: str = Field(pattern=r"^vpc-\w+$")
+    subnets: dict[str, str] = Field(min_length=1)
+
+
+class Options(Model):
+    """The stack's ``fleet:aws``. The region is the stack's ``aws:region``, or AWS_REGION.
+
+    Attributes:
+        architecture: "x86_64" or "aarch64".
+        zones: Availability zones; nodes are spread over them by their index. The region's "a" by default.
+        cidr: The VPC's range, where the spec plans no addresses.
+        vpc: An existing VPC to join.
+        public_addresses: Whether nodes have Elastic IPs. Without, they are reached by their private addresses.
+        root_size_gib: A node's root disk in GiB.
+        instance_profile: Name of an IAM instance profile.
+        spot: Spot instances.
+        bucket: An S3 bucket for configs that are larger than user data can be; the instance profile must read it.
+        tags: Put on every resource.
+    """
+
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    zones: list[str] = []
+    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
+    vpc: Join | None = None
+    public_addresses: bool = True
+    root_size_gib: int = Field(default=16, ge=10)
+    instance_profile: str = ""
+    spot: bool = False
+    bucket: str = ""
+    tags: dict[str, str] = {}
+
+
+class Aws:
+    """The platform ``aws``.
+
+    Args:
+        options: The stack's options.
+        region: Where; empty if the stack does not say.
+        stack: The stack's name.
+    """
+
+    name = "aws"
+    machine_type = "aws:ec2/instance:Instance"
+
+    def __init__(self, options: Options, region: str, stack: str) -> None:
+        self.options, self.region, self.stack = options, region, stack
+        self.architecture = options.architecture
+        self.zones = options.zones or (list(options.vpc.subnets) if options.vpc else [f"{region}a"])
+        store = f"s3://{options.bucket}/fleet/{stack}/" if options.bucket else ""
+        self.limits = Limits(raw=_MOST - _RULE_ROOM, most=_MOST - _RULE_ROOM, store=store)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Aws:
+        """Read ``fleet:aws``.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        read = read_options(Options, options, platform="aws", stack=stack)
+        variables = (os.environ.get(name, "") for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
+        return cls(read, config("aws:region") or next(filter(None, variables), ""), stack)
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        return "its nodes have planned private addresses" if addressed else ""
+
+    def device(self, disk: str) -> str:
+        return f"/dev/disk/fleet/{disk}"
+
+    def disk_rule(self, disk: str) -> str:
+        return ""
+
+    def private(self, group: str, index: int) -> None:
+        return None
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        return None
+
+    def zone(self, node: NodePlan) -> str:
+        """A node's availability zone."""
+        return self.zones[node.index % len(self.zones)]
+
+    def check(self, plan: FleetPlan) -> None:
+        # The first four addresses of a subnet, and the last (VPC User Guide, "Subnet sizing").
+        check_addresses(plan, low=4, high=1, platform="AWS")
+        if plan.network and not 16 <= plan.network.prefixlen <= 28:
+            raise UsageError(f"AWS has no network of the size of {plan.network}.", fix="Take /16 to /28.")
+        if plan.network and len(self.zones) > 1:
+            raise UsageError(
+                "A subnet of AWS is in one availability zone, so planned addresses cannot be in several.",
+                fix="Name one zone in `fleet:aws`, or take `network` out of the spec.",
+            )
+        if self.options.bucket and not self.options.instance_profile:
+            raise UsageError(
+                f"No instance may read configs from the bucket {self.options.bucket}.",
+                fix="Name an `instance_profile` that may, in `fleet:aws`.",
+            )
+        if not self.options.public_addresses:
+            check_reachable(plan, self.name)
+        for node in plan.nodes:
+            self.size(node)
+            if self.region and node.image:
+                self.image(node)
+
+    def check_stack(self) -> None:
+        if not self.region:
+            raise UsageError(
+                f"Nothing says in which region of AWS stack {self.stack} is.",
+                fix="Say it: `pulumi config set aws:region eu-central-1`.",
+            )
+
+    def size(self, node: NodePlan) -> str:
+        """A node's instance type."""
+        return named_size(node, _SIZES[self.architecture], r"[a-z0-9-]+\.[a-z0-9-]+")
+
+    def image(self, node: NodePlan) -> str:
+        assert node.image is not None
+        if self.region not in node.image.aws:
+            raise UsageError(
+                f"The image lock (release {node.image.release}) has no AMI for the region {self.region}.",
+                fix=f"It has: {', '.join(sorted(node.image.aws)) or 'none'}.",
+            )
+        return node.image.aws[self.region]
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Nothing has to be fetched."""
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """Machines are the provider's."""
+
+    def trigger(self, node: NodePlan) -> str:
+        # Beside the user data, what the provider would change by stopping the instance, or not at all.
+        options = self.options
+        shape = [self.size(node), self.zone(node), options.root_size_gib, options.instance_profile, options.spot]
+        disks = [disk.name for disk in node.disks]
+        return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        return Peer(node.name, address, {}, node.probes)
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        return Site(self, plan, opts)
+
+
+class Site:
+    """A stack's resources on AWS. Making one declares the network and the firewall.
+
+    Args:
+        platform: The platform.
+        plan: The fleet.
+        opts: Options of every shared resource.
+    """
+
+    def __init__(self, platform: Aws, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
+        self._platform, self._fleet, self._opts = platform, plan.name, opts
+        self._options = platform.options
+        self._addresses: dict[str, aws.ec2.Eip] = {}
+        join = self._options.vpc
+        if join:
+            vpc: pulumi.Input[str] = join.id
+            self._subnets: Mapping[str, pulumi.Input[str]] = join.subnets
+            self._routes: list[pulumi.Resource] = []
+        else:
+            vpc = self._network(plan.network or self._options.cidr)
+        # Nodes reach one another at every port, and everything outside.
+        every: dict[str, Any] = {"protocol": "-1", "from_port": 0, "to_port": 0}
+        self._members = aws.ec2.SecurityGroup(
+            plan.name,
+            vpc_id=vpc,
+            description=f"Nodes of {plan.name}",
+            ingress=[aws.ec2.SecurityGroupIngressArgs(**every, self=True)],
+            egress=[aws.ec2.SecurityGroupEgressArgs(**every, cidr_blocks=["0.0.0.0/0"])],
+            tags=self._tags(plan.name),
+            opts=opts,
+        )
+        self._firewalls = {
+            group.name: aws.ec2.SecurityGroup(
+                f"{plan.name}-{group.name}",
+                vpc_id=vpc,
+                description=f"Ports of {group.name} in {plan.name}",
+                ingress=_ingress(group.nodes[0]),
+                tags=self._tags(f"{plan.name}-{group.name}"),
+                opts=opts,
+            )
+            for group in plan.groups.values()
+            if group.nodes
+        }
+
+    def _tags(self, name: str) -> dict[str, str]:
+        return {**self._options.tags, "Name": name, "fleet": self._fleet, "stack": self._platform.stack}
+
+    def _network(self, cidr: IPv4Network) -> pulumi.Input[str]:
+        name, opts = self._fleet, self._opts
+        vpc = aws.ec2.Vpc(
+            name,
+            cidr_block=str(cidr),
+            enable_dns_hostnames=True,
+            enable_dns_support=True,
+            tags=self._tags(name),
+            opts=opts,
+        )
+        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, tags=self._tags(name), opts=opts)
+        table = aws.ec2.RouteTable(
+            name,
+            vpc_id=vpc.id,
+            routes=[aws.ec2.RouteTableRouteArgs(cidr_block="0.0.0.0/0", gateway_id=gateway.id)],
+            tags=self._tags(name),
+            opts=opts,
+        )
+        zones = self._platform.zones
+        # Slices of one size, so that another zone moves no subnet; a network of one zone is one subnet.
+        slices = [cidr] if len(zones) == 1 else list(cidr.subnets(prefixlen_diff=4))
+        self._routes = []
+        subnets = {}
+        for zone, part in zip(zones, slices, strict=False):
+            subnet = aws.ec2.Subnet(
+                f"{name}-{zone}",
+                vpc_id=vpc.id,
+                cidr_block=str(part),
+                availability_zone=zone,
+                tags=self._tags(f"{name}-{zone}"),
+                opts=opts,
+            )
+            subnets[zone] = subnet.id
+            self._routes.append(
+                aws.ec2.RouteTableAssociation(f"{name}-{zone}", route_table_id=table.id, subnet_id=subnet.id, opts=opts)
+            )
+        self._subnets = subnets
+        return vpc.id
+
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        if not self._options.public_addresses:
+            assert node.private is not None
+            return str(node.private.ip)
+        self._addresses[node.name] = aws.ec2.Eip(node.name, domain="vpc", tags=self._tags(node.name), opts=opts)
+        return self._addresses[node.name].public_ip
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        return aws.ebs.Volume(
+            f"{node.name}-{disk.name}",
+            availability_zone=self._platform.zone(node),
+            size=disk.size_gib,
+            type="gp3",
+            encrypted=True,
+            tags=self._tags(f"{node.name}-{disk.name}"),
+            opts=disk_options(opts, disk),
+        )
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        platform, options = self._platform, self._options
+        trigger = platform.trigger(node)
+        before: list[pulumi.Resource] = [*after, *self._routes]
+        for disk in node.disks:
+            if disk.snapshot:
+                before.append(
+                    aws.ebs.Snapshot(
+                        f"{node.name}-{disk.name}",
+                        volume_id=disks[disk.name].id,
+                        tags=self._tags(f"{node.name}-{disk.name}"),
+                        opts=snapshot_options(opts, node, trigger, after),
+                    )
+                )
+        if node.delivery.upload:
+            content = node.delivery.upload
+            before.append(
+                aws.s3.BucketObjectv2(
+                    node.name,
+                    bucket=options.bucket,
+                    key=f"fleet/{platform.stack}/{node.delivery.object}",
+                    content=pulumi.Output.secret(content) if node.secret else content,
+                    opts=opts,
+                )
+            )
+        data: pulumi.Input[str] = node.delivery.user_data
+        if disks:
+            ids = pulumi.Output.all(**{name: disk.id for name, disk in disks.items()})
+            data = ids.apply(lambda found: with_disk_rules(node.delivery.user_data, found))
+        spot = aws.ec2.InstanceInstanceMarketOptionsArgs(
+            market_type="spot",
+            spot_options=aws.ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
+                instance_interruption_behavior="terminate", spot_instance_type="one-time"
+            ),
+        )
+        machine = aws.ec2.Instance(
+            node.name,
+            ami=platform.image(node),
+            instance_type=platform.size(node),
+            availability_zone=platform.zone(node),
+            subnet_id=self._subnets[platform.zone(node)],
+            private_ip=str(node.private.ip) if node.private else None,
+            vpc_security_group_ids=[self._members.id, self._firewalls[node.group].id],
+            # Until the Elastic IP is there, and for a machine that surges.
+            associate_public_ip_address=options.public_addresses,
+            user_data=pulumi.Output.secret(data) if node.secret else data,
+            user_data_replace_on_change=True,
+            iam_instance_profile=options.instance_profile or None,
+            instance_market_options=spot if options.spot else None,
+            metadata_options=aws.ec2.InstanceMetadataOptionsArgs(
+                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+            ),
+            root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
+                volume_size=options.root_size_gib, volume_type="gp3", encrypted=True, delete_on_termination=True
+            ),
+            tags={**self._tags(node.name), "group": node.group},
+            opts=machine_options(opts, node, trigger, after=before, image=["ami"]),
+        )
+        resources: list[pulumi.Resource] = [machine]
+        for letter, disk in zip("fghijklmnop", node.disks, strict=False):
+            resources.append(
+                aws.ec2.VolumeAttachment(
+                    f"{node.name}-{disk.name}",
+                    device_name=f"/dev/sd{letter}",
+                    instance_id=machine.id,
+                    volume_id=disks[disk.name].id,
+                    # A volume that is in use is detached only when nothing is written to it any more.
+                    stop_instance_before_detaching=True,
+                    opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True)),
+                )
+            )
+        elastic = self._addresses.get(node.name)
+
+        def associate(after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+            assert elastic is not None
+            return aws.ec2.EipAssociation(
+                node.name,
+                allocation_id=elastic.allocation_id,
+                instance_id=machine.id,
+                allow_reassociation=True,
+                opts=pulumi.ResourceOptions.merge(
+                    opts, pulumi.ResourceOptions(depends_on=list(after), delete_before_replace=not node.surge)
+                ),
+            )
+
+        address: pulumi.Output[str] = machine.public_ip if elastic else machine.private_ip
+        if elastic and not node.surge:
+            resources.append(associate([]))
+            address = elastic.public_ip
+        return Instance(
+            resources=resources,
+            id=machine.id,
+            address=address,
+            ssh=pulumi.Output.concat("ssh core@", elastic.public_ip if elastic else address),
+            console=pulumi.Output.concat(
+                f"aws ec2 get-console-output --latest --output text --region {platform.region} --instance-id ",
+                machine.id,
+            ),
+            hand_over=associate if elastic and node.surge else None,
+        )
+
+
+def _ingress(node: NodePlan) -> list[aws.ec2.SecurityGroupIngressArgs]:
+    """The rules for a group's ports."""
+    return [
+        aws.ec2.SecurityGroupIngressArgs(
+            protocol=port.protocol,
+            from_port=port.number,
+            to_port=port.number,
+            cidr_blocks=[source for source in port.sources if ":" not in source],
+            ipv6_cidr_blocks=[source for source in port.sources if ":" in source],
+        )
+        for port in node.ports
+        if port.sources
+    ]
+
+
+def with_disk_rules(user_data: str, volumes: Mapping[str, str]) -> str:
+    """User data that also gives data disks their stable paths.
+
+    Args:
+        user_data: As planned: a whole config, or a stub.
+        volumes: Ids of EBS volumes by the data disk's name. An NVMe disk's serial number is the id without its dash
+            (EC2 User Guide, "Map NVMe disks to volumes").
+    """
+    rules = "".join(
+        f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ATTRS{{serial}}=="{re.sub("-", "", volume)}*", '
+        f'SYMLINK+="disk/fleet/{name}"\n'
+        for name, volume in sorted(volumes.items())
+    )
+    config = json.loads(user_data)
+    inner = config["ignition"].get("config", {})
+    if "replace" in inner:
+        # What is replaced cannot be added to; what is merged can.
+        config["ignition"]["config"] = {"merge": [inner["replace"]]}
+    files = config.setdefault("storage", {}).setdefault("files", [])
+    files.append(file(_RULES, rules, mode=0o644))
+    return json.dumps(config, sort_keys=True, separators=(",", ":"))
+
+
+PLATFORM = Aws

@@ -1,0 +1,228 @@
+"""What platforms share: reading their options, sizes by name, and how a machine is replaced as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from fleet.errors import FleetError, UsageError
+from fleet.model import Model
+from fleet.platforms.base import DiskPlan, FleetPlan, NodePlan
+
+if TYPE_CHECKING:
+    import pulumi
+
+M = TypeVar("M", bound=Model)
+
+ConfigReader = Callable[[str], str | None]
+"""Reads the stack's config by full key, such as "aws:region"."""
+
+
+def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
+    """Read ``fleet:<platform>``.
+
+    Raises:
+        UsageError: An option is wrong.
+    """
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        what = "There is no such option" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UsageError(
+            f"`fleet:{platform}` in the config of stack {stack}: `{key}`: {what}.",
+            fix=f"The options are {', '.join(model.model_fields)}.",
+        ) from None
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a value's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def named_size(node: NodePlan, sizes: Mapping[str, str], own: str) -> str:
+    """The platform's word for a node's size.
+
+    Args:
+        node: The node.
+        sizes: The platform's words for small, medium and large.
+        own: A pattern of the platform's words.
+
+    Raises:
+        UsageError: It is none.
+    """
+    size = sizes.get(node.size, node.size)
+    if not re.fullmatch(own, size):
+        raise UsageError(
+            f"There is no size {node.size!r} for {node.group}.",
+            fix=f"The sizes are {', '.join(sizes)}, or the platform's own, such as {sizes['small']}.",
+        )
+    return size
+
+
+def custom_size(node: NodePlan) -> tuple[int, int]:
+    """CPUs and MiB of a size such as "4x8192".
+
+    Raises:
+        UsageError: It is none.
+    """
+    match = re.fullmatch(r"([1-9]\d?)x([1-9]\d{2,6})", node.size)
+    if match is None:
+        raise UsageError(
+            f"There is no size {node.size!r} for {node.group}.",
+            fix='The sizes are small, medium, large, or CPUs and MiB such as "4x8192".',
+        )
+    return int(match[1]), int(match[2])
+
+
+def address_mac(address: IPv4Address) -> str:
+    """A MAC address made of an IPv4 address: locally administered, and unique in the address's network."""
+    return "52:54:" + ":".join(f"{byte:02x}" for byte in address.packed)
+
+
+def refuse_snapshots(plan: FleetPlan, platform: str) -> None:
+    """For platforms without: refuse data disks that want them.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for node in plan.nodes:
+        for disk in node.disks:
+            if disk.snapshot:
+                raise UsageError(
+                    f"{platform} takes no snapshots, but data disk {disk.name} of {node.group} is to have them.",
+                    fix="Take `snapshot` out, and back its files up from within.",
+                )
+
+
+def check_addresses(plan: FleetPlan, *, low: int, high: int, platform: str) -> None:
+    """For clouds that keep addresses of a network for themselves: refuse a plan that uses them.
+
+    Args:
+        plan: The fleet.
+        low: How many at the range's beginning.
+        high: How many at its end.
+        platform: Its name.
+
+    Raises:
+        UsageError: A node is planned to have one.
+    """
+    for node in plan.nodes:
+        if plan.network is None or node.private is None:
+            continue
+        number = int(node.private.ip) - int(plan.network.network_address)
+        if not low <= number < plan.network.num_addresses - high:
+            raise UsageError(
+                f"{platform} keeps {node.private.ip}, which is planned for {node.name}, for itself.",
+                fix=f"Let `addresses_from` begin at {low} or later, {high} before the range's end.",
+            )
+
+
+def check_reachable(plan: FleetPlan, platform: str) -> None:
+    """For nodes without public addresses: refuse a plan in which nobody can know their private ones.
+
+    Raises:
+        UsageError: It is one.
+    """
+    if not plan.network:
+        raise UsageError(
+            "Without public addresses, nodes are reached at planned private ones, and the spec plans none.",
+            fix=f"Put `network` into the spec, or take `public_addresses: false` out of `fleet:{platform}`.",
+        )
+
+
+def slot(network: IPv4Network, group: str, index: int) -> IPv4Interface:
+    """An address in a /16 for a node whose spec plans none: the same whatever other groups there are.
+
+    Two groups may, rarely, be given the same slot; whoever uses this has to look.
+    """
+    third = 1 + int.from_bytes(hashlib.sha256(group.encode()).digest()[:4], "big") % 254
+    return IPv4Interface((network.network_address + 256 * third + 1 + index, network.prefixlen))
+
+
+def machine_options(
+    opts: pulumi.ResourceOptions,
+    node: NodePlan,
+    trigger: str,
+    *,
+    after: Sequence[pulumi.Resource],
+    image: Sequence[str] = (),
+) -> pulumi.ResourceOptions:
+    """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
+
+    Args:
+        opts: To begin with.
+        node: The node.
+        trigger: :meth:`~fleet.platforms.base.Platform.trigger`.
+        after: Resources to wait for.
+        image: The inputs that name the image. A change of them alone does nothing unless the node follows images; when
+            it is replaced anyway, the engine takes the new ones (`ignore_changes` does not apply to a replacement).
+    """
+    import pulumi
+
+    return pulumi.ResourceOptions.merge(
+        opts,
+        pulumi.ResourceOptions(
+            depends_on=list(after),
+            delete_before_replace=not node.surge,
+            # With what is shown of a config, a digest would let short secrets be guessed.
+            replacement_trigger=pulumi.Output.secret(trigger) if node.secret else trigger,
+            ignore_changes=[] if node.follow_image else list(image),
+        ),
+    )
+
+
+def disk_options(opts: pulumi.ResourceOptions, disk: DiskPlan) -> pulumi.ResourceOptions:
+    """Options for a data disk: one that exists already is taken over, and keeps its name."""
+    import pulumi
+
+    if not disk.existing:
+        return opts
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(import_=disk.existing, ignore_changes=["name"]))
+
+
+def snapshot_options(
+    opts: pulumi.ResourceOptions, node: NodePlan, trigger: str, after: Sequence[pulumi.Resource]
+) -> pulumi.ResourceOptions:
+    """Options for a snapshot: a new one before each re-provisioning, the old ones kept."""
+    import pulumi
+
+    return pulumi.ResourceOptions.merge(
+        opts,
+        pulumi.ResourceOptions(
+            depends_on=list(after),
+            retain_on_delete=True,
+            replacement_trigger=pulumi.Output.secret(trigger) if node.secret else trigger,
+        ),
+    )
+
+
+class Sdk:
+    """A provider's SDK, imported when first used: planning needs none, and each is large.
+
+    Args:
+        module: The Python module.
+        extra: The extra of fleet's package that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        self._module, self._extra = module, extra
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return getattr(importlib.import_module(self._module), name)
+        except ModuleNotFoundError as error:
+            if error.name != self._module:
+                raise
+            raise FleetError(
+                f"The platform needs the Python package {self._module.replace('_', '-')}, which is not installed.",
+                fix=f"Install it: `pip install 'fleet[{self._extra}]'`.",
+            ) from None

@@ -1,0 +1,342 @@
+"""DigitalOcean: droplets in a VPC of the stack's own or an existing one.
+
+There is no published image of Fedora CoreOS: the locked release is imported as a custom image, which can take 15
+minutes, once for each release. Custom images have neither IPv6 nor an address of one's choice in the VPC; names lead to
+the nodes instead, where the stack names a domain. Each node has a reserved IP, which stays when it is re-provisioned.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+from pydantic import Field
+
+from fleet.config import Limits
+from fleet.errors import UsageError
+from fleet.images import LockedImage, Progress
+from fleet.model import Model
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.common import (
+    ConfigReader,
+    Sdk,
+    digest,
+    disk_options,
+    machine_options,
+    named_size,
+    read_options,
+    snapshot_options,
+)
+
+if TYPE_CHECKING:
+    import pulumi_digitalocean as digitalocean
+else:
+    digitalocean = Sdk("pulumi_digitalocean", "digitalocean")
+
+_MOST = 65536
+"""Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
+_SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
+
+
+class Options(Model):
+    """The stack's ``fleet:digitalocean``. The token is the stack's ``digitalocean:token``, or DIGITALOCEAN_TOKEN.
+
+    Attributes:
+        region: Such as "fra1".
+        ssh_keys: Ids or fingerprints of keys in the account, at least one: DigitalOcean makes no droplet of a custom
+            image without. The keys that may log in are those of the spec.
+        cidr: The VPC's range.
+        vpc: The UUID of an existing VPC to join.
+        project: The id of a DigitalOcean project to put droplets and volumes into.
+        domain: A domain in the account: ``<node>.<fleet>.<domain>`` leads to each node's private address.
+        tags: Put on every droplet and volume.
+    """
+
+    region: str = ""
+    ssh_keys: list[str] = []
+    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
+    vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
+    project: str = ""
+    domain: str = ""
+    tags: list[str] = []
+
+
+class DigitalOcean:
+    """The platform ``digitalocean``.
+
+    Args:
+        options: The stack's options.
+        token: Whether there is one.
+        stack: The stack's name.
+    """
+
+    name = "digitalocean"
+    architecture = "x86_64"
+    machine_type = "digitalocean:index/droplet:Droplet"
+    # There is a store, but no way to keep an object of it from others that Ignition could pass.
+    limits = Limits(raw=_MOST, most=_MOST)
+
+    def __init__(self, options: Options, token: bool, stack: str) -> None:
+        self.options, self._token, self.stack = options, token, stack
+
+    @classmethod
+    def from_options(
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader
+    ) -> DigitalOcean:
+        """Read ``fleet:digitalocean``.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        read = read_options(Options, options, platform="digitalocean", stack=stack)
+        token = config("digitalocean:token") or os.environ.get("DIGITALOCEAN_TOKEN", "")
+        return cls(read, bool(token), stack)
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        return ""
+
+    def device(self, disk: str) -> str:
+        return f"/dev/disk/fleet/{disk}"
+
+    def disk_rule(self, disk: str) -> str:
+        # A volume's serial number ends with the volume's name.
+        return (
+            f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}", '
+            f'SYMLINK+="disk/fleet/{disk}"\n'
+        )
+
+    def private(self, group: str, index: int) -> None:
+        return None
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        return None
+
+    def volume(self, node: NodePlan, disk: DiskPlan) -> str:
+        """The name of a volume, by whose end the node finds it: lower-case letters, digits and dashes."""
+        return f"{self.stack.lower()}-{node.name}--{disk.name}"
+
+    def check(self, plan: FleetPlan) -> None:
+        if plan.network:
+            raise UsageError(
+                "DigitalOcean gives no planned addresses to machines of a custom image, which Fedora CoreOS is.",
+                fix="Take `network` out of the spec, and name a `domain` in `fleet:digitalocean` for names.",
+            )
+        for node in plan.nodes:
+            self.size(node)
+            for disk in node.disks:
+                name = self.volume(node, disk)
+                if "--" in disk.name or not re.fullmatch(r"[a-z][a-z0-9-]{,63}", name):
+                    raise UsageError(
+                        f"DigitalOcean has no volume of the name {name}, for data disk {disk.name} of {node.name}.",
+                        fix="Take shorter names of letters, digits and single dashes.",
+                    )
+            if node.image and "digitalocean" not in node.image.disks:
+                raise UsageError(f"The image lock (release {node.image.release}) has no image for DigitalOcean.")
+
+    def check_stack(self) -> None:
+        if not self._token:
+            raise UsageError(
+                f"Stack {self.stack} has no token for DigitalOcean.",
+                fix="Set it: `pulumi config set --secret digitalocean:token ...`, or DIGITALOCEAN_TOKEN.",
+            )
+        for key in ("region", "ssh_keys"):
+            if not getattr(self.options, key):
+                raise UsageError(
+                    f"`fleet:digitalocean` of stack {self.stack} has no `{key}`.",
+                    fix=f"Set it: `pulumi config set --path fleet:digitalocean.{key}"
+                    + ("[0] ...`." if key == "ssh_keys" else " fra1`."),
+                )
+
+    def image(self, node: NodePlan) -> str:
+        assert node.image is not None
+        return node.image.disks["digitalocean"].sha256
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """DigitalOcean fetches the image itself."""
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """Machines are the provider's."""
+
+    def size(self, node: NodePlan) -> str:
+        """A droplet's size."""
+        return named_size(node, _SIZES, r"[a-z0-9]+-[a-z0-9-]+")
+
+    def trigger(self, node: NodePlan) -> str:
+        # The provider would resize a running droplet.
+        return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        return Peer(node.name, address, {}, node.probes)
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        return Site(self, plan, opts)
+
+
+class Site:
+    """A stack's resources on DigitalOcean. Making one declares the image, the network and the firewall.
+
+    Args:
+        platform: The platform.
+        plan: The fleet.
+        opts: Options of every shared resource.
+    """
+
+    def __init__(self, platform: DigitalOcean, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
+        self._platform, self._options, self._fleet = platform, platform.options, plan.name
+        self._addresses: dict[str, digitalocean.ReservedIp] = {}
+        self._images: dict[str, digitalocean.CustomImage] = {}
+        region = self._options.region
+        image = next((node.image for node in plan.nodes if node.image), None)
+        if image:
+            self._image = digitalocean.CustomImage(
+                plan.name,
+                name=f"fedora-coreos-{image.release}",
+                url=image.disks["digitalocean"].location,
+                regions=[region],
+                distribution="Fedora",
+                opts=opts,
+            )
+        if self._options.vpc:
+            self._vpc: pulumi.Input[str] = self._options.vpc
+        else:
+            self._vpc = digitalocean.Vpc(plan.name, region=region, ip_range=str(self._options.cidr), opts=opts).id
+        everyone = digitalocean.Tag(self._tag(), name=self._tag(), opts=opts)
+        self._tags: dict[str, list[pulumi.Input[str]]] = {}
+        for group in plan.groups.values():
+            tag = digitalocean.Tag(self._tag(group.name), name=self._tag(group.name), opts=opts)
+            self._tags[group.name] = [everyone.name, tag.name, *self._options.tags]
+            if group.nodes:
+                digitalocean.Firewall(
+                    f"{plan.name}-{group.name}",
+                    tags=[tag.name],
+                    inbound_rules=_inbound(group.nodes[0], everyone.name),
+                    outbound_rules=[
+                        digitalocean.FirewallOutboundRuleArgs(
+                            protocol=protocol,
+                            port_range=None if protocol == "icmp" else "1-65535",
+                            destination_addresses=["0.0.0.0/0", "::/0"],
+                        )
+                        for protocol in ("tcp", "udp", "icmp")
+                    ],
+                    opts=opts,
+                )
+
+    def _tag(self, group: str = "") -> str:
+        """The tag of the fleet's droplets, or of a group's."""
+        return "-".join(filter(None, ("fleet", self._platform.stack.lower(), self._fleet, group)))
+
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        self._addresses[node.name] = digitalocean.ReservedIp(node.name, region=self._options.region, opts=opts)
+        return self._addresses[node.name].ip_address
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        return digitalocean.Volume(
+            f"{node.name}-{disk.name}",
+            # The node finds a volume by its name, so this is not the provider's choice.
+            name=self._platform.volume(node, disk),
+            region=self._options.region,
+            size=disk.size_gib,
+            tags=self._options.tags,
+            opts=disk_options(opts, disk),
+        )
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        platform, options = self._platform, self._options
+        trigger = platform.trigger(node)
+        before: list[pulumi.Resource] = list(after)
+        for disk in node.disks:
+            if disk.snapshot:
+                before.append(
+                    digitalocean.VolumeSnapshot(
+                        f"{node.name}-{disk.name}",
+                        volume_id=disks[disk.name].id,
+                        opts=snapshot_options(opts, node, trigger, after),
+                    )
+                )
+        data: pulumi.Input[str] = node.delivery.user_data
+        machine = digitalocean.Droplet(
+            node.name,
+            name=node.name,
+            image=self._image.image_id.apply(str),
+            region=options.region,
+            size=platform.size(node),
+            ssh_keys=options.ssh_keys,
+            vpc_uuid=self._vpc,
+            tags=self._tags[node.group],
+            user_data=pulumi.Output.secret(data) if node.secret else data,
+            # The agents are for other systems; a droplet that is shut down has written its volumes.
+            monitoring=False,
+            droplet_agent=False,
+            graceful_shutdown=True,
+            opts=machine_options(opts, node, trigger, after=before, image=["image"]),
+        )
+        resources: list[pulumi.Resource] = [machine]
+        droplet = machine.id.apply(int)
+        replaced = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True))
+        for disk in node.disks:
+            resources.append(
+                digitalocean.VolumeAttachment(
+                    f"{node.name}-{disk.name}", droplet_id=droplet, volume_id=disks[disk.name].id, opts=replaced
+                )
+            )
+        if options.domain:
+            digitalocean.DnsRecord(
+                node.name,
+                domain=options.domain,
+                type="A",
+                name=f"{node.name}.{self._fleet}",
+                value=machine.ipv4_address_private,
+                ttl=60,
+                opts=opts,
+            )
+        reserved = self._addresses[node.name]
+
+        def assign(after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+            # Taken from the old droplet first: taking it away later would take it from the new one.
+            return digitalocean.ReservedIpAssignment(
+                node.name,
+                ip_address=reserved.ip_address,
+                droplet_id=droplet,
+                opts=pulumi.ResourceOptions.merge(replaced, pulumi.ResourceOptions(depends_on=list(after))),
+            )
+
+        address: pulumi.Output[str] = machine.ipv4_address
+        if not node.surge:
+            resources.append(assign([]))
+            address = reserved.ip_address
+        return Instance(
+            resources=resources,
+            id=machine.id,
+            address=address,
+            ssh=pulumi.Output.concat("ssh core@", reserved.ip_address),
+            console=pulumi.Output.concat("https://cloud.digitalocean.com/droplets/", machine.id, "/console"),
+            hand_over=assign if node.surge else None,
+        )
+
+
+def _inbound(node: NodePlan, everyone: pulumi.Input[str]) -> list[digitalocean.FirewallInboundRuleArgs]:
+    """The rules for a group's ports; nodes of the fleet reach one another at every one."""
+    rules = [
+        digitalocean.FirewallInboundRuleArgs(
+            protocol=port.protocol, port_range=str(port.number), source_addresses=list(port.sources)
+        )
+        for port in node.ports
+        if port.sources
+    ]
+    for protocol in ("tcp", "udp", "icmp"):
+        rules.append(
+            digitalocean.FirewallInboundRuleArgs(
+                protocol=protocol, port_range=None if protocol == "icmp" else "1-65535", source_tags=[everyone]
+            )
+        )
+    return rules
+
+
+PLATFORM = DigitalOcean

@@ -1,0 +1,376 @@
+"""Google Cloud: Compute Engine instances in a network of the stack's own or an existing one.
+
+Each node has a static external address, which stays when the node is re-provisioned. The image is the exact one of the
+image lock, never a family. The provider would change a running instance's metadata, which Ignition never reads again:
+the trigger replaces it instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+from pydantic import Field
+
+from fleet.config import Limits
+from fleet.errors import UsageError
+from fleet.images import LockedImage, Progress
+from fleet.model import Model
+from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.common import (
+    ConfigReader,
+    Sdk,
+    check_addresses,
+    check_reachable,
+    digest,
+    disk_options,
+    machine_options,
+    named_size,
+    read_options,
+    snapshot_options,
+)
+
+if TYPE_CHECKING:
+    import pulumi_gcp as gcp
+else:
+    gcp = Sdk("pulumi_gcp", "gcp")
+
+_MOST = 262144
+"""Bytes of a metadata value (Compute Engine documentation, "Limits" of VM metadata)."""
+_SIZES = {
+    "x86_64": {"small": "e2-small", "medium": "e2-medium", "large": "e2-standard-2"},
+    "aarch64": {"small": "t2a-standard-1", "medium": "t2a-standard-2", "large": "t2a-standard-4"},
+}
+_LONGEST = 63
+"""Characters of the node's name, zone and project together, beyond which the instance's own idea of its name is wrong
+(coreos/afterburn#509)."""
+
+
+class Join(Model):
+    """An existing network.
+
+    Attributes:
+        network: Its name or self link.
+        subnetwork: The name or self link of its subnetwork in the stack's region.
+    """
+
+    network: str
+    subnetwork: str
+
+
+class Options(Model):
+    """The stack's ``fleet:gcp``. Project and zone are the stack's ``gcp:project`` and ``gcp:zone``, or GOOGLE_PROJECT
+    and GOOGLE_ZONE.
+
+    Attributes:
+        architecture: "x86_64" or "aarch64".
+        zones: Zones of one region; nodes are spread over them by their index. ``gcp:zone`` by default.
+        cidr: The subnetwork's range, where the spec plans no addresses.
+        network: An existing network to join.
+        public_addresses: Whether nodes have static external addresses. Without, they are reached by their private ones.
+        root_size_gib: A node's root disk in GiB.
+        disk_type: The type of data disks.
+        service_account: E-mail address of the service account that nodes act as; none by default.
+        spot: Spot instances.
+        bucket: A bucket for configs that are larger than metadata can be; the service account must read it.
+        labels: Put on every resource that has labels.
+    """
+
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    zones: list[str] = []
+    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
+    network: Join | None = None
+    public_addresses: bool = True
+    root_size_gib: int = Field(default=16, ge=10)
+    disk_type: str = "pd-balanced"
+    service_account: str = ""
+    spot: bool = False
+    bucket: str = ""
+    labels: dict[str, str] = {}
+
+
+class Gcp:
+    """The platform ``gcp``.
+
+    Args:
+        options: The stack's options.
+        project: The Google Cloud project; empty if the stack does not say.
+        zones: Where.
+        stack: The stack's name.
+    """
+
+    name = "gcp"
+    machine_type = "gcp:compute/instance:Instance"
+
+    def __init__(self, options: Options, project: str, zones: Sequence[str], stack: str) -> None:
+        self.options, self.project, self.zones, self.stack = options, project, zones, stack
+        self.architecture = options.architecture
+        store = f"gs://{options.bucket}/fleet/{stack}/" if options.bucket else ""
+        self.limits = Limits(raw=_MOST, most=_MOST, store=store)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Gcp:
+        """Read ``fleet:gcp``.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        read = read_options(Options, options, platform="gcp", stack=stack)
+        cloud_project = config("gcp:project") or os.environ.get("GOOGLE_PROJECT", "")
+        zone = config("gcp:zone") or os.environ.get("GOOGLE_ZONE", "")
+        return cls(read, cloud_project, read.zones or ([zone] if zone else []), stack)
+
+    @property
+    def region(self) -> str:
+        """The region of the zones."""
+        return self.zones[0].rpartition("-")[0] if self.zones else ""
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        if addressed:
+            return "its nodes have planned private addresses"
+        # A static address is a part of the instance, not of something between.
+        return "its nodes have static addresses" if self.options.public_addresses else ""
+
+    def device(self, disk: str) -> str:
+        # By udev's own rules; the links that begin with google- need a package of Google's.
+        return f"/dev/disk/by-id/scsi-0Google_PersistentDisk_{disk}"
+
+    def disk_rule(self, disk: str) -> str:
+        return ""
+
+    def private(self, group: str, index: int) -> None:
+        return None
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        return None
+
+    def zone(self, node: NodePlan) -> str:
+        """A node's zone."""
+        return self.zones[node.index % len(self.zones)]
+
+    def check(self, plan: FleetPlan) -> None:
+        # Network, gateway; second-to-last, broadcast (VPC documentation, "Unusable addresses in IPv4 subnet ranges").
+        check_addresses(plan, low=2, high=2, platform="Google Cloud")
+        if len({zone.rpartition("-")[0] for zone in self.zones}) > 1:
+            raise UsageError(
+                f"The zones {', '.join(self.zones)} are in several regions.", fix="A stack is in one region."
+            )
+        if self.options.bucket and not self.options.service_account:
+            raise UsageError(
+                f"No instance may read configs from the bucket {self.options.bucket}.",
+                fix="Name a `service_account` that may, in `fleet:gcp`.",
+            )
+        if not self.options.public_addresses:
+            check_reachable(plan, self.name)
+        for node in plan.nodes:
+            self.size(node)
+            if node.image:
+                self.image(node)
+            if self.zones and len(node.name + self.zone(node) + self.project) > _LONGEST:
+                raise UsageError(
+                    f"The name {node.name} is too long: with zone and project it has more than {_LONGEST} characters.",
+                    fix="Give the group a shorter name.",
+                )
+
+    def check_stack(self) -> None:
+        for what, value in (("project", self.project), ("zone", self.zones)):
+            if not value:
+                raise UsageError(
+                    f"Nothing says in which {what} of Google Cloud stack {self.stack} is.",
+                    fix=f"Say it: `pulumi config set gcp:{what} ...`.",
+                )
+
+    def size(self, node: NodePlan) -> str:
+        """A node's machine type."""
+        return named_size(node, _SIZES[self.architecture], r"[a-z0-9]+-[a-z0-9-]+")
+
+    def image(self, node: NodePlan) -> str:
+        assert node.image is not None
+        if node.image.gcp is None:
+            raise UsageError(
+                f"The image lock (release {node.image.release}) has no image for Google Cloud on {self.architecture}.",
+                fix="Take another architecture, or another stream.",
+            )
+        return f"projects/{node.image.gcp.project}/global/images/{node.image.gcp.name}"
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Nothing has to be fetched."""
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """Machines are the provider's."""
+
+    def trigger(self, node: NodePlan) -> str:
+        # Beside the metadata, what the provider would change by stopping the instance, or not at all.
+        options = self.options
+        shape = [self.size(node), options.root_size_gib, options.service_account, options.spot]
+        disks = [disk.name for disk in node.disks]
+        return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        return Peer(node.name, address, {}, node.probes)
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        return Site(self, plan, opts)
+
+
+class Site:
+    """A stack's resources on Google Cloud. Making one declares the network and the firewall.
+
+    Args:
+        platform: The platform.
+        plan: The fleet.
+        opts: Options of every shared resource.
+    """
+
+    def __init__(self, platform: Gcp, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
+        self._platform, self._options, self._fleet = platform, platform.options, plan.name
+        self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack}
+        self._addresses: dict[str, gcp.compute.Address] = {}
+        cidr = str(plan.network or self._options.cidr)
+        if self._options.network:
+            network: pulumi.Input[str] = self._options.network.network
+            self._subnetwork: pulumi.Input[str] = self._options.network.subnetwork
+        else:
+            made = gcp.compute.Network(plan.name, auto_create_subnetworks=False, opts=opts)
+            network = made.id
+            self._subnetwork = gcp.compute.Subnetwork(
+                plan.name, network=made.id, ip_cidr_range=cidr, region=platform.region, opts=opts
+            ).id
+        # Nodes reach one another at every port; a network lets everything out by itself.
+        gcp.compute.Firewall(
+            plan.name,
+            network=network,
+            source_tags=[self._tag()],
+            target_tags=[self._tag()],
+            allows=[gcp.compute.FirewallAllowArgs(protocol="all")],
+            opts=opts,
+        )
+        for group in plan.groups.values():
+            if group.nodes:
+                self._firewall(group.name, group.nodes[0], network, opts)
+
+    def _tag(self, group: str = "") -> str:
+        """The network tag of the fleet's nodes, or of a group's."""
+        return "-".join(filter(None, ("fleet", self._platform.stack.lower(), self._fleet, group)))
+
+    def _firewall(self, group: str, node: NodePlan, network: pulumi.Input[str], opts: pulumi.ResourceOptions) -> None:
+        # A rule has sources of one kind of address.
+        by_source: dict[tuple[str, ...], list[gcp.compute.FirewallAllowArgs]] = {}
+        for port in node.ports:
+            for version in (False, True):
+                sources = tuple(source for source in port.sources if (":" in source) is version)
+                # The networks that fleet makes have no IPv6.
+                if sources and not (version and port.sources == ANYWHERE):
+                    allow = gcp.compute.FirewallAllowArgs(protocol=port.protocol, ports=[str(port.number)])
+                    by_source.setdefault(sources, []).append(allow)
+        for sources, allows in by_source.items():
+            gcp.compute.Firewall(
+                f"{self._fleet}-{group}" + ("" if sources == ANYWHERE[:1] else f"-{digest(sources)[:8]}"),
+                network=network,
+                source_ranges=list(sources),
+                target_tags=[self._tag(group)],
+                allows=allows,
+                opts=opts,
+            )
+
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        if not self._options.public_addresses:
+            assert node.private is not None
+            return str(node.private.ip)
+        made = gcp.compute.Address(node.name, region=self._platform.region, labels=self._labels, opts=opts)
+        self._addresses[node.name] = made
+        return made.address
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        return gcp.compute.Disk(
+            f"{node.name}-{disk.name}",
+            zone=self._platform.zone(node),
+            size=disk.size_gib,
+            type=self._options.disk_type,
+            labels=self._labels,
+            opts=disk_options(opts, disk),
+        )
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        platform, options = self._platform, self._options
+        trigger, zone = platform.trigger(node), platform.zone(node)
+        before: list[pulumi.Resource] = list(after)
+        for disk in node.disks:
+            if disk.snapshot:
+                before.append(
+                    gcp.compute.Snapshot(
+                        f"{node.name}-{disk.name}",
+                        source_disk=disks[disk.name].id,
+                        zone=zone,
+                        labels=self._labels,
+                        opts=snapshot_options(opts, node, trigger, after),
+                    )
+                )
+        if node.delivery.upload:
+            content = node.delivery.upload
+            before.append(
+                gcp.storage.BucketObject(
+                    node.name,
+                    bucket=options.bucket,
+                    name=f"fleet/{platform.stack}/{node.delivery.object}",
+                    content=pulumi.Output.secret(content) if node.secret else content,
+                    opts=opts,
+                )
+            )
+        data: pulumi.Input[str] = node.delivery.user_data
+        static = self._addresses.get(node.name)
+        account = gcp.compute.InstanceServiceAccountArgs(
+            email=options.service_account, scopes=["https://www.googleapis.com/auth/cloud-platform"]
+        )
+        spot = gcp.compute.InstanceSchedulingArgs(
+            provisioning_model="SPOT", preemptible=True, automatic_restart=False, instance_termination_action="STOP"
+        )
+        machine = gcp.compute.Instance(
+            node.name,
+            zone=zone,
+            machine_type=platform.size(node),
+            boot_disk=gcp.compute.InstanceBootDiskArgs(
+                initialize_params=gcp.compute.InstanceBootDiskInitializeParamsArgs(
+                    image=platform.image(node), size=options.root_size_gib, type="pd-balanced"
+                )
+            ),
+            attached_disks=[
+                gcp.compute.InstanceAttachedDiskArgs(source=disks[disk.name].id, device_name=disk.name)
+                for disk in node.disks
+            ],
+            network_interfaces=[
+                gcp.compute.InstanceNetworkInterfaceArgs(
+                    subnetwork=self._subnetwork,
+                    network_ip=str(node.private.ip) if node.private else None,
+                    access_configs=[gcp.compute.InstanceNetworkInterfaceAccessConfigArgs(nat_ip=static.address)]
+                    if static
+                    else [],
+                )
+            ],
+            metadata={"user-data": pulumi.Output.secret(data) if node.secret else data},
+            service_account=account if options.service_account else None,
+            scheduling=spot if options.spot else None,
+            tags=[self._tag(), self._tag(node.group)],
+            labels={**self._labels, "group": node.group},
+            opts=machine_options(opts, node, trigger, after=before, image=["bootDisk.initializeParams.image"]),
+        )
+        private = machine.network_interfaces.apply(lambda found: str(found[0].network_ip))
+        address: pulumi.Output[str] = static.address if static else private
+        return Instance(
+            resources=[machine],
+            id=machine.instance_id,
+            address=address,
+            ssh=pulumi.Output.concat("ssh core@", address),
+            console=pulumi.Output.concat(
+                "gcloud compute instances get-serial-port-output ", machine.name, f" --zone {zone}"
+            ),
+        )
+
+
+PLATFORM = Gcp

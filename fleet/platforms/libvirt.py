@@ -1,0 +1,309 @@
+"""libvirt: domains on this machine or another, by the provider of upstream's 0.8 line, whose schema is known here alone.
+
+A node is a domain, its root volume and its Ignition volume, replaced together. Its MAC address is made of its planned
+address, and the planned address is written into the node: a lease of DHCP would not outlive a new machine-id. The base
+volume holds the image; root volumes are overlays of it, so a base volume is never deleted while the stack stands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pulumi
+from pydantic import Field
+
+from fleet.config import Limits
+from fleet.errors import UsageError
+from fleet.images import LockedImage, Progress, obtain
+from fleet.model import Model
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.common import (
+    ConfigReader,
+    Sdk,
+    address_mac,
+    custom_size,
+    digest,
+    disk_options,
+    machine_options,
+    read_options,
+    refuse_snapshots,
+    slot,
+)
+
+if TYPE_CHECKING:
+    import pulumi_libvirt as libvirt
+else:
+    libvirt = Sdk("pulumi_libvirt", "libvirt")
+
+_GIB = 1 << 30
+_SIZES = {"small": (2, 2048), "medium": (2, 4096), "large": (4, 8192)}
+_DEFAULT_URI = "qemu:///system"
+
+
+class Options(Model):
+    """The stack's ``fleet:libvirt``. The URI is the stack's ``libvirt:uri``, or LIBVIRT_DEFAULT_URI.
+
+    Attributes:
+        pool: The storage pool for all volumes.
+        cidr: The range of the stack's NAT network, where the spec plans no addresses; a /16.
+        bridge: A bridge of the host to put nodes on, instead of a network of the stack's own; the spec's network is
+            then the bridge's, and ``gateway`` has to be named.
+        gateway: The gateway, which answers DNS queries too; the first address of the range by default.
+        architecture: "x86_64" or "aarch64".
+        type: "kvm", or "qemu" where the host has no KVM.
+        root_size_gib: A node's root disk in GiB.
+        machine: The machine type, such as "q35" or "virt"; libvirt's default if empty.
+        firmware: Path of a firmware on the host; aarch64 needs one, such as "/usr/share/AAVMF/AAVMF_CODE.fd".
+        emulator: Path of QEMU on the host; libvirt's choice if empty.
+    """
+
+    pool: str = "default"
+    cidr: IPv4Network = IPv4Network("10.78.0.0/16")
+    bridge: str = ""
+    gateway: IPv4Address | None = None
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    type: Literal["kvm", "qemu"] = "kvm"
+    root_size_gib: int = Field(default=16, ge=10)
+    machine: str = ""
+    firmware: str = ""
+    emulator: str = ""
+
+
+class Libvirt:
+    """The platform ``libvirt``.
+
+    Args:
+        options: The stack's options.
+        uri: The connection.
+        stack: The stack's name.
+    """
+
+    name = "libvirt"
+    machine_type = "libvirt:index/domain:Domain"
+    # fw_cfg takes any size, but a guest reads it byte by byte.
+    limits = Limits(raw=32768, most=None)
+
+    def __init__(self, options: Options, uri: str, stack: str) -> None:
+        self.options, self.uri, self.stack = options, uri, stack
+        self.architecture = options.architecture
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Libvirt:
+        """Read ``fleet:libvirt``.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        read = read_options(Options, options, platform="libvirt", stack=stack)
+        if read.cidr.prefixlen != 16:
+            raise UsageError(f"`fleet:libvirt` of stack {stack}: `cidr` is a /16, not {read.cidr}.")
+        return cls(read, config("libvirt:uri") or os.environ.get("LIBVIRT_DEFAULT_URI", _DEFAULT_URI), stack)
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        return "on libvirt every node has a planned address"
+
+    def device(self, disk: str) -> str:
+        return f"/dev/disk/by-id/wwn-0x{_wwn(disk)}"
+
+    def disk_rule(self, disk: str) -> str:
+        return ""
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        return None if self.options.bridge else slot(self.options.cidr, group, index)
+
+    def interface(self, address: IPv4Interface) -> Interface:
+        return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
+
+    def check(self, plan: FleetPlan) -> None:
+        refuse_snapshots(plan, self.name)
+        if self.options.bridge and not (plan.network and self.options.gateway):
+            raise UsageError(
+                f"Nodes on the bridge {self.options.bridge} need planned addresses, and a gateway.",
+                fix="Put `network` and `addresses_from` into the spec, and `gateway` into `fleet:libvirt`.",
+            )
+        if self.architecture == "aarch64" and not self.options.firmware:
+            raise UsageError(
+                "aarch64 starts from UEFI firmware, and `fleet:libvirt` names none.",
+                fix='Name one: `firmware: "/usr/share/AAVMF/AAVMF_CODE.fd"`.',
+            )
+        used: dict[IPv4Interface, str] = {}
+        for node in plan.nodes:
+            self.shape(node)
+            if node.image and "qemu" not in node.image.disks:
+                raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
+            if node.private is None:
+                continue
+            gateway = self.interface(node.private).gateway
+            if other := used.get(node.private):
+                raise UsageError(
+                    f"The nodes {other} and {node.name} would have the same address, {node.private.ip}.",
+                    fix="Plan the addresses in the spec: `network`, and `addresses_from` for each group.",
+                )
+            if node.private.ip == gateway:
+                raise UsageError(f"{node.name} would have the gateway's address, {gateway}.")
+            used[node.private] = node.name
+
+    def check_stack(self) -> None:
+        """The provider says itself when it cannot connect, before anything is made."""
+
+    def image(self, node: NodePlan) -> str:
+        assert node.image is not None
+        return node.image.disks["qemu"].uncompressed_sha256
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        if image.disks["qemu"].remote:
+            obtain(image.disks["qemu"], progress=progress)
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """Machines are the provider's."""
+
+    def shape(self, node: NodePlan) -> tuple[int, int]:
+        """A node's virtual CPUs, and its memory in MiB."""
+        return _SIZES.get(node.size) or custom_size(node)
+
+    def trigger(self, node: NodePlan) -> str:
+        # Beside Ignition: what the provider would change in a running domain, or pretend to.
+        options = self.options.model_dump(mode="json", exclude={"cidr", "gateway"})
+        disks = [disk.name for disk in node.disks]
+        return digest([node.delivery.user_data, *self.shape(node), disks, str(node.private), options])
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        return Peer(node.name, address, {}, node.probes)
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        return Site(self, plan, opts)
+
+
+class Site:
+    """A stack's resources on libvirt. Making one declares the base volume and the network.
+
+    Args:
+        platform: The platform.
+        plan: The fleet.
+        opts: Options of every shared resource.
+    """
+
+    def __init__(self, platform: Libvirt, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
+        self._platform, self._options = platform, platform.options
+        # Of a pool alone, the first address of a name is taken by whoever asks first: names carry the stack's.
+        self._prefix = f"{plan.name}-{platform.stack}"
+        image = next((node.image for node in plan.nodes if node.image), None)
+        if image:
+            disk = image.disks["qemu"]
+            self._base = libvirt.Volume(
+                f"{plan.name}-{disk.uncompressed_sha256[:12]}",
+                name=f"{self._prefix}-{disk.uncompressed_sha256[:12]}.qcow2",
+                pool=self._options.pool,
+                source=str(obtain(disk)),
+                format="qcow2",
+                opts=pulumi.ResourceOptions.merge(
+                    opts,
+                    # Where the image was kept when it was uploaded makes no difference.
+                    pulumi.ResourceOptions(retain_on_delete=True, ignore_changes=["source"]),
+                ),
+            )
+        self._network: libvirt.Network | None = None
+        if not self._options.bridge:
+            self._network = libvirt.Network(
+                plan.name,
+                name=self._prefix,
+                mode="nat",
+                addresses=[str(plan.network or self._options.cidr)],
+                # Nodes bring their addresses; the network's own server answers DNS queries alone.
+                dhcp=libvirt.NetworkDhcpArgs(enabled=False),
+                dns=libvirt.NetworkDnsArgs(enabled=True),
+                autostart=True,
+                opts=opts,
+            )
+
+    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
+        assert node.private is not None
+        return str(node.private.ip)
+
+    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
+        return libvirt.Volume(
+            f"{node.name}-{disk.name}",
+            name=f"{self._prefix}-{node.name}-{disk.name}.qcow2",
+            pool=self._options.pool,
+            size=disk.size_gib * _GIB,
+            format="qcow2",
+            opts=disk_options(opts, disk),
+        )
+
+    def instance(
+        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
+    ) -> Instance:
+        platform, options = self._platform, self._options
+        assert node.private is not None
+        trigger = platform.trigger(node)
+        replaced = machine_options(opts, node, trigger, after=after, image=["baseVolumeId"])
+        root = libvirt.Volume(
+            node.name,
+            name=f"{self._prefix}-{node.name}.qcow2",
+            pool=options.pool,
+            base_volume_id=self._base.id,
+            size=options.root_size_gib * _GIB,
+            format="qcow2",
+            opts=replaced,
+        )
+        data: pulumi.Input[str] = node.delivery.user_data
+        ignition = libvirt.Ignition(
+            node.name,
+            name=f"{self._prefix}-{node.name}.ign",
+            pool=options.pool,
+            content=pulumi.Output.secret(data) if node.secret else data,
+            opts=machine_options(opts, node, trigger, after=after),
+        )
+        cpus, memory = platform.shape(node)
+        attached = [libvirt.DomainDiskArgs(volume_id=root.id)] + [
+            libvirt.DomainDiskArgs(volume_id=disks[disk.name].id, scsi=True, wwn=_wwn(disk.name)) for disk in node.disks
+        ]
+        machine = libvirt.Domain(
+            node.name,
+            name=f"{self._prefix}-{node.name}",
+            type=options.type,
+            arch=options.architecture,
+            vcpu=cpus,
+            memory=memory,
+            cpu=libvirt.DomainCpuArgs(mode="host-passthrough") if options.type == "kvm" else None,
+            machine=options.machine or None,
+            firmware=options.firmware or None,
+            emulator=options.emulator or None,
+            coreos_ignition=ignition.id,
+            disks=attached,
+            network_interfaces=[
+                libvirt.DomainNetworkInterfaceArgs(
+                    network_id=self._network.id if self._network else None,
+                    bridge=options.bridge or None,
+                    mac=platform.interface(node.private).mac.upper(),
+                    # Known beforehand, and without it every update would see a difference.
+                    addresses=[str(node.private.ip)],
+                    hostname=node.name,
+                )
+            ],
+            consoles=[libvirt.DomainConsoleArgs(type="pty", target_type="serial", target_port="0")],
+            autostart=True,
+            running=True,
+            opts=machine_options(opts, node, trigger, after=after),
+        )
+        address = str(node.private.ip)
+        return Instance(
+            resources=[machine],
+            id=machine.id,
+            address=address,
+            ssh=f"ssh core@{address}",
+            console=f"virsh --connect {platform.uri} console {self._prefix}-{node.name}",
+        )
+
+
+def _wwn(disk: str) -> str:
+    """A data disk's world wide name: 16 hexadecimal digits, of the form for names that nobody assigned (NAA 3)."""
+    return "3" + hashlib.sha256(disk.encode()).hexdigest()[:15]
+
+
+PLATFORM = Libvirt
