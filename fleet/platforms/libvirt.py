@@ -1,4 +1,4 @@
-"""libvirt: domains on this machine or another, by the provider of upstream's 0.8 line, whose schema is known here alone.
+"""libvirt: domains on this machine or another, by the provider of upstream's 0.8 line; its schema is known here alone.
 
 A node is a domain, its root volume and its Ignition volume, replaced together. Its MAC address is made of its planned
 address, and the planned address is written into the node: a lease of DHCP would not outlive a new machine-id. The base

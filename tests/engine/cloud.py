@@ -1,0 +1,537 @@
+"""Stand-ins for cloud providers: Pulumi provider plugins over a world in memory, attached to the real engine.
+
+What they check comes from the facts of the real providers' schemas (``facts/``: inputs, types, what is required, what
+replaces on change): an input that is unknown, missing or of a wrong type fails. Beyond it they have the rules of the
+platforms that matter here: a disk is attached to one machine, an address leads to one, names are taken, things in use
+stay, user data has a limit. Every machine answers HTTP at its addresses, all of which are loopback ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import itertools
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import struct_pb2
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+FACTS = Path(__file__).with_name("facts")
+PORT = 8080
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+_PYTHON = {
+    "string": str,
+    "integer": (int, float),
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+
+
+class CloudError(Exception):
+    """What a platform says no with."""
+
+
+@dataclass
+class Machine:
+    """A machine that runs."""
+
+    node: str
+    id: str
+    user_data: str
+    image: str
+    addresses: set[str] = field(default_factory=set)
+    disks: set[str] = field(default_factory=set)
+
+
+class World:
+    """Machines, the addresses that lead to them, and what happened."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.disks: dict[str, int] = {}
+        self.snapshots: list[str] = []
+        self.log: list[str] = []
+        self.sick: set[str] = set()
+        self._counter = itertools.count(1)
+        self._addresses = itertools.count(1)
+        self._servers: dict[str, http.server.HTTPServer] = {}
+        self.lock = threading.RLock()
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}{next(self._counter):08x}"
+
+    def new_address(self) -> str:
+        number = next(self._addresses)
+        return f"127.90.{number // 250}.{number % 250 + 1}"
+
+    def start(self, machine: Machine) -> None:
+        self.machines[machine.id] = machine
+        self.log.append(machine.node)
+        for address in list(machine.addresses):
+            self.lead(address, machine.id)
+
+    def lead(self, address: str, machine: str) -> None:
+        """Have an address lead to a machine, and to no other."""
+        for other in self.machines.values():
+            other.addresses.discard(address)
+        self.machines[machine].addresses.add(address)
+        if address not in self._servers:
+            server = http.server.ThreadingHTTPServer((address, PORT), self._handler(address))
+            self._servers[address] = server
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def attach(self, disk: str, machine: str) -> None:
+        for other in self.machines.values():
+            if disk in other.disks:
+                raise CloudError(f"disk {disk} is attached to {other.id}")
+        self.machines[machine].disks.add(disk)
+
+    def detach(self, disk: str) -> None:
+        for machine in self.machines.values():
+            machine.disks.discard(disk)
+
+    def stop(self, machine: str) -> None:
+        self.machines.pop(machine, None)
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+
+    def started(self) -> list[str]:
+        """The nodes started since the last question."""
+        names, self.log = self.log, []
+        return names
+
+    def _handler(self, address: str) -> type[http.server.BaseHTTPRequestHandler]:
+        world = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                machine = next((m for m in list(world.machines.values()) if address in m.addresses), None)
+                if machine is None:
+                    self.close_connection = True
+                    return
+                well = "sick" not in machine.user_data and machine.node not in world.sick
+                self.send_response(200 if well else 503)
+                self.end_headers()
+
+            def log_message(self, format: str, *values: object) -> None:  # noqa: A002
+                pass
+
+        return Handler
+
+
+class Cloud:
+    """What one platform does with resources. Methods are named by type: ``create_Instance``, ``delete_Instance``, ...;
+    a type without one is only remembered.
+
+    Args:
+        world: Where.
+    """
+
+    package = ""
+    limit: int | None = None
+    unique: tuple[str, ...] = ()
+    """Types of which two cannot have one name."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.resources: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def close(self) -> None:
+        """End what serves it."""
+
+    def of(self, kind: str) -> dict[str, dict[str, Any]]:
+        """All resources of a kind."""
+        return {id_: props for (k, id_), props in self.resources.items() if k == kind}
+
+    def create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if kind in self.unique and any(other["name"] == props["name"] for other in self.of(kind).values()):
+            raise CloudError(f"there is a {kind} of the name {props['name']} already")
+        handler: Callable[..., tuple[str, dict[str, Any]]] | None = getattr(self, f"create_{kind}", None)
+        id_, outputs = handler(name, props) if handler else (self.world.new_id(f"{kind.lower()}-"), {})
+        self.resources[kind, id_] = {**props, **outputs}
+        return id_, self.resources[kind, id_]
+
+    def update(self, kind: str, id_: str, props: dict[str, Any]) -> dict[str, Any]:
+        handler = getattr(self, f"update_{kind}", None)
+        if handler:
+            handler(id_, props)
+        self.resources[kind, id_].update(props)
+        return self.resources[kind, id_]
+
+    def delete(self, kind: str, id_: str) -> None:
+        handler = getattr(self, f"delete_{kind}", None)
+        if (kind, id_) in self.resources:
+            if handler:
+                handler(id_, self.resources[kind, id_])
+            del self.resources[kind, id_]
+
+    def check_user_data(self, text: str) -> str:
+        if self.limit is not None and len(text) > self.limit:
+            raise CloudError(f"user data of {len(text)} bytes is more than {self.limit}")
+        json.loads(text)
+        return text
+
+
+class Gcp(Cloud):
+    """Google Cloud."""
+
+    package = "gcp"
+    limit = 262144
+    unique = ("Network", "Subnetwork", "Firewall", "Address", "Disk", "Instance")
+
+    def create_Address(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        return f"addresses/{props['name']}", {"address": self.world.new_address()}
+
+    def create_Disk(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        id_ = f"{props['zone']}/disks/{props['name']}"
+        self.world.disks[id_] = int(props["size"])
+        return id_, {}
+
+    def delete_Disk(self, id_: str, props: dict[str, Any]) -> None:
+        if any(id_ in machine.disks for machine in self.world.machines.values()):
+            raise CloudError(f"disk {id_} is in use")
+        del self.world.disks[id_]
+
+    def create_Snapshot(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.world.snapshots.append(props["sourceDisk"])
+        return self.world.new_id("snapshot-"), {}
+
+    def create_Instance(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        (nic,) = props["networkInterfaces"]
+        disks = props.get("attachedDisks", [])
+        for disk in disks:
+            if not disk["source"].startswith(f"{props['zone']}/"):
+                raise CloudError(f"disk {disk['source']} is in another zone")
+        wanted = {access["natIp"] for access in nic.get("accessConfigs", [])} | {nic.get("networkIp", "")} - {""}
+        for machine in self.world.machines.values():
+            if taken := wanted & machine.addresses:
+                raise CloudError(f"address {taken} is in use by {machine.id}")
+        if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
+                            props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
+            raise CloudError("there is no such image")
+        id_ = self.world.new_id("")
+        data = self.check_user_data(props["metadata"]["user-data"])
+        image = props["bootDisk"]["initializeParams"]["image"]
+        self.world.start(Machine(name, id_, data, image, wanted))
+        for disk in disks:
+            self.world.attach(disk["source"], id_)
+        private = nic.get("networkIp") or self.world.new_address()
+        return id_, {"instanceId": id_, "networkInterfaces": [{**nic, "networkIp": private}]}
+
+    def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
+        self.world.stop(id_)
+
+
+class DigitalOcean(Cloud):
+    """DigitalOcean. Unassigning a reserved IP takes it from whichever droplet has it."""
+
+    package = "digitalocean"
+    limit = 65536
+    unique = ("Volume", "Firewall", "Vpc")
+
+    def create_CustomImage(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        number = int(self.world.new_id(""), 16)
+        return str(number), {"imageId": number}
+
+    def create_ReservedIp(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        address = self.world.new_address()
+        return address, {"ipAddress": address}
+
+    def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        id_ = self.world.new_id("volume-")
+        self.world.disks[id_] = int(props["size"])
+        return id_, {}
+
+    def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
+        del self.world.disks[id_]
+
+    def create_VolumeSnapshot(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.world.snapshots.append(props["volumeId"])
+        return self.world.new_id("snapshot-"), {}
+
+    def create_Tag(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        return props["name"], {}
+
+    def create_Firewall(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        for tag in props["tags"]:
+            if tag not in self.of("Tag"):
+                raise CloudError(f"there is no tag {tag}")
+        return self.world.new_id("firewall-"), {}
+
+    def create_Droplet(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if not props.get("sshKeys"):
+            raise CloudError("custom images need an SSH key")
+        if props["image"] not in self.of("CustomImage"):
+            raise CloudError(f"there is no image {props['image']}")
+        id_ = str(int(self.world.new_id(""), 16))
+        address = self.world.new_address()
+        self.world.start(Machine(name, id_, self.check_user_data(props["userData"]), props["image"], {address}))
+        return id_, {"ipv4Address": address, "ipv4AddressPrivate": self.world.new_address()}
+
+    def delete_Droplet(self, id_: str, props: dict[str, Any]) -> None:
+        if self.world.machines[id_].disks:
+            raise CloudError(f"droplet {id_} has volumes attached")
+        self.world.stop(id_)
+
+    def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.world.attach(props["volumeId"], str(int(props["dropletId"])))
+        return self.world.new_id("attachment-"), {}
+
+    def delete_VolumeAttachment(self, id_: str, props: dict[str, Any]) -> None:
+        self.world.detach(props["volumeId"])
+
+    def create_ReservedIpAssignment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
+        return self.world.new_id("assignment-"), {}
+
+    def delete_ReservedIpAssignment(self, id_: str, props: dict[str, Any]) -> None:
+        for machine in self.world.machines.values():
+            machine.addresses.discard(props["ipAddress"])
+
+
+class Libvirt(Cloud):
+    """libvirt. A root volume that was booted from once is provisioned: Ignition would not run from it again."""
+
+    package = "libvirt"
+    unique = ("Volume", "Domain", "Network", "Ignition")
+
+    def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        id_ = f"/pool/{props['name']}"
+        base = props.get("baseVolumeId")
+        if base and base not in self.of("Volume"):
+            raise CloudError(f"there is no volume {base}")
+        if not base and "source" not in props:
+            self.world.disks[id_] = int(props["size"]) >> 30
+        return id_, {"provisioned": False}
+
+    def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
+        if any(id_ == other.get("baseVolumeId") for other in self.of("Volume").values()):
+            raise CloudError(f"volume {id_} is the base of another")
+        if any(id_ == disk["volumeId"] for domain in self.of("Domain").values() for disk in domain["disks"]):
+            raise CloudError(f"volume {id_} is in use")
+        self.world.disks.pop(id_, None)
+
+    def create_Ignition(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        return f"/pool/{props['name']};{self.world.new_id('')}", {}
+
+    def create_Domain(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        root, *data = (disk["volumeId"] for disk in props["disks"])
+        volume = self.resources["Volume", root]
+        if volume["provisioned"]:
+            raise CloudError(f"{root} is provisioned already")
+        volume["provisioned"] = True
+        content = self.check_user_data(self.resources["Ignition", props["coreosIgnition"]]["content"])
+        (nic,) = props["networkInterfaces"]
+        addresses = set(nic["addresses"])
+        for machine in self.world.machines.values():
+            if machine.addresses & addresses:
+                raise CloudError(f"{addresses} is in use")
+        id_ = self.world.new_id("domain-")
+        self.world.start(Machine(name, id_, content, volume["baseVolumeId"], addresses))
+        for disk in data:
+            self.world.attach(disk, id_)
+        return id_, {}
+
+    def delete_Domain(self, id_: str, props: dict[str, Any]) -> None:
+        self.world.stop(id_)
+
+
+class Plugin(provider_pb2_grpc.ResourceProviderServicer):
+    """A provider plugin over a cloud.
+
+    Args:
+        cloud: The cloud.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        facts = json.loads((FACTS / f"{cloud.package}.json").read_text())
+        self._resources, self._types = facts["resources"], facts["types"]
+
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:
+        return plugin_pb2.PluginInfo(version="99.0.0")
+
+    def Attach(self, request: Any, context: Any) -> Any:
+        return Empty()
+
+    def Cancel(self, request: Any, context: Any) -> Any:
+        return Empty()
+
+    def CheckConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.CheckResponse(inputs=request.news)
+
+    def DiffConfig(self, request: Any, context: Any) -> Any:
+        return provider_pb2.DiffResponse(changes=provider_pb2.DiffResponse.DIFF_NONE)
+
+    def Configure(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ConfigureResponse()
+
+    def Check(self, request: Any, context: Any) -> Any:
+        facts, news = self._facts(request.urn), _values(request.news)
+        name = request.urn.rpartition("::")[2]
+        failures = [
+            provider_pb2.CheckFailure(property=key, reason=reason)
+            for key, reason in self._wrong(facts["inputs"], facts.get("required", []), news)
+        ]
+        if "name" in facts["inputs"] and "name" not in news:
+            news["name"] = _values(request.olds).get("name") or f"{name}-{request.randomSeed.hex()[:7]}"
+        return provider_pb2.CheckResponse(inputs=_struct(news), failures=failures)
+
+    def Diff(self, request: Any, context: Any) -> Any:
+        olds, news = _values(request.old_inputs), _values(request.news)
+        changed = sorted(key for key in {*olds, *news} if olds.get(key) != news.get(key))
+        inputs = self._facts(request.urn)["inputs"]
+        replaces = [key for key in changed if self._replaces(inputs[key], olds.get(key), news.get(key))]
+        if "userData" in changed and news.get("userDataReplaceOnChange"):
+            replaces.append("userData")
+        return provider_pb2.DiffResponse(
+            changes=provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE,
+            diffs=changed,
+            replaces=replaces,
+        )
+
+    def Create(self, request: Any, context: Any) -> Any:
+        name = request.urn.rpartition("::")[2]
+        with self._reported(context):
+            id_, props = self._cloud.create(_kind(request.urn), name, _values(request.properties))
+            return provider_pb2.CreateResponse(id=id_, properties=_struct(props))
+
+    def Read(self, request: Any, context: Any) -> Any:
+        with self._reported(context):
+            found = self._cloud.resources.get((_kind(request.urn), request.id))
+            if found is None:
+                return provider_pb2.ReadResponse()
+            inputs = request.inputs
+            if not request.inputs.fields:
+                known = self._facts(request.urn)["inputs"]
+                inputs = _struct({key: value for key, value in found.items() if key in known})
+            return provider_pb2.ReadResponse(id=request.id, properties=_struct(found), inputs=inputs)
+
+    def Update(self, request: Any, context: Any) -> Any:
+        with self._reported(context):
+            props = self._cloud.update(_kind(request.urn), request.id, _values(request.news))
+            return provider_pb2.UpdateResponse(properties=_struct(props))
+
+    def Delete(self, request: Any, context: Any) -> Any:
+        with self._reported(context):
+            self._cloud.delete(_kind(request.urn), request.id)
+            return Empty()
+
+    def _facts(self, urn: str) -> dict[str, Any]:
+        type_ = urn.split("::")[2].rpartition("$")[2]
+        facts: dict[str, Any] = self._resources[type_]
+        return facts
+
+    @contextmanager
+    def _reported(self, context: Any) -> Iterator[None]:
+        with self._cloud.world.lock:
+            try:
+                yield
+            except CloudError as error:
+                context.abort(grpc.StatusCode.UNKNOWN, str(error))
+            except KeyError as error:
+                context.abort(grpc.StatusCode.UNKNOWN, f"the stand-in lacks {error}")
+
+    def _wrong(
+        self, known: Mapping[str, Any], required: list[str], values: Mapping[str, Any], path: str = ""
+    ) -> Iterator[tuple[str, str]]:
+        for key in required:
+            if key not in values:
+                yield path + key, "is required"
+        for key, value in values.items():
+            if key not in known:
+                yield path + key, "is not known"
+            else:
+                yield from self._mistyped(known[key], value, path + key)
+
+    def _mistyped(self, fact: Mapping[str, Any], value: Any, path: str) -> Iterator[tuple[str, str]]:
+        if value == UNKNOWN:
+            return
+        if "ref" in fact:
+            type_ = self._types[fact["ref"]]
+            if not isinstance(value, dict):
+                yield path, f"is {value!r}, not an object"
+            else:
+                yield from self._wrong(type_["properties"], type_["required"], value, f"{path}.")
+            return
+        wanted = _PYTHON[fact["type"]]
+        if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+            yield path, f"is {value!r}, not {fact['type']}"
+        elif fact["type"] == "array":
+            for index, item in enumerate(value):
+                yield from self._mistyped(fact.get("items", {"type": "string"}), item, f"{path}[{index}]")
+
+    def _replaces(self, fact: Mapping[str, Any], old: Any, new: Any) -> bool:
+        """Whether a change of an input replaces the resource: by its own fact, or by one of what is in it."""
+        if old == new:
+            return False
+        if fact.get("replaces"):
+            return True
+        if fact.get("type") == "array" and "items" in fact:
+            pairs = itertools.zip_longest(old or [], new or [])
+            return any(self._replaces(fact["items"], one, other) for one, other in pairs)
+        if "ref" in fact:
+            inner = self._types[fact["ref"]]["properties"]
+            old, new = old or {}, new or {}
+            return any(self._replaces(inner[key], old.get(key), new.get(key)) for key in {*old, *new})
+        return False
+
+
+def _kind(urn: str) -> str:
+    return urn.split("::")[2].rpartition(":")[2]
+
+
+def _values(struct: Any) -> dict[str, Any]:
+    values = {key: value for key, value in MessageToDict(struct).items() if not key.startswith("__")}
+    return _whole(values)  # type: ignore[no-any-return]
+
+
+def _whole(value: Any) -> Any:
+    """Numbers of a protobuf struct are floating-point ones."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _struct(values: Mapping[str, Any]) -> Any:
+    made = struct_pb2.Struct()
+    made.update(dict(values))
+    return made
+
+
+@contextmanager
+def serving(*clouds: Cloud) -> Iterator[str]:
+    """Serve plugins; yields what PULUMI_DEBUG_PROVIDERS is to be."""
+    servers, attached = [], []
+    for cloud in clouds:
+        server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
+        provider_pb2_grpc.add_ResourceProviderServicer_to_server(Plugin(cloud), server)
+        attached.append(f"{cloud.package}:{server.add_insecure_port('127.0.0.1:0')}")
+        server.start()
+        servers.append(server)
+    yield ",".join(attached)
+    for server in servers:
+        server.stop(None)
+
+
+def decoded(text: str) -> str:
+    """User data as EC2 keeps it."""
+    return base64.b64decode(text).decode()

@@ -1,0 +1,200 @@
+"""AWS's stand-in: the provider over moto's EC2 and S3, so that the API's own rules hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+from moto.server import ThreadedMotoServer
+
+from tests.engine.cloud import Cloud, CloudError, Machine, World, decoded
+
+REGION = "eu-central-1"
+LIMIT = 16384
+
+
+class Aws(Cloud):
+    """AWS. What moto does not look after: availability zones of volumes, the size of user data."""
+
+    package = "aws"
+    limit = LIMIT
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+        self._server.start()
+        host, port = self._server.get_host_and_port()
+        session = boto3.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name=REGION)
+        self.ec2: Any = session.client("ec2", endpoint_url=f"http://{host}:{port}")
+        self.s3: Any = session.client("s3", endpoint_url=f"http://{host}:{port}")
+        self._public: dict[str, str] = {}
+
+    def close(self) -> None:
+        self._server.stop()
+
+    def create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        return self._api(lambda: super(Aws, self).create(kind, name, props))
+
+    def delete(self, kind: str, id_: str) -> None:
+        self._api(lambda: super(Aws, self).delete(kind, id_))
+
+    def _api(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            raise CloudError(str(error)) from None
+
+    def create_Vpc(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        return self.ec2.create_vpc(CidrBlock=props["cidrBlock"])["Vpc"]["VpcId"], {}
+
+    def delete_Vpc(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.delete_vpc(VpcId=id_)
+
+    def create_Subnet(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.create_subnet(
+            VpcId=props["vpcId"], CidrBlock=props["cidrBlock"], AvailabilityZone=props["availabilityZone"]
+        )
+        return made["Subnet"]["SubnetId"], {}
+
+    def delete_Subnet(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.delete_subnet(SubnetId=id_)
+
+    def create_InternetGateway(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        id_ = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=id_, VpcId=props["vpcId"])
+        return id_, {}
+
+    def delete_InternetGateway(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.detach_internet_gateway(InternetGatewayId=id_, VpcId=props["vpcId"])
+        self.ec2.delete_internet_gateway(InternetGatewayId=id_)
+
+    def create_RouteTable(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        id_ = self.ec2.create_route_table(VpcId=props["vpcId"])["RouteTable"]["RouteTableId"]
+        for route in props["routes"]:
+            self.ec2.create_route(
+                RouteTableId=id_, DestinationCidrBlock=route["cidrBlock"], GatewayId=route["gatewayId"]
+            )
+        return id_, {}
+
+    def delete_RouteTable(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.delete_route_table(RouteTableId=id_)
+
+    def create_RouteTableAssociation(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.associate_route_table(RouteTableId=props["routeTableId"], SubnetId=props["subnetId"])
+        return made["AssociationId"], {}
+
+    def delete_RouteTableAssociation(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.disassociate_route_table(AssociationId=id_)
+
+    def create_SecurityGroup(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.create_security_group(
+            GroupName=props["name"], Description=props["description"], VpcId=props["vpcId"]
+        )
+        id_ = made["GroupId"]
+        rules = []
+        for rule in props.get("ingress", []):
+            permission: dict[str, Any] = {"IpProtocol": rule["protocol"]}
+            if rule["protocol"] != "-1":
+                permission |= {"FromPort": rule["fromPort"], "ToPort": rule["toPort"]}
+            if rule.get("self"):
+                permission["UserIdGroupPairs"] = [{"GroupId": id_}]
+            permission["IpRanges"] = [{"CidrIp": cidr} for cidr in rule.get("cidrBlocks", [])]
+            permission["Ipv6Ranges"] = [{"CidrIpv6": cidr} for cidr in rule.get("ipv6CidrBlocks", [])]
+            rules.append(permission)
+        if rules:
+            self.ec2.authorize_security_group_ingress(GroupId=id_, IpPermissions=rules)
+        return id_, {}
+
+    def delete_SecurityGroup(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.delete_security_group(GroupId=id_)
+
+    def create_Eip(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.allocate_address(Domain=props["domain"])
+        # moto's public addresses lead nowhere.
+        self._public[made["AllocationId"]] = self.world.new_address()
+        return made["AllocationId"], {
+            "allocationId": made["AllocationId"], "publicIp": self._public[made["AllocationId"]],
+        }  # fmt: skip
+
+    def delete_Eip(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.release_address(AllocationId=id_)
+
+    def create_EipAssociation(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.associate_address(
+            AllocationId=props["allocationId"],
+            InstanceId=props["instanceId"],
+            AllowReassociation=props.get("allowReassociation", False),
+        )
+        self.world.lead(self._public[props["allocationId"]], props["instanceId"])
+        return made["AssociationId"], {}
+
+    def delete_EipAssociation(self, id_: str, props: dict[str, Any]) -> None:
+        addresses = self.ec2.describe_addresses(AllocationIds=[props["allocationId"]])["Addresses"]
+        # One that was associated anew has another id; the provider takes the old one for gone.
+        if addresses[0].get("AssociationId") == id_:
+            self.ec2.disassociate_address(AssociationId=id_)
+            for machine in self.world.machines.values():
+                machine.addresses.discard(self._public[props["allocationId"]])
+
+    def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.create_volume(
+            AvailabilityZone=props["availabilityZone"], Size=props["size"], Encrypted=props["encrypted"]
+        )
+        self.world.disks[made["VolumeId"]] = props["size"]
+        return made["VolumeId"], {}
+
+    def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.delete_volume(VolumeId=id_)
+        del self.world.disks[id_]
+
+    def create_Snapshot(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.world.snapshots.append(props["volumeId"])
+        return self.ec2.create_snapshot(VolumeId=props["volumeId"])["SnapshotId"], {}
+
+    def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        volume = self.resources["Volume", props["volumeId"]]
+        instance = self.resources["Instance", props["instanceId"]]
+        if volume["availabilityZone"] != instance["availabilityZone"]:
+            raise CloudError("the volume is in another availability zone")
+        self.ec2.attach_volume(Device=props["deviceName"], InstanceId=props["instanceId"], VolumeId=props["volumeId"])
+        self.world.attach(props["volumeId"], props["instanceId"])
+        return self.world.new_id("vai-"), {}
+
+    def delete_VolumeAttachment(self, id_: str, props: dict[str, Any]) -> None:
+        if not props.get("stopInstanceBeforeDetaching"):
+            raise CloudError("the volume is in use by the instance's file system")
+        self.ec2.stop_instances(InstanceIds=[props["instanceId"]])
+        self.ec2.detach_volume(Device=props["deviceName"], InstanceId=props["instanceId"], VolumeId=props["volumeId"])
+        self.world.detach(props["volumeId"])
+
+    def create_BucketObjectv2(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self.s3.put_object(Bucket=props["bucket"], Key=props["key"], Body=props["content"].encode())
+        return props["key"], {}
+
+    def delete_BucketObjectv2(self, id_: str, props: dict[str, Any]) -> None:
+        self.s3.delete_object(Bucket=props["bucket"], Key=props["key"])
+
+    def create_Instance(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        made = self.ec2.run_instances(
+            ImageId=props["ami"],
+            InstanceType=props["instanceType"],
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=props["subnetId"],
+            SecurityGroupIds=props["vpcSecurityGroupIds"],
+            UserData=self.check_user_data(props["userData"]),
+            Placement={"AvailabilityZone": props["availabilityZone"]},
+            MetadataOptions={"HttpTokens": props["metadataOptions"]["httpTokens"]},
+            **({"PrivateIpAddress": props["privateIp"]} if "privateIp" in props else {}),
+        )["Instances"][0]
+        id_ = made["InstanceId"]
+        kept = self.ec2.describe_instance_attribute(InstanceId=id_, Attribute="userData")["UserData"]["Value"]
+        address = self.world.new_address()
+        self.world.start(Machine(name, id_, decoded(kept), props["ami"], {address}))
+        return id_, {"publicIp": address, "privateIp": made["PrivateIpAddress"]}
+
+    def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
+        self.ec2.terminate_instances(InstanceIds=[id_])
+        self.world.stop(id_)
