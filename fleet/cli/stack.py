@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pulumi.automation import PreviewResult
 
-from fleet.cli.project import Project, Stack, kept_disks, translated
+from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated
 from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
 from fleet.cli.state import Deployed, NodeStatus
 from fleet.config import MachineConfig, deliver
@@ -127,8 +128,8 @@ class Session:
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
         stack.settle(platform)
         disks = kept_disks(stack.resources)
-        if delete_data_disks and disks:
-            _release_disks(stack)
+        # What nodes share is kept for the sake of nodes, and goes with the last one.
+        _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
         reporter = Reporter(platform, None, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
             stack.run(lambda: stack.automation.destroy(on_event=reporter.event))
@@ -238,10 +239,13 @@ def _failing(stack: Stack, reporter: Reporter) -> Iterator[None]:
         raise
 
 
-def _release_disks(stack: Stack) -> None:
-    """Take back, in the state, the promise to keep data disks."""
+def _release(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
+    """Take back, in the state, the promise to keep some resources."""
     with translated(stack):
         state = stack.automation.export_stack()
-        for resource in (state.deployment or {}).get("resources") or []:
-            resource.pop("retainOnDelete", None)
-        stack.automation.import_stack(state)
+        resources = (state.deployment or {}).get("resources") or []
+        released = [resource for resource in resources if resource.get("retainOnDelete") and which(resource)]
+        if released:
+            for resource in released:
+                del resource["retainOnDelete"]
+            stack.automation.import_stack(state)

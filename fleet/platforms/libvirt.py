@@ -196,8 +196,8 @@ class Site:
         if image:
             disk = image.disks["qemu"]
             self._base = libvirt.Volume(
-                f"{plan.name}-{disk.uncompressed_sha256[:12]}",
-                name=f"{self._prefix}-{disk.uncompressed_sha256[:12]}.qcow2",
+                # Named by the provider: one that was kept must not be in the way of a new one.
+                f"{self._prefix}-{disk.uncompressed_sha256[:12]}",
                 pool=self._options.pool,
                 source=str(obtain(disk)),
                 format="qcow2",

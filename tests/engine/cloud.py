@@ -367,6 +367,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
     def GetPluginInfo(self, request: Any, context: Any) -> Any:
         return plugin_pb2.PluginInfo(version="99.0.0")
 
+    def Handshake(self, request: Any, context: Any) -> Any:
+        return provider_pb2.ProviderHandshakeResponse()
+
     def Attach(self, request: Any, context: Any) -> Any:
         return Empty()
 
