@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.errors import UsageError
 from fleet.platforms.base import Platform
-from fleet.platforms.common import ConfigReader
+from fleet.platforms.common import ConfigReader, no_config
 
 NAMES = ("qemu", "libvirt", "aws", "gcp", "digitalocean")
 """The platforms, as ``fleet:platform`` names them."""
@@ -21,7 +21,7 @@ def platform(
     *,
     project: Path,
     stack: str,
-    config: ConfigReader = lambda key: None,
+    config: ConfigReader = no_config,
 ) -> Platform:
     """The platform of a stack.
 

@@ -34,6 +34,7 @@ from fleet.platforms.common import (
     disk_options,
     machine_options,
     named_size,
+    no_config,
     read_options,
     snapshot_options,
 )
@@ -114,7 +115,9 @@ class Aws:
         self.limits = Limits(raw=_MOST - _RULE_ROOM, most=_MOST - _RULE_ROOM, store=store)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Aws:
+    def from_options(
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
+    ) -> Aws:
         """Read ``fleet:aws``.
 
         Raises:

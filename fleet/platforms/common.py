@@ -25,6 +25,10 @@ ConfigReader = Callable[[str], str | None]
 """Reads the stack's config by full key, such as "aws:region"."""
 
 
+def no_config(key: str) -> None:
+    """The config of no stack."""
+
+
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
     """Read ``fleet:<platform>``.
 

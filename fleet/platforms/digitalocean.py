@@ -52,7 +52,6 @@ class Options(Model):
             image without. The keys that may log in are those of the spec.
         cidr: The VPC's range.
         vpc: The UUID of an existing VPC to join.
-        project: The id of a DigitalOcean project to put droplets and volumes into.
         domain: A domain in the account: ``<node>.<fleet>.<domain>`` leads to each node's private address.
         tags: Put on every droplet and volume.
     """
@@ -61,7 +60,6 @@ class Options(Model):
     ssh_keys: list[str] = []
     cidr: IPv4Network = IPv4Network("10.77.0.0/16")
     vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
-    project: str = ""
     domain: str = ""
     tags: list[str] = []
 

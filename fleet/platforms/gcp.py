@@ -30,6 +30,7 @@ from fleet.platforms.common import (
     disk_options,
     machine_options,
     named_size,
+    no_config,
     read_options,
     snapshot_options,
 )
@@ -113,7 +114,9 @@ class Gcp:
         self.limits = Limits(raw=_MOST, most=_MOST, store=store)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Gcp:
+    def from_options(
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
+    ) -> Gcp:
         """Read ``fleet:gcp``.
 
         Raises:
@@ -228,7 +231,7 @@ class Site:
 
     def __init__(self, platform: Gcp, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
-        self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack}
+        self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack.lower()}
         self._addresses: dict[str, gcp.compute.Address] = {}
         cidr = str(plan.network or self._options.cidr)
         if self._options.network:

@@ -30,6 +30,7 @@ from fleet.platforms.common import (
     digest,
     disk_options,
     machine_options,
+    no_config,
     read_options,
     refuse_snapshots,
     slot,
@@ -93,7 +94,9 @@ class Libvirt:
         self.architecture = options.architecture
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Libvirt:
+    def from_options(
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
+    ) -> Libvirt:
         """Read ``fleet:libvirt``.
 
         Raises:

@@ -31,7 +31,7 @@ from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
 from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
-from fleet.platforms.common import ConfigReader, address_mac, custom_size, read_options, refuse_snapshots
+from fleet.platforms.common import ConfigReader, address_mac, custom_size, no_config, read_options, refuse_snapshots
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -80,7 +80,9 @@ class Qemu:
         self.state = state
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Qemu:
+    def from_options(
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
+    ) -> Qemu:
         """Read ``fleet:qemu``.
 
         Raises:

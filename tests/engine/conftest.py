@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +26,35 @@ PROBE = """\
     data_disks:
       a: {size_gib: 1, mount: /var/a}
 """
+
+
+@contextlib.contextmanager
+def looked_at(places: Sequence[str]) -> Iterator[list[int]]:
+    """Asks nodes meanwhile, over and over; yields a list of how many were down at each look.
+
+    Args:
+        places: Their addresses and ports.
+    """
+    seen: list[int] = []
+    over = threading.Event()
+
+    def down(place: str) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{place}/", timeout=1)
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
+            return True
+        return False
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(sum(map(down, places)))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    yield seen
+    over.set()
+    thread.join()
 
 
 class Stack(Folder):

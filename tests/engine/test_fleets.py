@@ -8,16 +8,13 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import FLEET, STACK
-from tests.engine.conftest import OFFSET, Stack
+from tests.engine.conftest import OFFSET, Stack, looked_at
 
 GROUP = """\
   {name}:
@@ -42,29 +39,8 @@ def write(stack: Stack, *groups: str) -> None:
     stack.write("fleet.yaml", "name: web\ngroups:\n" + "".join(groups))
 
 
-@contextlib.contextmanager
-def watched(count: int) -> Iterator[list[int]]:
-    """Polls nodes meanwhile; yields a list of how many were down at each look."""
-    seen: list[int] = []
-    over = threading.Event()
-
-    def down(index: int) -> bool:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{8080 + 1000 * index + OFFSET}/", timeout=1)
-        except (urllib.error.URLError, OSError):
-            return True
-        return False
-
-    def look() -> None:
-        while not over.is_set():
-            seen.append(sum(map(down, range(count))))
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    yield seen
-    over.set()
-    thread.join()
+def watched(count: int) -> contextlib.AbstractContextManager[list[int]]:
+    return looked_at([f"127.0.0.1:{8080 + 1000 * index + OFFSET}" for index in range(count)])
 
 
 def test_of_five_nodes_one_is_down_at_a_time(stack: Stack) -> None:

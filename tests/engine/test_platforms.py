@@ -19,7 +19,7 @@ from fleet.images.lock import GcpImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws
-from tests.engine.conftest import Stack
+from tests.engine.conftest import Stack, looked_at
 
 REGION = "eu-central-1"
 CLOUDS: dict[str, tuple[type[Cloud], str]] = {
@@ -262,3 +262,71 @@ def test_an_unready_node_stops_a_rollout_on_every_platform(place: Place) -> None
     assert place.fleet("up").status == 0
     assert place.started() == ["web-0", "web-1"]
     assert {disk for node in place.running().values() for disk in node.disks} == set(place.disks())
+
+
+STATELESS = """\
+name: web
+groups:
+  web:
+    count: 3
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["8080:80"]
+        environment: {{GREETING: "{greeting}"}}
+    ready: [{{http: {{port: 8080}}}}]
+    ready_timeout: 4
+"""
+
+
+def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is_ready(aws: CloudPlace) -> None:
+    aws.stack.write("fleet.yaml", STATELESS.format(greeting="one"))
+    assert aws.fleet("up").status == 0
+    first = aws.running()
+    aws.started()
+
+    # A new machine that is not ready leaves the old one where it is, and its address with it.
+    aws.stack.write("fleet.yaml", STATELESS.format(greeting="sick"))
+    assert aws.fleet("up").status == 1
+    assert aws.started() == ["web-0"]
+    assert {machine.id for machine in aws.world.machines.values()} > {node.id for node in first.values()}
+    for node in first.values():
+        assert node.address in aws.world.machines[node.id].addresses
+
+    # Once it is well, all move, no address is ever without a ready machine, and no old machine is left.
+    aws.stack.write("fleet.yaml", STATELESS.format(greeting="two"))
+    with looked_at([f"{node.address}:8080" for node in first.values()]) as down:
+        done = aws.fleet("up")
+    assert done.status == 0, done
+    assert max(down) == 0
+    second = aws.running()
+    assert {name: node.address for name, node in second.items()} == {name: node.address for name, node in first.items()}
+    assert not {node.id for node in second.values()} & {node.id for node in first.values()}
+    assert "nothing changes" in aws.fleet("up").out
+
+
+def test_a_snapshot_is_taken_before_each_re_provisioning_if_asked_and_kept(aws: CloudPlace) -> None:
+    aws.write("one", count=1, disk=", snapshot: true")
+    assert aws.fleet("up").status == 0
+    taken = len(aws.world.snapshots)
+    aws.write("two", count=1, disk=", snapshot: true")
+    assert aws.fleet("up").status == 0
+    assert aws.world.snapshots[taken:] == list(aws.disks())
+    assert "nothing changes" in aws.fleet("up").out
+
+
+def test_a_data_disk_that_was_left_is_taken_over(aws: CloudPlace) -> None:
+    aws.write("one", count=1)
+    assert aws.fleet("up").status == 0
+    (disk,) = aws.disks()
+    kept = aws.fleet("destroy", "--yes")
+    assert f"web-0-site kept: {disk}" in kept.out
+    aws.write("one", count=1)
+    aws.stack.edit(
+        "fleet.yaml", "    count: 1\n", f"    count: 1\n    nodes: {{0: {{data_disks: {{site: {disk}}}}}}}\n"
+    )
+    taken = aws.fleet("up")
+    assert taken.status == 0, taken
+    assert aws.running()["web-0"].disks == {disk}
+    assert list(aws.disks()) == [disk]
+    assert "nothing changes" in aws.fleet("up").out

@@ -56,4 +56,5 @@ def test_the_stub_is_valid_ignition(how: str) -> None:
         stub = deliver(REPETITIVE, Limits(raw=0, most=None), node="n").user_data
     else:
         stub = deliver(REPETITIVE, Limits(raw=0, most=0, store="s3://bucket/n/"), node="n").user_data
-    assert compose([Snippet("stub", stub, "ignition")]).spec == "3.1.0"
+    # Compression is what needs 3.1.
+    assert compose([Snippet("stub", stub, "ignition")]).spec == ("3.1.0" if how == "compressed" else "3.0.0")

@@ -1,0 +1,130 @@
+"""What platforms plan and refuse, without their SDKs and before anything is made."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from fleet.config import Snippet, compose
+from fleet.errors import FleetError, UsageError
+from fleet.images import Disk, ImageLock, LockedImage, write_lock
+from fleet.images.lock import GcpImage
+from fleet.platforms import NAMES, platform
+from fleet.platforms.aws import with_disk_rules
+from fleet.platforms.base import FleetPlan
+from fleet.spec import Resolver, plan_spec
+from tests.conftest import Folder, file_text
+
+CONFIG = {"aws:region": "eu-central-1", "gcp:project": "shop", "gcp:zone": "europe-west3-a"}
+PRIVATE = "network: {cidr: 10.7.0.0/24}\ngroups:\n  web:\n    addresses_from: "
+
+
+def plan(folder: Folder, name: str, **options: object) -> FleetPlan:
+    where = platform(name, options, project=folder.path, stack="test", config=CONFIG.get)
+    return plan_spec(folder.path / "fleet.yaml", Resolver(), where, need_lock=True)
+
+
+@pytest.fixture
+def locked(folder: Folder) -> Folder:
+    disk = Disk(location="https://example.org/x", sha256="0" * 64, uncompressed_sha256="0" * 64)
+    image = LockedImage(
+        release="44.1",
+        ignition_spec="3.5.0",
+        disks={"qemu": disk, "digitalocean": disk},
+        aws={"eu-central-1": "ami-1"},
+        gcp=GcpImage(project="fedora-coreos-cloud", name="fedora-coreos-44-1"),
+    )
+    write_lock(folder.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "old", "new", "wanted"),
+    [
+        ("aws", {}, "count: 1", "size: huge", "There is no size 'huge' for web"),
+        ("aws", {}, "groups:\n  web:\n", PRIVATE + "2\n", "AWS keeps 10.7.0.2, which is planned for web-0"),
+        ("aws", {"zones": ["a", "b"]}, "groups:\n  web:\n", PRIVATE + "10\n", "cannot be in several"),
+        ("aws", {"bucket": "b"}, "count: 1", "count: 1", "No instance may read configs from the bucket b"),
+        ("aws", {"public_addresses": False}, "count: 1", "count: 1", "reached at planned private ones"),
+        ("aws", {"architecture": "aarch64"}, "count: 1", "count: 1", "no image for aarch64"),
+        ("aws", {"colour": 1}, "count: 1", "count: 1", "`colour`: There is no such option"),
+        ("gcp", {}, "groups:\n  web:\n", PRIVATE + "1\n", "Google Cloud keeps 10.7.0.1"),
+        ("gcp", {"zones": ["europe-west3-a", "us-east1-b"]}, "count: 1", "count: 1", "are in several regions"),
+        ("gcp", {}, "  web:\n", f"  {'w' * 50}:\n", "is too long: with zone and project"),
+        ("gcp", {}, "count: 1", "rollout: {strategy: surge}", "cannot surge: its nodes have static addresses"),
+        ("digitalocean", {}, "groups:\n  web:\n", PRIVATE + "10\n", "DigitalOcean gives no planned addresses"),
+        ("digitalocean", {}, "count: 1", "data_disks: {a--b: {size_gib: 1, mount: /var/x}}", "no volume of the name"),
+        ("libvirt", {"architecture": "aarch64"}, "count: 1", "count: 1", "no image for aarch64"),
+        ("libvirt", {"bridge": "br0"}, "count: 1", "count: 1", "need planned addresses, and a gateway"),
+        ("libvirt", {"cidr": "10.0.0.0/8"}, "count: 1", "count: 1", "`cidr` is a /16"),
+        ("libvirt", {}, "count: 1", "size: 4x", "or CPUs and MiB"),
+        ("libvirt", {}, "count: 1", "data_disks: {a: {size_gib: 1, mount: /var/x, snapshot: true}}", "no snapshots"),
+        ("qemu", {}, "count: 1", "data_disks: {a: {size_gib: 1, mount: /var/x, snapshot: true}}", "no snapshots"),
+    ],
+)
+def test_a_platform_refuses_what_it_cannot_do_before_anything_is_made(
+    locked: Folder, name: str, options: dict[str, object], old: str, new: str, wanted: str
+) -> None:
+    locked.edit("fleet.yaml", old, new)
+    with pytest.raises(FleetError) as caught:
+        plan(locked, name, **options)
+    assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("aws", "pulumi config set aws:region"),
+        ("gcp", "pulumi config set gcp:project"),
+        ("digitalocean", "pulumi config set --secret digitalocean:token"),
+    ],
+)
+def test_a_stack_that_does_not_say_where_is_refused(
+    folder: Folder, name: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION", "GOOGLE_PROJECT", "GOOGLE_ZONE", "DIGITALOCEAN_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(UsageError, match=wanted):
+        platform(name, project=folder.path, stack="test").check_stack()
+
+
+def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
+    program = (
+        "import sys; from fleet.cli import main\n"
+        "try: main()\n"
+        "finally: print([name for name in sys.modules if name.startswith('pulumi_')], file=sys.stderr)"
+    )
+    for name in NAMES:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "render", "fleet.yaml", "--node", "web-0", "--platform", name],
+            cwd=folder.path,
+            capture_output=True,
+            text=True,
+        )
+        assert json.loads(done.stdout)["ignition"]["version"]
+        assert done.stderr == "[]\n"
+
+
+def test_ebs_volumes_get_their_stable_paths_in_whole_configs_and_in_stubs() -> None:
+    whole = '{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/etc/x"}]}}'
+    stub = '{"ignition":{"config":{"replace":{"compression":"gzip","source":"data:;base64,"}},"version":"3.1.0"}}'
+    for text in (whole, stub):
+        made = with_disk_rules(text, {"db": "vol-0a1b"})
+        rules = file_text(json.loads(made), "/etc/udev/rules.d/90-fleet-data-disks.rules")
+        assert 'ATTRS{serial}=="vol0a1b*", SYMLINK+="disk/fleet/db"' in rules
+        assert compose([Snippet("made", made, "ignition")])
+    assert json.loads(made)["ignition"]["config"]["merge"] == [{"compression": "gzip", "source": "data:;base64,"}]
+
+
+def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not_move(locked: Folder) -> None:
+    alone = {node.name: node.private for node in plan(locked, "libvirt").nodes}
+    locked.edit("fleet.yaml", "groups:\n", "groups:\n  db: {count: 2}\n")
+    both = {node.name: node.private for node in plan(locked, "libvirt").nodes}
+    assert both["web-0"] == alone["web-0"]
+    assert len(set(both.values())) == 3
+    config = next(node for node in plan(locked, "libvirt").nodes if node.name == "web-0").config.tree
+    keyfile = file_text(config, "/etc/NetworkManager/system-connections/fleet-private.nmconnection")
+    assert f"address1={both['web-0']}\ngateway=10.78.0.1\ndns=10.78.0.1;" in keyfile
