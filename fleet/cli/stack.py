@@ -11,7 +11,7 @@ from typing import Any
 
 from pulumi.automation import PreviewResult
 
-from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated
+from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
 from fleet.cli.state import Deployed, NodeStatus
 from fleet.config import MachineConfig, deliver
@@ -162,11 +162,13 @@ class Session:
                 + f", and at most {group.window} of the group may be down at once."
             )
         self._prepare(plan, platform, bar)
-        machine = deployed.machines[node]
+        parts = [
+            r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
+        ]
         with _failing(stack, reporter):
             stack.run(
                 lambda: stack.automation.up(
-                    on_event=reporter.event, refresh=True, target=_targets(plan, [node]), replace=[machine]
+                    on_event=reporter.event, refresh=True, target=_targets(plan, [node]), replace=parts
                 )
             )
         self._say("", f"{plan.name}: {reporter.summary()}.")

@@ -118,6 +118,8 @@ class Node(pulumi.ComponentResource):
         there = self.instance.id
         digest: pulumi.Output[str] = there.apply(lambda _: plan.config.digest)
         self._address = address
+        open_ports = {port.number for port in plan.ports if port.protocol == "tcp" and port.sources}
+        self._ports = sorted(open_ports | self.instance.endpoints.keys())
         self.register_outputs(
             {
                 "config": there.apply(lambda _: plan.shown),
@@ -128,7 +130,10 @@ class Node(pulumi.ComponentResource):
 
     def describe(self) -> dict[str, pulumi.Input[object]]:
         """What a stack exports about the node."""
-        endpoints = {str(port): f"{host}:{number}" for port, (host, number) in self.instance.endpoints.items()}
+        endpoints: dict[str, pulumi.Input[str]] = {}
+        for port in self._ports:
+            host, number = self.instance.endpoints.get(port, (self._address, port))
+            endpoints[str(port)] = pulumi.Output.concat(host, f":{number}")
         return {
             "address": self._address,
             "endpoints": endpoints,

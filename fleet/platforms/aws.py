@@ -106,6 +106,7 @@ class Aws:
 
     name = "aws"
     machine_type = "aws:ec2/instance:Instance"
+    replaced_types = (machine_type,)
 
     def __init__(self, options: Options, region: str, stack: str) -> None:
         self.options, self.region, self.stack = options, region, stack

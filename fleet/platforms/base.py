@@ -7,7 +7,7 @@ render`` and ``fleet validate`` need none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -310,6 +310,8 @@ class Platform(Protocol):
         name: As ``fleet:platform`` names it.
         architecture: "x86_64" or "aarch64".
         machine_type: The Pulumi type of the resource that is a node's machine.
+        replaced_types: The types of the resources, named like the node, that hold first-boot state: the machine's, and
+            of what goes with it.
         limits: How large user data may be.
     """
 
@@ -321,6 +323,9 @@ class Platform(Protocol):
 
     @property
     def machine_type(self) -> str: ...
+
+    @property
+    def replaced_types(self) -> Collection[str]: ...
 
     @property
     def limits(self) -> Limits: ...

@@ -76,6 +76,7 @@ class DigitalOcean:
     name = "digitalocean"
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
+    replaced_types = (machine_type,)
     # There is a store, but no way to keep an object of it from others that Ignition could pass.
     limits = Limits(raw=_MOST, most=_MOST)
 

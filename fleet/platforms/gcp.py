@@ -106,6 +106,7 @@ class Gcp:
 
     name = "gcp"
     machine_type = "gcp:compute/instance:Instance"
+    replaced_types = (machine_type,)
 
     def __init__(self, options: Options, project: str, zones: Sequence[str], stack: str) -> None:
         self.options, self.project, self.zones, self.stack = options, project, zones, stack

@@ -86,6 +86,7 @@ class Libvirt:
 
     name = "libvirt"
     machine_type = "libvirt:index/domain:Domain"
+    replaced_types = (machine_type, "libvirt:index/volume:Volume", "libvirt:index/ignition:Ignition")
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -260,7 +261,8 @@ class Site:
             name=f"{self._prefix}-{node.name}.ign",
             pool=options.pool,
             content=pulumi.Output.secret(data) if node.secret else data,
-            opts=machine_options(opts, node, trigger, after=after),
+            # One after the other: whichever of two goes first takes the domain with it, and the other would not wait.
+            opts=machine_options(opts, node, trigger, after=[*after, root]),
         )
         cpus, memory = platform.shape(node)
         attached = [libvirt.DomainDiskArgs(volume_id=root.id)] + [

@@ -72,6 +72,7 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+    replaced_types = (machine_type,)
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 

@@ -203,6 +203,14 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
     assert place.fleet("status").status == 0
     assert place.running() == first
 
+    # One node by hand, with nothing changed.
+    replaced = place.fleet("replace", "web-1")
+    assert replaced.status == 0, replaced
+    assert place.started() == ["web-1"]
+    assert place.running()["web-0"] == first["web-0"]
+    assert place.running()["web-1"].disks == first["web-1"].disks
+    assert "nothing changes" in place.fleet("up").out
+
     # Another config: each node is another machine, with the same disk and at the same address.
     place.write("two")
     changed = place.fleet("up")
