@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,11 +22,11 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.config.ignition import file
 from fleet.errors import UsageError
-from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
     ConfigReader,
+    ProviderPlatform,
     Sdk,
     check_addresses,
     check_reachable,
@@ -95,7 +95,7 @@ class Options(Model):
     tags: dict[str, str] = {}
 
 
-class Aws:
+class Aws(ProviderPlatform):
     """The platform ``aws``.
 
     Args:
@@ -133,15 +133,6 @@ class Aws:
 
     def device(self, disk: str) -> str:
         return f"/dev/disk/fleet/{disk}"
-
-    def disk_rule(self, disk: str) -> str:
-        return ""
-
-    def private(self, group: str, index: int) -> None:
-        return None
-
-    def interface(self, address: IPv4Interface) -> Interface | None:
-        return None
 
     def zone(self, node: NodePlan) -> str:
         """A node's availability zone."""
@@ -189,21 +180,12 @@ class Aws:
             )
         return node.image.aws[self.region]
 
-    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        """Nothing has to be fetched."""
-
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """Machines are the provider's."""
-
     def trigger(self, node: NodePlan) -> str:
         # Beside the user data, what the provider would change by stopping the instance, or not at all.
         options = self.options
         shape = [self.size(node), self.zone(node), options.root_size_gib, options.instance_profile, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
-
-    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        return Peer(node.name, address, {}, node.probes)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

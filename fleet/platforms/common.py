@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from fleet.errors import FleetError, UsageError
+from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Interface, NodePlan, Peer
 
 if TYPE_CHECKING:
     import pulumi
@@ -207,6 +208,32 @@ def snapshot_options(
             replacement_trigger=pulumi.Output.secret(trigger) if node.secret else trigger,
         ),
     )
+
+
+class ProviderPlatform:
+    """What platforms whose machines are a provider's resources have in common; each says what is different with it."""
+
+    def disk_rule(self, disk: str) -> str:
+        """None: the disk has its path by itself."""
+        return ""
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        """None: the platform's network gives addresses."""
+        return None
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        """None: the platform's network gives nodes their planned addresses, too."""
+        return None
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Nothing has to be fetched to this machine."""
+
+    def discard(self, inputs: Mapping[str, Any]) -> None:
+        """Machines are the provider's: it knows what it left."""
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        """At its address."""
+        return Peer(node.name, address, {}, node.probes)
 
 
 class Sdk:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ from pydantic import Field
 
 from fleet.config import Limits
 from fleet.errors import UsageError
-from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
     ConfigReader,
+    ProviderPlatform,
     Sdk,
     digest,
     disk_options,
@@ -64,7 +64,7 @@ class Options(Model):
     tags: list[str] = []
 
 
-class DigitalOcean:
+class DigitalOcean(ProviderPlatform):
     """The platform ``digitalocean``.
 
     Args:
@@ -109,12 +109,6 @@ class DigitalOcean:
             f'SYMLINK+="disk/fleet/{disk}"\n'
         )
 
-    def private(self, group: str, index: int) -> None:
-        return None
-
-    def interface(self, address: IPv4Interface) -> Interface | None:
-        return None
-
     def volume(self, node: NodePlan, disk: DiskPlan) -> str:
         """The name of a volume, by whose end the node finds it: lower-case letters, digits and dashes."""
         return f"{self.stack.lower()}-{node.name}--{disk.name}"
@@ -155,12 +149,6 @@ class DigitalOcean:
         assert node.image is not None
         return node.image.disks["digitalocean"].sha256
 
-    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        """DigitalOcean fetches the image itself."""
-
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """Machines are the provider's."""
-
     def size(self, node: NodePlan) -> str:
         """A droplet's size."""
         return named_size(node, _SIZES, r"[a-z0-9]+-[a-z0-9-]+")
@@ -168,9 +156,6 @@ class DigitalOcean:
     def trigger(self, node: NodePlan) -> str:
         # The provider would resize a running droplet.
         return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
-
-    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        return Peer(node.name, address, {}, node.probes)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +18,11 @@ from pydantic import Field
 
 from fleet.config import Limits
 from fleet.errors import UsageError
-from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
     ConfigReader,
+    ProviderPlatform,
     Sdk,
     check_addresses,
     check_reachable,
@@ -94,7 +94,7 @@ class Options(Model):
     labels: dict[str, str] = {}
 
 
-class Gcp:
+class Gcp(ProviderPlatform):
     """The platform ``gcp``.
 
     Args:
@@ -142,15 +142,6 @@ class Gcp:
     def device(self, disk: str) -> str:
         # By udev's own rules; the links that begin with google- need a package of Google's.
         return f"/dev/disk/by-id/scsi-0Google_PersistentDisk_{disk}"
-
-    def disk_rule(self, disk: str) -> str:
-        return ""
-
-    def private(self, group: str, index: int) -> None:
-        return None
-
-    def interface(self, address: IPv4Interface) -> Interface | None:
-        return None
 
     def zone(self, node: NodePlan) -> str:
         """A node's zone."""
@@ -201,21 +192,12 @@ class Gcp:
             )
         return f"projects/{node.image.gcp.project}/global/images/{node.image.gcp.name}"
 
-    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        """Nothing has to be fetched."""
-
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """Machines are the provider's."""
-
     def trigger(self, node: NodePlan) -> str:
         # Beside the metadata, what the provider would change by stopping the instance, or not at all.
         options = self.options
         shape = [self.size(node), options.root_size_gib, options.service_account, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
-
-    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        return Peer(node.name, address, {}, node.probes)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

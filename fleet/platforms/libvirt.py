@@ -21,9 +21,10 @@ from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.images import LockedImage, Progress, obtain
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan
 from fleet.platforms.common import (
     ConfigReader,
+    ProviderPlatform,
     Sdk,
     address_mac,
     custom_size,
@@ -75,7 +76,7 @@ class Options(Model):
     emulator: str = ""
 
 
-class Libvirt:
+class Libvirt(ProviderPlatform):
     """The platform ``libvirt``.
 
     Args:
@@ -113,9 +114,6 @@ class Libvirt:
 
     def device(self, disk: str) -> str:
         return f"/dev/disk/by-id/wwn-0x{_wwn(disk)}"
-
-    def disk_rule(self, disk: str) -> str:
-        return ""
 
     def private(self, group: str, index: int) -> IPv4Interface | None:
         return None if self.options.bridge else slot(self.options.cidr, group, index)
@@ -163,9 +161,6 @@ class Libvirt:
         if image.disks["qemu"].remote:
             obtain(image.disks["qemu"], progress=progress)
 
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """Machines are the provider's."""
-
     def shape(self, node: NodePlan) -> tuple[int, int]:
         """A node's virtual CPUs, and its memory in MiB."""
         return _SIZES.get(node.size) or custom_size(node)
@@ -175,9 +170,6 @@ class Libvirt:
         options = self.options.model_dump(mode="json", exclude={"cidr", "gateway"})
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *self.shape(node), disks, str(node.private), options])
-
-    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        return Peer(node.name, address, {}, node.probes)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)
