@@ -10,6 +10,7 @@ from fleet.components.drain import Drain
 from fleet.components.gate import Gate
 from fleet.components.ready import Ready
 from fleet.platforms.base import Instance, NodePlan, Peer, Platform, Site
+from fleet.platforms.common import sealed
 
 
 class DataDisk(pulumi.ComponentResource):
@@ -76,11 +77,9 @@ class Node(pulumi.ComponentResource):
         super().__init__("fleet:components:Node", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         self.disks = {disk.name: DataDisk(site, plan, disk.name, child) for disk in plan.disks}
-        trigger = platform.trigger(plan)
         gate = Gate(
             plan.name,
-            # With what is shown, a digest would let short secrets be guessed.
-            trigger=pulumi.Output.secret(trigger) if plan.secret else trigger,
+            trigger=sealed(plan, platform.trigger(plan)),
             image=platform.image(plan),
             follow_image=plan.follow_image,
             peers=peers,
@@ -116,14 +115,13 @@ class Node(pulumi.ComponentResource):
             )
         # Known once the machine is there, so the state never says that a config is deployed which is not.
         there = self.instance.id
-        digest: pulumi.Output[str] = there.apply(lambda _: plan.config.digest)
         self._address = address
         open_ports = {port.number for port in plan.ports if port.protocol == "tcp" and port.sources}
         self._ports = sorted(open_ports | self.instance.endpoints.keys())
         self.register_outputs(
             {
                 "config": there.apply(lambda _: plan.shown),
-                "digest": pulumi.Output.secret(digest) if plan.secret else digest,
+                "digest": sealed(plan, there.apply(lambda _: plan.config.digest)),
                 "address": address,
             }
         )

@@ -36,6 +36,7 @@ from fleet.platforms.common import (
     named_size,
     no_config,
     read_options,
+    sealed,
     snapshot_options,
 )
 
@@ -312,13 +313,12 @@ class Site:
                     )
                 )
         if node.delivery.upload:
-            content = node.delivery.upload
             before.append(
                 aws.s3.BucketObjectv2(
                     node.name,
                     bucket=options.bucket,
                     key=f"fleet/{platform.stack}/{node.delivery.object}",
-                    content=pulumi.Output.secret(content) if node.secret else content,
+                    content=sealed(node, node.delivery.upload),
                     opts=opts,
                 )
             )
@@ -342,7 +342,7 @@ class Site:
             vpc_security_group_ids=[self._members.id, self._firewalls[node.group].id],
             # Until the Elastic IP is there, and for a machine that surges.
             associate_public_ip_address=options.public_addresses,
-            user_data=pulumi.Output.secret(data) if node.secret else data,
+            user_data=sealed(node, data),
             user_data_replace_on_change=True,
             iam_instance_profile=options.instance_profile or None,
             instance_market_options=spot if options.spot else None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 ConfigReader = Callable[[str], str | None]
-"""Reads the stack's config by full key, such as "aws:region"."""
+"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set."""
 
 
 def no_config(key: str) -> None:
@@ -51,6 +51,21 @@ def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, s
 def digest(value: Any) -> str:
     """The SHA-256 of a value's canonical JSON, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(node: NodePlan, value: Any) -> Any:
+    """A value that is made of a node's config: a Pulumi secret if the config holds one.
+
+    That goes for a digest, too: with what is shown of a config, it would let short secrets be guessed.
+    """
+    import pulumi
+
+    return pulumi.Output.secret(value) if node.secret else value
+
+
+def with_prefix(*parts: str) -> str:
+    """A name within what fleet's stacks share, such as a project's tags: "fleet-<part>-<part>", in lower case."""
+    return "-".join(filter(None, ("fleet", *parts))).lower()
 
 
 def named_size(node: NodePlan, sizes: Mapping[str, str], own: str) -> str:
@@ -178,8 +193,7 @@ def machine_options(
         pulumi.ResourceOptions(
             depends_on=list(after),
             delete_before_replace=not node.surge,
-            # With what is shown of a config, a digest would let short secrets be guessed.
-            replacement_trigger=pulumi.Output.secret(trigger) if node.secret else trigger,
+            replacement_trigger=sealed(node, trigger),
             ignore_changes=[] if node.follow_image else list(image),
         ),
     )
@@ -205,7 +219,7 @@ def snapshot_options(
         pulumi.ResourceOptions(
             depends_on=list(after),
             retain_on_delete=True,
-            replacement_trigger=pulumi.Output.secret(trigger) if node.secret else trigger,
+            replacement_trigger=sealed(node, trigger),
         ),
     )
 

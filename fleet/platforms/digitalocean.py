@@ -29,8 +29,11 @@ from fleet.platforms.common import (
     disk_options,
     machine_options,
     named_size,
+    no_config,
     read_options,
+    sealed,
     snapshot_options,
+    with_prefix,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +88,7 @@ class DigitalOcean(ProviderPlatform):
 
     @classmethod
     def from_options(
-        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader
+        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
     ) -> DigitalOcean:
         """Read ``fleet:digitalocean``.
 
@@ -173,7 +176,6 @@ class Site:
     def __init__(self, platform: DigitalOcean, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
         self._addresses: dict[str, digitalocean.ReservedIp] = {}
-        self._images: dict[str, digitalocean.CustomImage] = {}
         region = self._options.region
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
@@ -212,7 +214,7 @@ class Site:
 
     def _tag(self, group: str = "") -> str:
         """The tag of the fleet's droplets, or of a group's."""
-        return "-".join(filter(None, ("fleet", self._platform.stack.lower(), self._fleet, group)))
+        return with_prefix(self._platform.stack, self._fleet, group)
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
         self._addresses[node.name] = digitalocean.ReservedIp(node.name, region=self._options.region, opts=opts)
@@ -244,7 +246,6 @@ class Site:
                         opts=snapshot_options(opts, node, trigger, after),
                     )
                 )
-        data: pulumi.Input[str] = node.delivery.user_data
         machine = digitalocean.Droplet(
             node.name,
             name=node.name,
@@ -254,7 +255,7 @@ class Site:
             ssh_keys=options.ssh_keys,
             vpc_uuid=self._vpc,
             tags=self._tags[node.group],
-            user_data=pulumi.Output.secret(data) if node.secret else data,
+            user_data=sealed(node, node.delivery.user_data),
             # The agents are for other systems; a droplet that is shut down has written its volumes.
             monitoring=False,
             droplet_agent=False,

@@ -32,7 +32,9 @@ from fleet.platforms.common import (
     named_size,
     no_config,
     read_options,
+    sealed,
     snapshot_options,
+    with_prefix,
 )
 
 if TYPE_CHECKING:
@@ -241,7 +243,7 @@ class Site:
 
     def _tag(self, group: str = "") -> str:
         """The network tag of the fleet's nodes, or of a group's."""
-        return "-".join(filter(None, ("fleet", self._platform.stack.lower(), self._fleet, group)))
+        return with_prefix(self._platform.stack, self._fleet, group)
 
     def _firewall(self, group: str, node: NodePlan, network: pulumi.Input[str], opts: pulumi.ResourceOptions) -> None:
         # A rule has sources of one kind of address.
@@ -299,17 +301,15 @@ class Site:
                     )
                 )
         if node.delivery.upload:
-            content = node.delivery.upload
             before.append(
                 gcp.storage.BucketObject(
                     node.name,
                     bucket=options.bucket,
                     name=f"fleet/{platform.stack}/{node.delivery.object}",
-                    content=pulumi.Output.secret(content) if node.secret else content,
+                    content=sealed(node, node.delivery.upload),
                     opts=opts,
                 )
             )
-        data: pulumi.Input[str] = node.delivery.user_data
         static = self._addresses.get(node.name)
         account = gcp.compute.InstanceServiceAccountArgs(
             email=options.service_account, scopes=["https://www.googleapis.com/auth/cloud-platform"]
@@ -339,7 +339,7 @@ class Site:
                     else [],
                 )
             ],
-            metadata={"user-data": pulumi.Output.secret(data) if node.secret else data},
+            metadata={"user-data": sealed(node, node.delivery.user_data)},
             service_account=account if options.service_account else None,
             scheduling=spot if options.spot else None,
             tags=[self._tag(), self._tag(node.group)],

@@ -34,6 +34,7 @@ from fleet.platforms.common import (
     no_config,
     read_options,
     refuse_snapshots,
+    sealed,
     slot,
 )
 
@@ -247,12 +248,11 @@ class Site:
             format="qcow2",
             opts=replaced,
         )
-        data: pulumi.Input[str] = node.delivery.user_data
         ignition = libvirt.Ignition(
             node.name,
             name=f"{self._prefix}-{node.name}.ign",
             pool=options.pool,
-            content=pulumi.Output.secret(data) if node.secret else data,
+            content=sealed(node, node.delivery.user_data),
             # One after the other: whichever of two goes first takes the domain with it, and the other would not wait.
             opts=machine_options(opts, node, trigger, after=[*after, root]),
         )

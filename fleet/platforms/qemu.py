@@ -14,7 +14,6 @@ host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -31,7 +30,16 @@ from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
 from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
-from fleet.platforms.common import ConfigReader, address_mac, custom_size, no_config, read_options, refuse_snapshots
+from fleet.platforms.common import (
+    ConfigReader,
+    address_mac,
+    custom_size,
+    digest,
+    no_config,
+    read_options,
+    refuse_snapshots,
+    sealed,
+)
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -152,7 +160,7 @@ class Qemu:
 
     def trigger(self, node: NodePlan) -> str:
         props = {key: value for key, value in self._props(node).items() if key not in _IMAGE_KEYS}
-        return _digest(json.dumps(props, sort_keys=True))
+        return digest(props)
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
@@ -217,8 +225,7 @@ class Qemu:
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
         props = self._props(node)
-        if node.secret:
-            props["ignition"] = pulumi.Output.secret(props["ignition"])
+        props["ignition"] = sealed(node, props["ignition"])
         after = [*after, *disks.values()]
         machine = QemuMachine(
             node.name,

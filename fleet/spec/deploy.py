@@ -14,8 +14,9 @@ from fleet import platforms
 from fleet.components import Fleet
 from fleet.errors import FleetError, UsageError
 from fleet.platforms.base import FleetPlan, Platform
+from fleet.platforms.common import ConfigReader
 from fleet.spec.plan import plan_spec
-from fleet.spec.values import ConfigReader, Resolver
+from fleet.spec.values import Resolver
 
 DEFAULT_SPEC = "fleet.yaml"
 

@@ -129,7 +129,7 @@ def plan_fleet(
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         shared = _shared(spec, name, group, platform)
-        ssh = PortPlan(SSH_PORT, sources=tuple(map(str, spec.fleet.ssh_from)))
+        ssh = PortPlan(SSH_PORT, sources=tuple(spec.fleet.ssh_from))
         ports = tuple(sorted({ssh, *group.reachable}))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
         configs = compose_all(

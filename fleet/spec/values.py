@@ -15,10 +15,8 @@ from pydantic import ConfigDict
 from fleet.config.template import Scalar
 from fleet.errors import FleetError, Position
 from fleet.model import Model
+from fleet.platforms.common import ConfigReader
 from fleet.spec.model import SecretName, SecretSource, Variable, VariableName
-
-ConfigReader = Callable[[str], str | None]
-"""Gives the plain value of a key of the stack's config, or ``None`` where it is not set."""
 
 At = Callable[..., Position]
 """Gives the position of a part of the spec."""

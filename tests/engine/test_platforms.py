@@ -29,7 +29,7 @@ CLOUDS: dict[str, tuple[type[Cloud], str]] = {
     "libvirt": (Libvirt, "fleet:libvirt: {cidr: 127.78.0.0/16}"),
 }
 
-SPEC = """\
+STATELESS = """\
 name: web
 {more}groups:
   web:
@@ -41,9 +41,14 @@ name: web
         environment: {{GREETING: "{greeting}"}}
     ready: [{{http: {{port: 8080}}}}]
     ready_timeout: 4
+"""
+SPEC = (
+    STATELESS
+    + """\
     data_disks:
       site: {{size_gib: 1, mount: /var/site{disk}}}
 """
+)
 
 
 @dataclass(frozen=True)
@@ -272,29 +277,14 @@ def test_an_unready_node_stops_a_rollout_on_every_platform(place: Place) -> None
     assert {disk for node in place.running().values() for disk in node.disks} == set(place.disks())
 
 
-STATELESS = """\
-name: web
-groups:
-  web:
-    count: 3
-    containers:
-      hello:
-        image: docker.io/library/caddy:2
-        ports: ["8080:80"]
-        environment: {{GREETING: "{greeting}"}}
-    ready: [{{http: {{port: 8080}}}}]
-    ready_timeout: 4
-"""
-
-
 def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is_ready(aws: CloudPlace) -> None:
-    aws.stack.write("fleet.yaml", STATELESS.format(greeting="one"))
+    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="one"))
     assert aws.fleet("up").status == 0
     first = aws.running()
     aws.started()
 
     # A new machine that is not ready leaves the old one where it is, and its address with it.
-    aws.stack.write("fleet.yaml", STATELESS.format(greeting="sick"))
+    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="sick"))
     assert aws.fleet("up").status == 1
     assert aws.started() == ["web-0"]
     assert {machine.id for machine in aws.world.machines.values()} > {node.id for node in first.values()}
@@ -302,7 +292,7 @@ def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is
         assert node.address in aws.world.machines[node.id].addresses
 
     # Once it is well, all move, no address is ever without a ready machine, and no old machine is left.
-    aws.stack.write("fleet.yaml", STATELESS.format(greeting="two"))
+    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="two"))
     with looked_at([f"{node.address}:8080" for node in first.values()]) as down:
         done = aws.fleet("up")
     assert done.status == 0, done
