@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import SPEC, STACK, Folder, Result
 
-OFFSET = 31_000  # away from the machine tests
+OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
 PROBE = """\
     ready:
       - http: {port: 8080}
@@ -52,9 +52,11 @@ def looked_at(places: Sequence[str]) -> Iterator[list[int]]:
 
     thread = threading.Thread(target=look)
     thread.start()
-    yield seen
-    over.set()
-    thread.join()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 class Stack(Folder):

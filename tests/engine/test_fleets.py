@@ -151,7 +151,7 @@ def test_a_group_that_comes_after_another_waits_for_it_and_changes_without_it(st
     write(stack, group(2, "one", "after: [server]"), group(2, "one", name="server", port=8180))
     stack.edit("fleet.yaml", "  server:\n", "  server:\n    rollout: {window: 2}\n")
     stack.write("Pulumi.test.yaml", (stack.path / "Pulumi.test.yaml").read_text().replace(
-        f"port_offset: {OFFSET}", f'port_offset: {OFFSET}, host_ports: {{"server-0:22": 40222, "server-1:22": 41222}}'
+        f"port_offset: {OFFSET}", f'port_offset: {OFFSET}, host_ports: {{"server-0:22": 17222, "server-1:22": 19222}}'
     ))  # fmt: skip
     done = stack.up()
     assert done.status == 0, done
