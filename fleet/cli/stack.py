@@ -204,7 +204,7 @@ class Session:
 
     def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         def program() -> None:
-            deploy(plan, platform)
+            deploy(plan, platform, project=self._project.folder, stack=stack.name)
 
         stack.automation.workspace.program = program
 

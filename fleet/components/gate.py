@@ -4,12 +4,18 @@ A chain of nodes that wait for one another is not enough: with one node sick and
 begin with a healthy one, and a quorum of three is lost. So each node's machine depends on a gate, whose *update*, which
 comes when what re-provisions the node changes, asks the node's peers and fails if too few are ready; the node is then
 left as it is. A gate's creation asks nobody, or a cluster could never be made.
+
+How the peers can be asked is no input of the gates but in a file, the group's roster, which the program writes and
+gates read: in the inputs of each, the state would grow with the square of the group, and it is saved at every step.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -29,7 +35,7 @@ class GateProvider(Provider):
     """Asks."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        keys = ("trigger", "peers", "down")
+        keys = ("trigger", "members", "down")
         changed = any(not known(news[key]) or olds.get(key) != news[key] for key in keys)
         return DiffResult(changes=changed or _moves(olds, news))
 
@@ -40,21 +46,23 @@ class GateProvider(Provider):
         if olds["trigger"] != news["trigger"] or _moves(olds, news):
             time.sleep(news["pause"])
             # A peer that is new is not there yet; one that is to go is no longer counted on.
-            peers = {name: peer for name, peer in olds["peers"].items() if name in news["peers"]}
+            peers = json.loads(Path(news["roster"]).read_text(encoding="utf-8"))[: int(olds["members"])]
             self._check(news["node"], peers, int(news["down"]))
             return UpdateResult(news)
         # The node still has the image that it had.
         return UpdateResult({**news, "image": olds.get("image")})
 
-    def _check(self, node: str, peers: Mapping[str, Any], down: int) -> None:
+    def _check(self, node: str, peers: Sequence[Mapping[str, Any]], down: int) -> None:
         deadline = time.monotonic() + PATIENCE
         while True:
             sick = {}
-            for name, peer in peers.items():
+            for peer in peers:
+                if peer["name"] == node or not peer["probes"]:
+                    continue
                 try:
                     ask_peer(peer)
                 except NotReadyError as error:
-                    sick[name] = str(error)
+                    sick[peer["name"]] = str(error)
             if len(sick) < down:
                 return
             if time.monotonic() >= deadline:
@@ -93,6 +101,40 @@ def ask_peer(peer: Mapping[str, Any]) -> None:
     )
 
 
+class Roster:
+    """How the nodes of a group can be asked, in a file.
+
+    Args:
+        file: The file; its folder is made.
+        peers: The nodes, in ascending order.
+
+    Attributes:
+        members: How many they are.
+        file: The file's path. What needs it waits until the file is written, but depends on none of the nodes.
+    """
+
+    members: int
+    file: pulumi.Output[str]
+
+    def __init__(self, file: Path, peers: Sequence[Peer]) -> None:
+        self.members = len(peers)
+        described = pulumi.Output.json_dumps([{"name": peer.name, **peer.describe()} for peer in peers])
+
+        async def written() -> str:
+            # In a preview, addresses may not be known yet; nobody is asked then.
+            if text := await described.future():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                partial = file.with_suffix(".partial")
+                partial.write_text(text, encoding="utf-8")
+                partial.replace(file)
+            return str(file)
+
+        known, secret = asyncio.Future[bool](), asyncio.Future[bool]()
+        known.set_result(True)
+        secret.set_result(False)
+        self.file = pulumi.Output(set(), asyncio.ensure_future(written()), known, secret)
+
+
 class Gate(Resource, module="fleet", name="Gate"):
     """What stands before the re-provisioning of a node.
 
@@ -101,7 +143,7 @@ class Gate(Resource, module="fleet", name="Gate"):
         trigger: Changes exactly when the node is re-provisioned, but for its image.
         image: Which image a new machine would get.
         follow_image: Whether another image re-provisions the node too.
-        peers: The other nodes of its group.
+        roster: The nodes of its group, itself among them.
         down: How many nodes of the group may be down at once, this one among them.
         pause: Seconds to wait before it is this node's turn.
         opts: Resource options.
@@ -114,7 +156,7 @@ class Gate(Resource, module="fleet", name="Gate"):
         trigger: pulumi.Input[str],
         image: str,
         follow_image: bool,
-        peers: Sequence[Peer],
+        roster: Roster,
         down: int,
         pause: float,
         opts: pulumi.ResourceOptions,
@@ -126,6 +168,7 @@ class Gate(Resource, module="fleet", name="Gate"):
             "follow_image": follow_image,
             "down": down,
             "pause": pause,
-            "peers": {peer.name: peer.describe() for peer in peers if peer.probes},
+            "members": roster.members,
+            "roster": roster.file,
         }
         super().__init__(GateProvider(), node, props, opts)

@@ -8,9 +8,11 @@ only: no node reads what another one has become, or replacing one would replace 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pulumi
 
+from fleet.components.gate import Roster
 from fleet.components.node import Node
 from fleet.components.ready import Ready
 from fleet.components.record import Record
@@ -24,6 +26,7 @@ class NodeGroup(pulumi.ComponentResource):
         platform: Where.
         site: Where, too: its resources.
         plan: What.
+        folder: Where the gates' roster is kept.
         after: Resources to wait for before any node is touched.
         opts: Resource options.
 
@@ -41,13 +44,15 @@ class NodeGroup(pulumi.ComponentResource):
         site: Site,
         plan: GroupPlan,
         *,
+        folder: Path,
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
-        peers = {node.name: platform.peer(node, addresses[node.name]) for node in plan.nodes}
+        peers = [platform.peer(node, addresses[node.name]) for node in plan.nodes]
+        roster = Roster(folder / f"{plan.name}.json", peers)
         made: dict[str, Node] = {}
         readies: list[Ready] = []
         for position, node in enumerate(plan.in_order):
@@ -57,7 +62,7 @@ class NodeGroup(pulumi.ComponentResource):
                 site,
                 node,
                 address=addresses[node.name],
-                peers=[peer for name, peer in peers.items() if name != node.name],
+                roster=roster,
                 down=plan.window,
                 pause=plan.pause if position else 0,
                 after=[readies[behind]] if behind is not None else after,
@@ -76,6 +81,7 @@ class Fleet(pulumi.ComponentResource):
     Args:
         platform: Where.
         plan: What.
+        folder: A folder of the stack's, for files that are written anew in every run.
         opts: Resource options.
 
     Attributes:
@@ -84,7 +90,9 @@ class Fleet(pulumi.ComponentResource):
 
     groups: Mapping[str, NodeGroup]
 
-    def __init__(self, platform: Platform, plan: FleetPlan, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, platform: Platform, plan: FleetPlan, *, folder: Path, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("fleet:components:Fleet", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         site = platform.site(plan, child)
@@ -95,6 +103,7 @@ class Fleet(pulumi.ComponentResource):
                 platform,
                 site,
                 group,
+                folder=folder / "rosters",
                 after=[ready for ready in before if ready is not None],
                 opts=child,
             )

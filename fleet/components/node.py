@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from fleet.components.drain import Drain
-from fleet.components.gate import Gate
+from fleet.components.gate import Gate, Roster
 from fleet.components.ready import Ready
-from fleet.platforms.base import Instance, NodePlan, Peer, Platform, Site
+from fleet.platforms.base import Instance, NodePlan, Platform, Site
 from fleet.platforms.common import sealed
 
 
@@ -43,7 +43,7 @@ class Node(pulumi.ComponentResource):
         site: Where, too: its resources.
         plan: What.
         address: What reaches the node, whichever machine it is.
-        peers: The other nodes of its group, for the gate.
+        roster: The nodes of its group, for the gate.
         down: How many nodes of the group may be down at once.
         pause: Seconds to wait before it is this node's turn.
         after: Resources to wait for before this node's machine is touched, such as another node's :attr:`ready`.
@@ -67,7 +67,7 @@ class Node(pulumi.ComponentResource):
         plan: NodePlan,
         *,
         address: pulumi.Input[str],
-        peers: Sequence[Peer] = (),
+        roster: Roster,
         down: int = 1,
         pause: float = 0,
         after: Sequence[pulumi.Resource] = (),
@@ -82,7 +82,7 @@ class Node(pulumi.ComponentResource):
             trigger=sealed(plan, platform.trigger(plan)),
             image=platform.image(plan),
             follow_image=plan.follow_image,
-            peers=peers,
+            roster=roster,
             down=down,
             pause=pause,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),

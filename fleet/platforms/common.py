@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
@@ -28,6 +29,16 @@ ConfigReader = Callable[[str], str | None]
 
 def no_config(key: str) -> None:
     """The config of no stack."""
+
+
+def stack_folder(project: Path, stack: str) -> Path:
+    """Where a stack keeps, on this machine, what is not in its state.
+
+    Args:
+        project: The Pulumi project's folder.
+        stack: The stack's name.
+    """
+    return (project / ".fleet" / stack).resolve()
 
 
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:

@@ -39,6 +39,7 @@ from fleet.platforms.common import (
     read_options,
     refuse_snapshots,
     sealed,
+    stack_folder,
 )
 from fleet.probes import SSH_PORT
 
@@ -98,7 +99,7 @@ class Qemu:
             UsageError: An option is wrong.
         """
         read = read_options(Options, options, platform="qemu", stack=stack)
-        return cls(read, (project / (read.state_dir or f".fleet/{stack}")).resolve())
+        return cls(read, (project / read.state_dir).resolve() if read.state_dir else stack_folder(project, stack))
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"

@@ -14,16 +14,23 @@ from fleet import platforms
 from fleet.components import Fleet
 from fleet.errors import FleetError, UsageError
 from fleet.platforms.base import FleetPlan, Platform
-from fleet.platforms.common import ConfigReader
+from fleet.platforms.common import ConfigReader, stack_folder
 from fleet.spec.plan import plan_spec
 from fleet.spec.values import Resolver
 
 DEFAULT_SPEC = "fleet.yaml"
 
 
-def deploy(plan: FleetPlan, platform: Platform) -> Fleet:
-    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``."""
-    fleet = Fleet(platform, plan)
+def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: str) -> Fleet:
+    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``.
+
+    Args:
+        plan: What.
+        platform: Where.
+        project: The Pulumi project's folder.
+        stack: The stack's name.
+    """
+    fleet = Fleet(platform, plan, folder=stack_folder(project, stack))
     pulumi.export("nodes", {name: node.describe() for name, node in fleet.nodes.items()})
     return fleet
 
@@ -83,6 +90,6 @@ def main() -> None:
             folder=folder,
             stack=pulumi.get_stack(),
         )
-        deploy(plan, platform)
+        deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench import engine
 from tests.conftest import FLEET
 from tools import go
 
@@ -23,6 +24,7 @@ def measure(work: Callable[[], object]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        engine.main(folder)
         butane = folder / "butane"
         subprocess.run(
             [go.go(), "build", "-o", butane, "github.com/coreos/butane/internal"], cwd=go.MODULES / "butane", check=True

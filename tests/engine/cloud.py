@@ -410,6 +410,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Create(self, request: Any, context: Any) -> Any:
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=request.properties)
         name = request.urn.rpartition("::")[2]
         with self._reported(context):
             id_, props = self._cloud.create(_kind(request.urn), name, _values(request.properties))
@@ -427,6 +429,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.ReadResponse(id=request.id, properties=_struct(found), inputs=inputs)
 
     def Update(self, request: Any, context: Any) -> Any:
+        if request.preview:
+            return provider_pb2.UpdateResponse(properties=request.news)
         with self._reported(context):
             props = self._cloud.update(_kind(request.urn), request.id, _values(request.news))
             return provider_pb2.UpdateResponse(properties=_struct(props))
