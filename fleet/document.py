@@ -30,6 +30,7 @@ class Document:
     Args:
         path: The file.
         what: What errors call it, such as "spec".
+        text: The document, where the file is a program that has made it; errors then name its parts, not lines.
 
     Attributes:
         root: Its graph.
@@ -38,17 +39,11 @@ class Document:
         UsageError: It cannot be read, is not YAML, is empty, or has a key twice.
     """
 
-    def __init__(self, path: Path, what: str) -> None:
-        self.path, self.what = path, what
+    def __init__(self, path: Path, what: str, text: str | None = None) -> None:
+        self.path, self.what, self._made = path, what, text is not None
         at = Position.of(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UsageError(f"There is no such {what}.", at=at) from None
-        except UnicodeDecodeError as error:
-            raise UsageError(f"The {what} is not UTF-8 text (byte {error.start}).", at=at) from None
-        except OSError as error:
-            raise UsageError(f"The {what} cannot be read: {error.strerror}.", at=at) from None
+        if text is None:
+            text = read_text(path, what)
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             if root is None:
@@ -77,11 +72,11 @@ class Document:
 
     def at(self, *location: str | int) -> Position:
         """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
-        return _position(self.path, self.root, location)
+        return Position.of(self.path) if self._made else _position(self.path, self.root, location)
 
     def of(self, node: yaml.Node) -> Position:
         """Where a node of its graph stands."""
-        return _mark(self.path, node)
+        return Position.of(self.path) if self._made else _mark(self.path, node)
 
     def read(self, model: type[M], value: Any) -> M:
         """Check a value that was made from it.
@@ -103,13 +98,37 @@ class Document:
         for detail in details:
             location = [part for part in detail["loc"] if part != "[key]"]
             on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-            at = _position(self.path, self.root, location, on_key=on_key)
-            found.append((at, _message(model, detail, location)))
+            text = _message(model, detail, location)
+            if self._made:
+                text = f"{'.'.join(map(str, location))}: {text}"
+            at = Position.of(self.path) if self._made else _position(self.path, self.root, location, on_key=on_key)
+            found.append((at, text))
         found.sort(key=lambda item: (item[0].line or 0, item[0].column or 0))
         (at, what), *more = found
         if more:
-            what += " Also: " + " ".join(f"line {where.line}: {text}" for where, text in more)
+            what += " Also: " + " ".join(f"line {where.line}: {text}" if where.line else text for where, text in more)
         return UsageError(what, at=at)
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file that a user wrote.
+
+    Args:
+        path: The file.
+        what: What errors call it, such as "spec".
+
+    Raises:
+        UsageError: It cannot be read, or is not text.
+    """
+    at = Position.of(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"There is no such {what}.", at=at) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The {what} is not UTF-8 text (byte {error.start}).", at=at) from None
+    except OSError as error:
+        raise UsageError(f"The {what} cannot be read: {error.strerror}.", at=at) from None
 
 
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:

@@ -44,6 +44,7 @@ class HttpProbe(Model):
         json_values: What the body, which is JSON, must hold, by path: "checks.0.state" is the ``state`` of the first of
             ``checks``.
         tls: Use HTTPS.
+        verify: Check the certificate. Without that any will do, such as one of an authority that the node itself made.
         ca: PEM text of the authority to trust; empty for the system's.
         client_certificate: A PEM file on this machine with the certificate, and its chain, to show.
         client_key: A PEM file on this machine with its key.
@@ -56,6 +57,7 @@ class HttpProbe(Model):
     body: str = ""
     json_values: dict[str, JsonValue] = Field(default={}, alias="json")
     tls: bool = False
+    verify: bool = True
     ca: str = ""
     client_certificate: str = ""
     client_key: str = ""
@@ -170,9 +172,11 @@ def ask(
 
 def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> None:
     host, port = endpoint
-    verify: Any = True
+    verify: Any = probe.verify
     if probe.ca or probe.client_certificate:
         verify = ssl.create_default_context(cadata=probe.ca or None)
+        if not probe.verify:
+            verify.check_hostname, verify.verify_mode = False, ssl.CERT_NONE
     if probe.client_certificate:
         verify.load_cert_chain(probe.client_certificate, probe.client_key or None)
     headers = {"Host": probe.host} if probe.host else {}

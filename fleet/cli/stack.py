@@ -121,6 +121,9 @@ class Session:
             for port, endpoint in sorted(node.get("endpoints", {}).items(), key=lambda item: int(item[0])):
                 self._say(name, f"port {port} at {endpoint}")
             self._say(name, node["ssh"])
+        names = result.outputs.get("names")
+        for name, addresses in sorted((names.value if names else {}).items()):
+            self._say("", f"{name} is to lead to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""

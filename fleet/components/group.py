@@ -32,10 +32,12 @@ class NodeGroup(pulumi.ComponentResource):
 
     Attributes:
         nodes: By name, in ascending order.
+        names: Names in the DNS, and the addresses that each is to lead to.
         last: The readiness of the node that comes last; ``None`` in an empty group.
     """
 
     nodes: Mapping[str, Node]
+    names: Mapping[str, Sequence[pulumi.Input[str]]]
     last: Ready | None
 
     def __init__(
@@ -52,6 +54,8 @@ class NodeGroup(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
         peers = [platform.peer(node, addresses[node.name]) for node in plan.nodes]
+        if plan.names and plan.nodes:
+            site.names(plan.names, list(addresses.values()), child)
         roster = Roster(folder / f"{plan.name}.json", peers)
         made: dict[str, Node] = {}
         readies: list[Ready] = []
@@ -71,6 +75,7 @@ class NodeGroup(pulumi.ComponentResource):
             )
             readies.append(made[node.name].ready)
         self.nodes = {node.name: made[node.name] for node in plan.nodes}
+        self.names = {name: list(addresses.values()) for name in plan.names}
         self.last = readies[-1] if readies else None
         self.register_outputs({})
 
@@ -110,6 +115,11 @@ class Fleet(pulumi.ComponentResource):
         self.groups = {name: made[name] for name in plan.groups}
         Record(plan, after=[node.ready for node in self.nodes.values()], opts=child)
         self.register_outputs({})
+
+    @property
+    def names(self) -> Mapping[str, Sequence[pulumi.Input[str]]]:
+        """All names in the DNS, and the addresses that each is to lead to."""
+        return {name: addresses for group in self.groups.values() for name, addresses in group.names.items()}
 
     @property
     def nodes(self) -> Mapping[str, Node]:

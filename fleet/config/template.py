@@ -20,6 +20,9 @@ Scalar = str | int | float | bool
 ValueOf = Callable[[re.Match[str]], Scalar]
 """Gives what a reference stands for."""
 
+At = Callable[[yaml.Node], Position]
+"""Gives where a node of a document stands."""
+
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 """What a variable can be called."""
 
@@ -42,19 +45,21 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError:
         return text  # The transpiler says what is wrong with it, and where.
-    _refuse_in_keys(root, name)
+
+    def at(node: yaml.Node) -> Position:
+        return Position(name, node.start_mark.line + 1, node.start_mark.column + 1)
+
+    _refuse_in_keys(root, at)
     used: set[str] = set()
     replaced: list[tuple[int, int, str]] = []
     for node in _scalars(root):
-        filled = _filled(node, _PLACEHOLDER, _value_of(node, values, used, name))
+        filled = _filled(node, _PLACEHOLDER, _value_of(node, values, used, at))
         if filled is None:
             continue
         begin, end = node.start_mark.index, node.end_mark.index
         source = text[begin:end]
         if source[:1] in "&!":
-            raise FleetError(
-                "A placeholder cannot stand in a value that has an anchor or a tag.", at=_position(node, name)
-            )
+            raise FleetError("A placeholder cannot stand in a value that has an anchor or a tag.", at=at(node))
         # A block scalar ends behind its last line break, or in the next line's indentation.
         indentation = re.search(r"\n([ \t]*)$", source)
         rest = "\n" * source.count("\n") + (indentation[1] if indentation else "")
@@ -70,14 +75,19 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
     return text
 
 
-def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], *, name: str) -> None:
+def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], at: At) -> None:
     """Fill the placeholders of a parsed document, in place.
+
+    Args:
+        root: The document.
+        values: The variables.
+        at: Where a node of it stands.
 
     Raises:
         FleetError: As :func:`fill_text`; a variable need not be used.
     """
-    _refuse_in_keys(root, name)
-    fill_matches(root, _PLACEHOLDER, lambda node: _value_of(node, values, set(), name))
+    _refuse_in_keys(root, at)
+    fill_matches(root, _PLACEHOLDER, lambda node: _value_of(node, values, set(), at))
 
 
 def fill_matches(root: yaml.Node, pattern: re.Pattern[str], reader: Callable[[yaml.ScalarNode], ValueOf]) -> None:
@@ -114,11 +124,11 @@ def _scalars(root: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
     return (node for node in _nodes(root) if isinstance(node, yaml.ScalarNode))
 
 
-def _refuse_in_keys(root: yaml.Node | None, name: str) -> None:
+def _refuse_in_keys(root: yaml.Node | None, at: At) -> None:
     for node in _nodes(root):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and any(not m[1] for m in _PLACEHOLDER.finditer(key.value)):
-                raise FleetError("A placeholder can fill a value, not a key.", at=_position(key, name))
+                raise FleetError("A placeholder can fill a value, not a key.", at=at(key))
 
 
 def _filled(node: yaml.ScalarNode, pattern: re.Pattern[str], value_of: ValueOf) -> Scalar | None:
@@ -132,7 +142,7 @@ def _filled(node: yaml.ScalarNode, pattern: re.Pattern[str], value_of: ValueOf) 
     return pattern.sub(lambda match: as_text(value_of(match)), text)
 
 
-def _value_of(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str], name: str) -> ValueOf:
+def _value_of(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str], at: At) -> ValueOf:
     def read(match: re.Match[str]) -> Scalar:
         if match[1]:
             return match[0][1:]
@@ -140,7 +150,7 @@ def _value_of(node: yaml.ScalarNode, values: Mapping[str, Scalar], used: set[str
             known = f"The variables here are {', '.join(sorted(values))}." if values else "There are none here."
             raise FleetError(
                 f"`${{{match[2]}}}` names no variable.",
-                at=_position(node, name),
+                at=at(node),
                 fix=f"{known} For the text itself write `$${{{match[2]}}}`.",
             )
         used.add(match[2])
@@ -163,7 +173,3 @@ def _written(value: Scalar) -> str:
 
 def _plain(c: str) -> bool:
     return c not in '"\\' and c.isprintable() and c != "\ufeff"
-
-
-def _position(node: yaml.Node, name: str) -> Position:
-    return Position(name, node.start_mark.line + 1, node.start_mark.column + 1)

@@ -25,6 +25,7 @@ from fleet.errors import UsageError
 from fleet.model import Model
 from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
+    NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
@@ -80,6 +81,7 @@ class Options(Model):
         root_size_gib: A node's root disk in GiB.
         instance_profile: Name of an IAM instance profile.
         spot: Spot instances.
+        dns_zone: The id of a hosted zone of Route 53, for the groups' names.
         bucket: An S3 bucket for configs that are larger than user data can be; the instance profile must read it.
         tags: Put on every resource.
     """
@@ -92,6 +94,7 @@ class Options(Model):
     root_size_gib: int = Field(default=16, ge=10)
     instance_profile: str = ""
     spot: bool = False
+    dns_zone: str = ""
     bucket: str = ""
     tags: dict[str, str] = {}
 
@@ -284,6 +287,18 @@ class Site:
             return str(node.private.ip)
         self._addresses[node.name] = aws.ec2.Eip(node.name, domain="vpc", tags=self._tags(node.name), opts=opts)
         return self._addresses[node.name].public_ip
+
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        for name in names if self._options.dns_zone else ():
+            aws.route53.Record(
+                name,
+                zone_id=self._options.dns_zone,
+                name=name,
+                type="A",
+                ttl=NAME_TTL,
+                records=list(addresses),
+                opts=opts,
+            )
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         return aws.ebs.Volume(

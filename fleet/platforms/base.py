@@ -127,6 +127,7 @@ class GroupPlan:
         canary: The first one goes alone.
         pause: Seconds between one node's readiness and the next one's turn.
         after: Groups that change before this one.
+        names: Names in the DNS that lead to the nodes.
     """
 
     name: str
@@ -136,6 +137,7 @@ class GroupPlan:
     canary: bool = False
     pause: float = 0
     after: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def in_order(self) -> list[NodePlan]:
@@ -281,6 +283,16 @@ class Site(Protocol):
 
         Args:
             node: The plan.
+            opts: Options to pass on; they set the parent.
+        """
+        ...
+
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        """Declare names in the DNS, where the stack's options say in which zone.
+
+        Args:
+            names: Full names.
+            addresses: What :meth:`address` gave: each name leads to all of these.
             opts: Options to pass on; they set the parent.
         """
         ...

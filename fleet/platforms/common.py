@@ -27,6 +27,10 @@ ConfigReader = Callable[[str], str | None]
 """Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set."""
 
 
+NAME_TTL = 60
+"""Seconds that others may remember a name's address. Addresses outlive nodes; a name moves when the fleet grows."""
+
+
 def no_config(key: str) -> None:
     """The config of no stack."""
 

@@ -22,6 +22,7 @@ from fleet.errors import UsageError
 from fleet.model import Model
 from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
+    NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
@@ -55,7 +56,8 @@ class Options(Model):
             image without. The keys that may log in are those of the spec.
         cidr: The VPC's range.
         vpc: The UUID of an existing VPC to join.
-        domain: A domain in the account: ``<node>.<fleet>.<domain>`` leads to each node's private address.
+        domain: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's private
+            address.
         tags: Put on every droplet and volume.
     """
 
@@ -122,6 +124,9 @@ class DigitalOcean(ProviderPlatform):
                 "DigitalOcean gives no planned addresses to machines of a custom image, which Fedora CoreOS is.",
                 fix="Take `network` out of the spec, and name a `domain` in `fleet:digitalocean` for names.",
             )
+        for name in [name for group in plan.groups.values() for name in group.names]:
+            if self.options.domain and name != self.options.domain and not name.endswith(f".{self.options.domain}"):
+                raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
         for node in plan.nodes:
             self.size(node)
             for disk in node.disks:
@@ -220,6 +225,15 @@ class Site:
         self._addresses[node.name] = digitalocean.ReservedIp(node.name, region=self._options.region, opts=opts)
         return self._addresses[node.name].ip_address
 
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        domain = self._options.domain
+        for name in names if domain else ():
+            short = name.removesuffix(domain).removesuffix(".") or "@"
+            for index, address in enumerate(addresses):
+                digitalocean.DnsRecord(
+                    f"{name}-{index}", domain=domain, type="A", name=short, value=address, ttl=NAME_TTL, opts=opts
+                )
+
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         return digitalocean.Volume(
             f"{node.name}-{disk.name}",
@@ -278,7 +292,7 @@ class Site:
                 type="A",
                 name=f"{node.name}.{self._fleet}",
                 value=machine.ipv4_address_private,
-                ttl=60,
+                ttl=NAME_TTL,
                 opts=opts,
             )
         reserved = self._addresses[node.name]

@@ -21,6 +21,7 @@ from fleet.errors import UsageError
 from fleet.model import Model
 from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan
 from fleet.platforms.common import (
+    NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
@@ -80,6 +81,7 @@ class Options(Model):
         service_account: E-mail address of the service account that nodes act as; none by default.
         spot: Spot instances.
         bucket: A bucket for configs that are larger than metadata can be; the service account must read it.
+        dns_zone: The name of a managed zone of Cloud DNS, for the groups' names.
         labels: Put on every resource that has labels.
     """
 
@@ -93,6 +95,7 @@ class Options(Model):
     service_account: str = ""
     spot: bool = False
     bucket: str = ""
+    dns_zone: str = ""
     labels: dict[str, str] = {}
 
 
@@ -272,6 +275,18 @@ class Site:
         made = gcp.compute.Address(node.name, region=self._platform.region, labels=self._labels, opts=opts)
         self._addresses[node.name] = made
         return made.address
+
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        for name in names if self._options.dns_zone else ():
+            gcp.dns.RecordSet(
+                name,
+                managed_zone=self._options.dns_zone,
+                name=f"{name}.",
+                type="A",
+                ttl=NAME_TTL,
+                rrdatas=list(addresses),
+                opts=opts,
+            )
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         return gcp.compute.Disk(

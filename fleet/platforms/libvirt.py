@@ -222,6 +222,9 @@ class Site:
         assert node.private is not None
         return str(node.private.ip)
 
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        """None: there is no zone to put them in."""
+
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
         return libvirt.Volume(
             f"{node.name}-{disk.name}",

@@ -149,6 +149,9 @@ class Qemu:
         base = 2222 if port.number == SSH_PORT else port.number + (8000 if port.number < 1024 else 0)
         return base + 1000 * node.index + self.options.port_offset
 
+    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
+        """None: there is no zone to put them in."""
+
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> QemuDisk:
         props = {"path": self._disk_path(node, disk), "size_gib": disk.size_gib}
         return QemuDisk(f"{node.name}-{disk.name}", props, opts)

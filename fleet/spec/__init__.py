@@ -4,6 +4,17 @@ from fleet.platforms.base import FleetPlan
 from fleet.spec.loader import LoadedSpec, SpecFile, load_image
 from fleet.spec.model import FleetSpec
 from fleet.spec.plan import plan_fleet, plan_spec
+from fleet.spec.program import SpecConfig
 from fleet.spec.values import Resolver
 
-__all__ = ["FleetPlan", "FleetSpec", "LoadedSpec", "Resolver", "SpecFile", "load_image", "plan_fleet", "plan_spec"]
+__all__ = [
+    "FleetPlan",
+    "FleetSpec",
+    "LoadedSpec",
+    "Resolver",
+    "SpecConfig",
+    "SpecFile",
+    "load_image",
+    "plan_fleet",
+    "plan_spec",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ DEFAULT_SPEC = "fleet.yaml"
 
 
 def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: str) -> Fleet:
-    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``.
+    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``, and the addresses that its names
+    in the DNS are to lead to as ``names``.
 
     Args:
         plan: What.
@@ -32,6 +33,8 @@ def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: str) ->
     """
     fleet = Fleet(platform, plan, folder=stack_folder(project, stack))
     pulumi.export("nodes", {name: node.describe() for name, node in fleet.nodes.items()})
+    if fleet.names:
+        pulumi.export("names", dict(fleet.names))
     return fleet
 
 
@@ -53,8 +56,39 @@ def plan_stack(
     """
     platform = stack_platform(config, folder=folder, stack=stack)
     platform.check_stack()
-    resolver = Resolver(lambda key: config(key if ":" in key else f"{project}:{key}"), reveal=True)
+
+    def full(key: str) -> str:
+        return key if ":" in key else f"{project}:{key}"
+
+    resolver = Resolver(
+        lambda key: config(full(key)),
+        reveal=True,
+        keep=lambda key, make: _keep(folder, stack, full(key), make),
+    )
     return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
+
+
+def _keep(folder: Path, stack: str, key: str, make: Callable[[], str]) -> str:
+    """Keep a generated secret in a stack's config. A program that has just run for a preview, and runs again for the
+    update, still has the config of before it: what is in the file counts.
+    """
+    from pulumi import automation  # slow to import, and seldom needed
+
+    workspace = automation.LocalWorkspace(work_dir=str(folder))
+    try:
+        there = workspace.get_all_config(stack)
+        if key in there:
+            return there[key].value
+        value = make()
+        workspace.set_config(stack, key, automation.ConfigValue(value, secret=True))
+    except automation.CommandError as error:
+        lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
+        reason = lines[-1].partition("error:")[2].strip() if lines else "Pulumi failed"
+        raise FleetError(
+            f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
+            fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
+        ) from None
+    return value
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

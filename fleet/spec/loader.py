@@ -11,7 +11,9 @@ import yaml
 from fleet.config.template import fill_nodes
 from fleet.document import Document
 from fleet.errors import Position, UsageError
+from fleet.spec import program
 from fleet.spec.model import FleetSpec, Image, ImageHead
+from fleet.spec.program import SpecConfig
 from fleet.spec.values import Head, Resolver, Values
 from fleet.workloads import read_compose
 
@@ -45,18 +47,23 @@ class LoadedSpec:
         return self.document.at(*location)
 
 
+def _document(path: Path, config: SpecConfig) -> Document:
+    return program.run(path, config) if path.suffix == program.SUFFIX else Document(path, "spec")
+
+
 class SpecFile:
     """A spec whose values are not known yet.
 
     Args:
-        path: Its file.
+        path: Its file: YAML, or Python (see :mod:`fleet.spec.program`).
+        config: What a spec in Python is given.
 
     Raises:
         UsageError: It cannot be read, is not YAML, or says in a wrong way where its values come from.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._document = Document(Path(path), "spec")
+    def __init__(self, path: Path | str, config: SpecConfig) -> None:
+        self._document = _document(Path(path), config)
         value = self._document.value()
         given = value if isinstance(value, dict) else {}
         self._head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
@@ -86,7 +93,7 @@ class SpecFile:
             assert isinstance(document.root, yaml.MappingNode)
             for key, part in document.root.value:
                 if key.value not in Head.model_fields:
-                    fill_nodes(part, values.variables, name=str(Position.of(document.path)))
+                    fill_nodes(part, values.variables, document.of)
         value = document.value()
         _add_compose_files(document, value, values)
         return LoadedSpec(document.read(FleetSpec, value), values, document)
@@ -120,6 +127,6 @@ def load_image(path: Path | str) -> tuple[Image, Path]:
     Raises:
         UsageError: It cannot be read, or says it in a wrong way.
     """
-    document = Document(Path(path), "spec")
+    document = _document(Path(path), SpecConfig("qemu", None))
     image = document.read(ImageHead, document.value()).image
     return image, document.path.parent / image.lock

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import secrets
 import typing
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Network, ip_network
@@ -77,17 +79,43 @@ else:
 """A file, or a snippet of the library."""
 
 
+class Generate(Model):
+    """How a secret's value is made where the stack's config has none: random bytes, written as text.
+
+    Attributes:
+        bytes: How many.
+        encoding: "hex", "base64", or "base64url" without padding.
+        prefix: Text before it.
+    """
+
+    bytes: int = Field(default=32, ge=16, le=1024)
+    encoding: Literal["hex", "base64", "base64url"] = "base64url"
+    prefix: str = ""
+
+    def make(self) -> str:
+        """A new value."""
+        raw = secrets.token_bytes(self.bytes)
+        forms = {"hex": raw.hex(), "base64": b64encode(raw).decode(), "base64url": _unpadded(raw)}
+        return self.prefix + forms[self.encoding]
+
+
+def _unpadded(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")
+
+
 class SecretSource(Model):
-    """Where a secret's value comes from: exactly one of these.
+    """Where a secret's value comes from: exactly one of ``config``, ``file`` and ``env``.
 
     Attributes:
         config: A key of the stack's config, set by ``pulumi config set --secret KEY``; "name" stands for
             ``<project>:name``.
+        generate: Make it when it is first needed, and keep it, as a secret, in the stack's config: once and for all.
         file: A file beside the spec; its whole content, less one newline at its end.
         env: A variable of the environment that the command runs in.
     """
 
     config: str = ""
+    generate: Generate | None = None
     file: str = ""
     env: str = ""
 
@@ -95,6 +123,8 @@ class SecretSource(Model):
     def _one_source(self) -> SecretSource:
         if sum(map(bool, (self.config, self.file, self.env))) != 1:
             raise ValueError("a secret comes from one of `config: KEY`, `file: PATH` or `env: VARIABLE`")
+        if self.generate and not self.config:
+            raise ValueError("what is generated is kept in the stack's config: say `config: KEY` too")
         return self
 
 
@@ -190,6 +220,9 @@ class ImageHead(Model):
 def _cidr(value: str) -> str:
     return str(ip_network(value))
 
+
+DnsName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$", max_length=253)]
+"""A full name in the DNS, in lower case, without a dot at its end."""
 
 Cidr = Annotated[str, AfterValidator(_cidr)]
 """A range of addresses, such as 203.0.113.0/24 or 2001:db8::/32."""
@@ -308,6 +341,8 @@ class Group(Workload):
         drain: What is done before a node's machine goes.
         after: Groups that are made, and change, before this one.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
+        names: Names in the DNS that are to lead to the group's nodes. Where the stack's platform options name a zone,
+            they are records of it; elsewhere the stack's output ``names`` says which ones to make.
     """
 
     count: int = Field(default=1, ge=0, le=1000)
@@ -324,6 +359,7 @@ class Group(Workload):
     drain: DrainPlan | None = None
     after: list[Name] = []
     size: str = "small"
+    names: list[DnsName] = []
 
     @property
     def reachable(self) -> set[PortPlan]:

@@ -21,6 +21,7 @@ from fleet.probes import SSH_PORT
 from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import AnySnippet, FleetSpec, Group
 from fleet.spec.network import hosts_snippet, interface_snippet, planned_address
+from fleet.spec.program import SpecConfig
 from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
 
@@ -49,7 +50,7 @@ def plan_spec(
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
     """
-    file = SpecFile(path)
+    file = SpecFile(path, SpecConfig(platform.name, resolver.config))
 
     def planned(values: Values) -> FleetPlan:
         spec = file.load(values)
@@ -168,6 +169,7 @@ def plan_fleet(
             canary=rollout.canary,
             pause=rollout.pause,
             after=tuple(group.after),
+            names=tuple(group.names),
         )
     return FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
 

@@ -18,6 +18,9 @@ from fleet.model import Model
 from fleet.platforms.common import ConfigReader
 from fleet.spec.model import SecretName, SecretSource, Variable, VariableName
 
+Keep = Callable[[str, Callable[[], str]], str]
+"""See :attr:`Resolver.keep`."""
+
 At = Callable[..., Position]
 """Gives the position of a part of the spec."""
 
@@ -51,10 +54,13 @@ class Resolver:
     Attributes:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is ``(secret NAME)``, and need not be there.
+        keep: Keeps a secret that was generated in the stack's config: given its key and what makes it, returns it. What
+            is there already is returned as it is. ``None`` where nothing may be generated.
     """
 
     config: ConfigReader | None = None
     reveal: bool = False
+    keep: Keep | None = None
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
         """Find all values.
@@ -84,6 +90,10 @@ class Resolver:
                 raise FleetError(f"{what} comes from {path}, which is not UTF-8 text.", at=at) from None
             except OSError as error:
                 raise FleetError(f"{what} comes from {path}: {error.strerror}.", at=at) from None
+        if source.generate and self.config and self.config(source.config) is None:
+            if self.keep is None:
+                raise FleetError(f"{what} is not generated yet.", at=at, fix="`fleet up` does so.")
+            return self.keep(source.config, source.generate.make)
         return self._configured(what, source.config, at, secret=True)
 
     def _variable(self, name: str, variable: Variable, secrets: Mapping[str, str], at: Position) -> Scalar:

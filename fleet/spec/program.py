@@ -1,0 +1,149 @@
+"""Specs that are Python: a file whose function ``spec`` returns what a YAML spec would say.
+
+For fleets whose shape follows from the stack's config. The function is given a :class:`SpecConfig` and returns the same
+mapping as the YAML has; it is called whenever the spec is read, so it has to return the same for the same config.
+Secrets are no part of it: the mapping names them, as YAML does, and ``${variable}`` stands for one.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleet.document import Document, read_text
+from fleet.errors import FleetError, Position, UsageError
+from fleet.platforms.common import ConfigReader
+
+SUFFIX = ".py"
+
+
+class SpecConfig:
+    """The stack's config, as a spec in Python reads it. Keys are the project's own unless they have a colon.
+
+    Args:
+        platform: The platform's name.
+        read: Reads a key; ``None`` where no stack is named: then every key that is required has its own name as value,
+            so that the spec can be checked.
+
+    Attributes:
+        platform: The platform's name, such as "qemu".
+    """
+
+    def __init__(self, platform: str, read: ConfigReader | None) -> None:
+        self.platform, self._read = platform, read
+
+    def get(self, key: str, default: str = "") -> str:
+        """A text."""
+        value = self._read(key) if self._read else None
+        return default if value is None else value
+
+    def require(self, key: str) -> str:
+        """A text that has to be there.
+
+        Raises:
+            UsageError: It is not.
+        """
+        if self._read is None:
+            return key
+        if not (value := self._read(key)):
+            raise UsageError(f"The stack's config has no {key}.", fix=f"Set it: `pulumi config set {key} VALUE`.")
+        return value
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Something that is so or not.
+
+        Raises:
+            UsageError: It is neither "true" nor "false".
+        """
+        return bool(self._parsed(key, default, lambda value: isinstance(value, bool), "`true` or `false`"))
+
+    def number(self, key: str, default: int) -> int:
+        """A whole number.
+
+        Raises:
+            UsageError: It is none.
+        """
+        wanted = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
+        return int(self._parsed(key, default, wanted, "a whole number"))
+
+    def texts(self, key: str) -> list[str]:
+        """A list of texts, set by ``pulumi config set --path 'KEY[0]' VALUE``; empty by default.
+
+        Raises:
+            UsageError: It is none.
+        """
+
+        def wanted(value: Any) -> bool:
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+        return list(self._parsed(key, [], wanted, "a list of texts"))
+
+    def _parsed(self, key: str, default: Any, wanted: Callable[[Any], bool], what: str) -> Any:
+        text = self.get(key)
+        if not text:
+            return default
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not wanted(value):
+            raise UsageError(f"{key} of the stack's config should be {what}, but is {text!r}.")
+        return value
+
+
+def run(path: Path, config: SpecConfig) -> Document:
+    """The document that a spec in Python makes.
+
+    Args:
+        path: Its file.
+        config: What its function is given.
+
+    Raises:
+        UsageError: It cannot be read, fails, or returns no mapping of plain values.
+        FleetError: It raised this itself.
+    """
+    made = _call(path, config)
+    if not isinstance(made, Mapping):
+        raise UsageError(f"`spec` returned {type(made).__name__}, not a mapping.", at=Position.of(path))
+    try:
+        text = yaml.safe_dump(dict(made), sort_keys=False, allow_unicode=True, width=sys.maxsize)
+    except yaml.YAMLError as error:
+        reason = str(error.args[-1] if error.args else error)
+        raise UsageError(f"`spec` returned what YAML cannot say: {reason}.", at=Position.of(path)) from None
+    return Document(path, "spec", text)
+
+
+def _call(path: Path, config: SpecConfig) -> Any:
+    read_text(path, "spec")
+    with _importing_from(path.resolve().parent):
+        try:
+            function = runpy.run_path(str(path), run_name="fleet_spec").get("spec")
+            if not callable(function):
+                raise UsageError("There is no function `spec` in it.", at=Position.of(path))
+            return function(config)
+        except FleetError:
+            raise
+        except SyntaxError as error:
+            raise UsageError(f"The Python cannot be read: {error.msg}.", at=Position.of(path, error.lineno)) from None
+        except Exception as error:
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            at = Position.of(path, frames[-1].lineno if frames else None)
+            raise UsageError(f"The spec failed: {type(error).__name__}: {error}.", at=at) from None
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """A context in which modules beside the spec can be imported."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
