@@ -215,7 +215,8 @@ class Site:
                 dhcp=libvirt.NetworkDhcpArgs(enabled=False),
                 dns=libvirt.NetworkDnsArgs(enabled=True),
                 autostart=True,
-                opts=opts,
+                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go).
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp"])),
             )
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
@@ -281,8 +282,6 @@ class Site:
                     network_id=self._network.id if self._network else None,
                     bridge=options.bridge or None,
                     mac=platform.interface(node.private).mac.upper(),
-                    # Known beforehand, and without it every update would see a difference.
-                    addresses=[str(node.private.ip)],
                     hostname=node.name,
                 )
             ],

@@ -13,6 +13,7 @@ import http.server
 import itertools
 import json
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
@@ -29,6 +30,7 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 FACTS = Path(__file__).with_name("facts")
 PORT = 8080
+TLS_PORTS = (443, 8448)
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 _PYTHON = {
     "string": str,
@@ -57,9 +59,14 @@ class Machine:
 
 
 class World:
-    """Machines, the addresses that lead to them, and what happened."""
+    """Machines, the addresses that lead to them, and what happened.
 
-    def __init__(self) -> None:
+    Args:
+        tls: A file with a certificate and its key, where machines are to answer HTTPS too, at :data:`TLS_PORTS`.
+    """
+
+    def __init__(self, tls: Path | None = None) -> None:
+        self._tls = tls
         self.machines: dict[str, Machine] = {}
         self.disks: dict[str, int] = {}
         self.snapshots: list[str] = []
@@ -67,7 +74,7 @@ class World:
         self.sick: set[str] = set()
         self._counter = itertools.count(1)
         self._addresses = itertools.count(1)
-        self._servers: dict[str, http.server.HTTPServer] = {}
+        self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
         self.lock = threading.RLock()
 
     def new_id(self, prefix: str) -> str:
@@ -88,9 +95,15 @@ class World:
         for other in self.machines.values():
             other.addresses.discard(address)
         self.machines[machine].addresses.add(address)
-        if address not in self._servers:
-            server = http.server.ThreadingHTTPServer((address, PORT), self._handler(address))
-            self._servers[address] = server
+        for port in (PORT, *(TLS_PORTS if self._tls else ())):
+            if (address, port) in self._servers:
+                continue
+            server = http.server.ThreadingHTTPServer((address, port), self._handler(address))
+            if self._tls and port in TLS_PORTS:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self._tls)
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+            self._servers[address, port] = server
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
     def attach(self, disk: str, machine: str) -> None:
@@ -338,7 +351,8 @@ class Libvirt(Cloud):
         volume["provisioned"] = True
         content = self.check_user_data(self.resources["Ignition", props["coreosIgnition"]]["content"])
         (nic,) = props["networkInterfaces"]
-        addresses = set(nic["addresses"])
+        # What the node gives itself is no property of the domain; its MAC address is made of it.
+        addresses = {".".join(str(int(byte, 16)) for byte in nic["mac"].split(":")[2:])}
         for machine in self.world.machines.values():
             if machine.addresses & addresses:
                 raise CloudError(f"{addresses} is in use")
@@ -347,6 +361,14 @@ class Libvirt(Cloud):
         for disk in data:
             self.world.attach(disk, id_)
         return id_, {}
+
+    def read_Network(self, props: dict[str, Any]) -> dict[str, Any]:
+        return {**props, "dhcp": {"enabled": True}}
+
+    def read_Domain(self, props: dict[str, Any]) -> dict[str, Any]:
+        """Without a lease, the provider finds no addresses."""
+        (nic,) = props["networkInterfaces"]
+        return {**props, "networkInterfaces": [{**nic, "addresses": []}]}
 
     def delete_Domain(self, id_: str, props: dict[str, Any]) -> None:
         self.world.stop(id_)
@@ -422,11 +444,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             found = self._cloud.resources.get((_kind(request.urn), request.id))
             if found is None:
                 return provider_pb2.ReadResponse()
-            inputs = request.inputs
-            if not request.inputs.fields:
-                known = self._facts(request.urn)["inputs"]
-                inputs = _struct({key: value for key, value in found.items() if key in known})
-            return provider_pb2.ReadResponse(id=request.id, properties=_struct(found), inputs=inputs)
+            handler = getattr(self._cloud, f"read_{_kind(request.urn)}", None)
+            found = handler(found) if handler else found
+            known = self._facts(request.urn)["inputs"]
+            given = _values(request.inputs) or {key: value for key, value in found.items() if key in known}
+            return provider_pb2.ReadResponse(
+                id=request.id, properties=_struct(found), inputs=_struct(_as_given(given, found))
+            )
 
     def Update(self, request: Any, context: Any) -> Any:
         if request.preview:
@@ -542,3 +566,12 @@ def serving(*clouds: Cloud) -> Iterator[str]:
 def decoded(text: str) -> str:
     """User data as EC2 keeps it."""
     return base64.b64decode(text).decode()
+
+
+def _as_given(given: Any, found: Any) -> Any:
+    """Inputs as bridged providers give them back: what was read, as far as the inputs had it."""
+    if isinstance(given, dict) and isinstance(found, dict):
+        return {key: _as_given(value, found[key]) for key, value in given.items() if key in found}
+    if isinstance(given, list) and isinstance(found, list) and len(given) == len(found):
+        return [_as_given(*pair) for pair in zip(given, found, strict=True)]
+    return found

@@ -127,12 +127,18 @@ class QemuPlace(_Place):
 
 
 class CloudPlace(_Place):
-    def __init__(self, stack: Stack, world: World) -> None:
+    def __init__(self, stack: Stack, world: World, cloud: Cloud) -> None:
         super().__init__(stack)
-        self.world = world
+        self.world, self.cloud = world, cloud
+
+    @property
+    def state(self) -> Path:
+        """The file with the stack's state."""
+        (found,) = self.stack.path.glob(".pulumi/stacks/*/test.json")
+        return found
 
     def running(self) -> dict[str, Running]:
-        outputs = json.loads((self.stack.path / ".pulumi/stacks/web/test.json").read_text())["checkpoint"]["latest"]
+        outputs = json.loads(self.state.read_text())["checkpoint"]["latest"]
         shown = next(r for r in outputs["resources"] if r["type"] == "pulumi:pulumi:Stack")["outputs"]["nodes"]
         found = {}
         for machine in self.world.machines.values():
@@ -173,18 +179,19 @@ def aws(stack: Stack) -> Iterator[CloudPlace]:
 class cloud:  # noqa: N801  (used like a function)
     """A stack on a cloud's stand-in."""
 
-    def __init__(self, name: str, stack: Stack) -> None:
-        self._kind, self._config = CLOUDS[name]
-        self._name, self._stack = name, stack
+    def __init__(self, name: str, stack: Stack, *, config: str = "", tls: Path | None = None) -> None:
+        self._kind, given = CLOUDS[name]
+        self._config = config or given
+        self._name, self._stack, self._tls = name, stack, tls
 
     def __enter__(self) -> CloudPlace:
-        self._world = World()
+        self._world = World(self._tls)
         self._cloud = self._kind(self._world)
         self._serving = serving(self._cloud)
         self._stack.environment["PULUMI_DEBUG_PROVIDERS"] = self._serving.__enter__()
         self._stack.environment["DIGITALOCEAN_TOKEN"] = "a-token"
         self._stack.write("Pulumi.test.yaml", f"config:\n  fleet:platform: {self._name}\n  {self._config}\n")
-        return CloudPlace(self._stack, self._world)
+        return CloudPlace(self._stack, self._world, self._cloud)
 
     def __exit__(self, *_: object) -> None:
         self._stack.fleet("destroy", *STACK, "--yes")
