@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -48,14 +49,23 @@ def built(name: str, key: str, build: Callable[[Path], None]) -> Path:
     with _locked(home / ".lock"):
         if not result.is_dir():
             scratch = home / f".{key}.partial"
-            shutil.rmtree(scratch, ignore_errors=True)
+            _remove(scratch)
             scratch.mkdir()
             build(scratch)
             for old in home.iterdir():
                 if old.is_dir() and old != scratch:
-                    shutil.rmtree(old)
+                    _remove(old)
             scratch.rename(result)
     return result
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, and first what a killed build has left mounted in it: the host's own /dev, for one."""
+    if folder.exists():
+        mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for point in reversed([point for point in mounted if Path(point).is_relative_to(folder)]):
+            subprocess.run(["umount", "--lazy", point], check=True)
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
