@@ -15,6 +15,6 @@ It is not Fedora CoreOS: no SELinux, no rpm-ostree, no Zincati, no Afterburn.
 :func:`machine_image` builds what is missing in the cache and returns the path of the qcow2 file. It needs root.
 """
 
-from tools.machine_image.build import IGNITION_SPEC, machine_image, rootfs
+from tools.machine_image.build import IGNITION_SPEC, derived_image, machine_image, rootfs
 
-__all__ = ["IGNITION_SPEC", "machine_image", "rootfs"]
+__all__ = ["IGNITION_SPEC", "derived_image", "machine_image", "rootfs"]

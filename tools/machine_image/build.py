@@ -50,9 +50,17 @@ def _key() -> str:
     return cache.key_of(HERE, Path(cache.__file__), Path(go.__file__), IGNITION_MODULE)
 
 
-def _build(out: Path) -> None:
+def derived_image(name: str, images: Sequence[containers.ContainerImage]) -> Path:
+    """The bootable image with more container images in it, built if it is not in the cache. Needs root."""
+    return cache.built(name, cache.key_of(_key(), repr(images)), lambda out: _build(out, images)) / "disk.qcow2"
+
+
+def _build(out: Path, images: Sequence[containers.ContainerImage] = ()) -> None:
     root = out / "root"
     _run("cp", "--archive", "--reflink=auto", rootfs(), root)
+    if images:
+        with _chroot_mounts(root):
+            _load(root, images)
     boot = out / "boot"
     disk.boot_tree(root, boot, KERNEL_ARGUMENTS)
     disk.write(root, boot, out / "disk.raw", out / "disk.qcow2")
@@ -73,16 +81,21 @@ def _root(root: Path) -> None:
     _run("chroot", root, "groupadd", "--system", "wheel")
     _first_boot_state(root)
     with _chroot_mounts(root):
-        for image, archive in containers.archives(bootstrap):
-            if image.rootless:
-                # A user's Podman has images of its own: `overlay` has a unit that loads these.
-                (root / "usr/share/rootless-images").mkdir(exist_ok=True)
-                shutil.copyfile(archive, root / f"usr/share/rootless-images/{archive.parent.parent.name}.tar")
-            shutil.copyfile(archive, root / "image.tar")
-            _run("chroot", root, "podman", "load", "--quiet", "--input", "/image.tar")
-            (root / "image.tar").unlink()
+        _load(root, containers.IMAGES)
         kernel = next((root / "usr/lib/modules").iterdir()).name
         _run("chroot", root, "dracut", "--force", "--quiet", "--no-hostonly", "/boot/initrd", kernel)
+
+
+def _load(root: Path, images: Sequence[containers.ContainerImage]) -> None:
+    """Give container images to the Podman of a root file system whose mounts are there."""
+    for image, archive in containers.archives(bootstrap, images):
+        if image.rootless:
+            # A user's Podman has images of its own: `overlay` has a unit that loads these.
+            (root / "usr/share/rootless-images").mkdir(exist_ok=True)
+            shutil.copyfile(archive, root / f"usr/share/rootless-images/{archive.parent.parent.name}.tar")
+        shutil.copyfile(archive, root / "image.tar")
+        _run("chroot", root, "podman", "load", "--quiet", "--input", "/image.tar")
+        (root / "image.tar").unlink()
 
 
 def bootstrap(packages: Sequence[str], out: Path, *, variant: str = "minbase", suite: str = SUITE) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
+import os
+import shutil
+import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,10 @@ class ContainerImage:
     Attributes:
         reference: What a spec calls it.
         packages: Debian packages in it.
+        suite: The Debian release that they are of.
+        requirements: Python packages in it, for its Python.
+        files: Texts by path; one that begins with ``#!`` is executable.
+        accounts: Users, and groups of the same names and numbers.
         rootless: Whether users' Podman is to have it too.
         config: The ``config`` of the OCI image config (Cmd, Entrypoint, Env, WorkingDir, ...).
     """
@@ -35,6 +41,10 @@ class ContainerImage:
     reference: str
     packages: tuple[str, ...]
     config: dict[str, Any] = field(default_factory=dict)
+    suite: str = "trixie"
+    requirements: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, int] = field(default_factory=dict)
     rootless: bool = False
 
 
@@ -61,18 +71,21 @@ IMAGES = (
 )
 
 
-def archives(bootstrap: Bootstrap) -> Iterator[tuple[ContainerImage, Path]]:
+def archives(bootstrap: Bootstrap, images: Sequence[ContainerImage] = IMAGES) -> Iterator[tuple[ContainerImage, Path]]:
     """The archives, built where they are not in the cache."""
-    for image in IMAGES:
+    for image in images:
         name = "container-" + image.reference.replace("/", "-").replace(":", "-")
         key = cache.key_of(Path(__file__), repr(image))
         yield image, cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
 
 
 def _build(image: ContainerImage, bootstrap: Bootstrap, out: Path) -> None:
-    layer = out / "layer.tar"
-    bootstrap(image.packages, layer, variant="extract")
-    _finish_layer(layer)
+    tree, layer = out / "tree", out / "layer.tar"
+    bootstrap(image.packages, tree, variant="extract", suite=image.suite)
+    _finish(image, tree)
+    order = ("--sort=name", "--mtime=@0", "--numeric-owner", "--one-file-system")
+    subprocess.run(["tar", "-C", tree, *order, "--exclude=./dev/*", "-cf", layer, "."], check=True)
+    shutil.rmtree(tree)
     diff_id = "sha256:" + hashlib.sha256(layer.read_bytes()).hexdigest()
     config = json.dumps(
         {
@@ -94,33 +107,46 @@ def _build(image: ContainerImage, bootstrap: Bootstrap, out: Path) -> None:
             (out / name).unlink()
 
 
-def _finish_layer(layer: Path) -> None:
-    """Add what package scripts would make, which an extracted tree lacks: accounts, busybox's applets, folders."""
+def _finish(image: ContainerImage, tree: Path) -> None:
+    """Add what package scripts would make, which an extracted tree lacks (accounts, busybox's applets, folders), and
+    what the image has beside packages.
+    """
+    accounts = {"root": 0, **image.accounts, "nobody": 65534}
+    passwd = "".join(f"{name}:x:{number}:{number}:{name}:/:/bin/sh\n" for name, number in accounts.items())
     files = {
-        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-        "etc/group": "root:x:0:\nnogroup:x:65534:\n",
+        "etc/passwd": passwd,
+        "etc/group": "".join(f"{name}:x:{number}:\n" for name, number in accounts.items()),
+        **image.files,
     }
-    with tarfile.open(layer, "a") as archive:
-        # Podman refuses a layer that names a path twice.
-        there = {name.removeprefix("./").rstrip("/") for name in archive.getnames()}
-
-        def add(info: tarfile.TarInfo, content: bytes = b"") -> None:
-            if info.name not in there:
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-
-        for name, text in files.items():
-            add(tarfile.TarInfo(name), text.encode())
+    # Debian's base-files, which an extracted tree lacks: the program interpreter is /lib64/ld-linux-x86-64.so.2.
+    for name in ("bin", "lib", "lib64", "sbin"):
+        if not os.path.lexists(tree / name):
+            (tree / name).symlink_to(f"usr/{name}")
+    for folder in ("srv", "data", "config", "tmp", "root", "etc", "run", "proc", "sys", "dev", "usr/local/bin"):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+    (tree / "tmp").chmod(0o1777)
+    for name, text in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
+    if (tree / "usr/bin/busybox").exists():
         for applet in "sh cat echo env id ls mkdir sleep test true wget httpd nc date hostname stat".split():
-            info = tarfile.TarInfo(f"usr/local/bin/{applet}")
-            info.type, info.linkname, info.mode = tarfile.SYMTYPE, "/usr/bin/busybox", 0o777
-            add(info)
-        # Debian's base-files, which an extracted tree lacks: the program interpreter is /lib64/ld-linux-x86-64.so.2.
-        for name in ("bin", "lib", "lib64", "sbin"):
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname, info.mode = tarfile.SYMTYPE, f"usr/{name}", 0o777
-            add(info)
-        for folder in ("srv", "data", "config", "tmp", "root"):
-            info = tarfile.TarInfo(folder)
-            info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
-            add(info)
+            if not os.path.lexists(tree / "usr/local/bin" / applet):
+                (tree / "usr/local/bin" / applet).symlink_to("/usr/bin/busybox")
+    if image.requirements:
+        _install_python(image, tree)
+
+
+def _install_python(image: ContainerImage, tree: Path) -> None:
+    """Wheels for the image's own Python, compiled there: under emulation, compiling at each start takes minutes."""
+    (python,) = tree.glob("usr/bin/python3.[0-9]*")
+    version = python.name.removeprefix("python")
+    target = tree / f"usr/local/lib/python{version}/dist-packages"
+    subprocess.run(
+        ["uv", "pip", "install", "--quiet", "--target", target, "--python-version", version, "--python-platform",
+         "x86_64-manylinux_2_28", "--only-binary", ":all:", *image.requirements],
+        check=True,
+    )  # fmt: skip
+    subprocess.run(["chroot", tree, f"/usr/bin/{python.name}", "-m", "compileall", "-q", "/usr/lib/python3",
+                    f"/usr/lib/python{version}", target.relative_to(tree).as_posix()], check=True)  # fmt: skip
