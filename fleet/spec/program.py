@@ -30,8 +30,8 @@ class SpecConfig:
 
     Args:
         platform: The platform's name.
-        read: Reads a key; ``None`` where no stack is named: then every key that is required has its own name as value,
-            so that the spec can be checked.
+        read: Reads a key; ``None`` where no stack is named: what is required then has its example as value, so that the
+            spec can be checked.
 
     Attributes:
         platform: The platform's name, such as "qemu".
@@ -45,14 +45,18 @@ class SpecConfig:
         value = self._read(key) if self._read else None
         return default if value is None else value
 
-    def require(self, key: str) -> str:
+    def require(self, key: str, *, example: str) -> str:
         """A text that has to be there.
+
+        Args:
+            key: The key.
+            example: What stands for it where no stack is named.
 
         Raises:
             UsageError: It is not.
         """
         if self._read is None:
-            return key
+            return example
         if not (value := self._read(key)):
             raise UsageError(f"The stack's config has no {key}.", fix=f"Set it: `pulumi config set {key} VALUE`.")
         return value

@@ -24,7 +24,7 @@ def spec(config):
                     "hello": {
                         "image": "docker.io/library/caddy:2",
                         "ports": ["8080:80"],
-                        "environment": {"GREETING": config.require("greeting")},
+                        "environment": {"GREETING": config.require("greeting", example="hi")},
                     },
                 },
             },
@@ -50,8 +50,8 @@ def test_a_spec_in_python_is_what_its_function_returns(program: Folder) -> None:
     rendered = program.fleet("render", "spec.py", "--node", "web-0")
     tree = json.loads(rendered.out)
     assert file_text(tree, "/etc/motd.d/fleet") == "hello"
-    # Without a stack, what has to be configured is stood in for by its key.
-    assert "GREETING=greeting" in file_text(tree, "/etc/containers/systemd/hello.container")
+    # No stack is named, so an example stands for what has to be configured.
+    assert "GREETING=hi" in file_text(tree, "/etc/containers/systemd/hello.container")
     assert program.fleet("render", "spec.py", "--node", "web-0").out == rendered.out
 
 
@@ -59,7 +59,7 @@ def test_a_spec_in_python_is_what_its_function_returns(program: Folder) -> None:
     ("old", "new", "said"),
     [
         ('"count"', '"cuont"', "spec.py: groups.web.cuont: There is no key `cuont`. Did you mean `count`?"),
-        ('config.require("greeting")', "1 / 0", "spec.py:15: The spec failed: ZeroDivisionError"),
+        ('config.require("greeting", example="hi")', "1 / 0", "spec.py:15: The spec failed: ZeroDivisionError"),
         ("def spec", "def spek", "spec.py: There is no function `spec` in it."),
         ("return {", "return {{", "spec.py:5: The Python cannot be read"),
         ('"count": config.number("count", 1)', '"count": config', "spec.py: `spec` returned what YAML cannot say"),

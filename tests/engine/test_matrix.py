@@ -1,0 +1,145 @@
+"""examples/matrix on every platform's stand-in, and what of it needs no machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Folder, file_text
+from tests.engine.conftest import Stack
+from tests.engine.test_platforms import CLOUDS, cloud
+from tools.cache import ROOT
+
+EXAMPLE = ROOT / "examples/matrix"
+STACK = ("matrix.py", "--stack", "test")
+ZONES = {"aws": "fleet:aws: {dns_zone: Z1}", "gcp": "fleet:gcp: {dns_zone: home}", "digitalocean": "", "libvirt": ""}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    file = tmp_path / "server.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-subj", "/CN=matrix", "-keyout", file, "-out", tmp_path / "certificate"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    file.write_text(file.read_text() + (tmp_path / "certificate").read_text())
+    return file
+
+
+@pytest.mark.parametrize("platform", list(CLOUDS))
+def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
+    stack: Stack, certificate: Path, platform: str
+) -> None:
+    _, config = CLOUDS[platform]
+    if platform == "digitalocean":
+        config = config.replace("}", ", domain: example.org}")
+    config += f"\n  {ZONES[platform]}\n  matrix:domain: example.org\n  matrix:acme_staging: true\n"
+    shutil.copytree(EXAMPLE, stack.path, dirs_exist_ok=True)
+    stack.write("Pulumi.yaml", 'name: matrix\nruntime: python\nbackend: {url: "file://."}\n')
+    with cloud(platform, stack, config=config, tls=certificate) as place:
+        place.lock("44.1")
+        up = stack.fleet("up", *STACK)
+        assert up.status == 0, up
+        first = place.running()["matrix-0"]
+        for name in ("example.org", "matrix.example.org", "element.example.org"):
+            assert f"{name} is to lead to {first.address}" in up.out
+        if platform != "libvirt":
+            records = [props for (kind, _), props in place.cloud.resources.items() if kind in RECORDS]
+            assert len([record for record in records if first.address in json.dumps(record)]) == 3
+        assert secrets(stack)
+        assert not [value for value in secrets(stack).values() if value in place.state.read_text() + up.out]
+
+        assert "nothing changes" in stack.fleet("up", *STACK).out
+        kept, disks = secrets(stack), place.disks()
+        stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  matrix:postgres: 18\n")
+        diff = stack.fleet("diff", *STACK)
+        assert "-POSTGRES=17" in diff.out, diff
+        assert "+POSTGRES=18" in diff.out
+        changed = stack.fleet("up", *STACK)
+        assert changed.status == 0, changed
+        second = place.running()["matrix-0"]
+        assert second.id != first.id
+        assert (second.address, second.disks) == (first.address, first.disks)
+        assert (secrets(stack), place.disks()) == (kept, disks)
+
+
+RECORDS = ("Record", "RecordSet", "DnsRecord")
+
+
+def secrets(stack: Stack) -> dict[str, str]:
+    ran = subprocess.run(
+        ["pulumi", "config", "--show-secrets", "--json", "--stack", "test"],
+        cwd=stack.path, env=stack.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {key: entry["value"] for key, entry in json.loads(ran.stdout).items() if entry["secret"]}
+
+
+def rendered(folder: Folder, tmp_path: Path, **config: Any) -> dict[str, Any]:
+    """The node's config with a stack's config, on AWS; every secret is masked."""
+    shutil.copytree(EXAMPLE, folder.path, dirs_exist_ok=True)
+    folder.write("Pulumi.yaml", 'name: matrix\nruntime: python\nbackend: {url: "file://."}\n')
+    values = {"domain": "example.org", **config}
+    settings = {"config": {f"matrix:{key}": value for key, value in values.items()}}
+    folder.write("Pulumi.test.yaml", yaml.safe_dump(settings))
+    subprocess.run(["pulumi", "stack", "init", "test"], cwd=folder.path, env=folder.environment, check=True)
+    made = folder.fleet("render", *STACK, "--node", "matrix-0", "--platform", "aws")
+    assert made.status == 0, made
+    tree: dict[str, Any] = json.loads(made.out)
+    return tree
+
+
+def test_what_is_switched_off_leaves_nothing_behind(folder: Folder, tmp_path: Path) -> None:
+    tree = rendered(folder, tmp_path, federation=False, element=False)
+    paths = {entry["path"] for entry in tree["storage"]["files"]}
+    assert "/etc/containers/systemd/element.container" not in paths
+    homeserver = yaml.safe_load(file_text(tree, "/etc/fleet/files/synapse/etc/synapse/homeserver.yaml"))
+    assert homeserver["listeners"][0]["resources"] == [{"names": ["client"]}]
+    assert homeserver["federation_domain_whitelist"] == []
+    caddy = file_text(tree, "/etc/containers/systemd/caddy.container")
+    assert "8448" not in caddy + file_text(tree, "/etc/fleet/files/caddy/etc/caddy/Caddyfile")
+
+
+def test_calls_bridges_and_a_bucket_are_switched_on_by_config(folder: Folder, tmp_path: Path) -> None:
+    folder.write("irc.yaml", "id: irc\n")
+    tree = rendered(
+        folder, tmp_path, turn=True, bridges=["irc.yaml"], registration=True, restore="latest",
+        backup_repository="s3:https://s3.example.org/matrix", backup_s3_key="AKIA",
+    )  # fmt: skip
+    homeserver = yaml.safe_load(file_text(tree, "/etc/fleet/files/synapse/etc/synapse/homeserver.yaml"))
+    assert homeserver["turn_uris"][0] == "turn:matrix.example.org:3478?transport=udp"
+    assert homeserver["registration_requires_token"]
+    assert homeserver["app_service_config_files"] == ["/etc/synapse/irc.yaml"]
+    assert file_text(tree, "/etc/fleet/files/synapse/etc/synapse/irc.yaml") == "id: irc\n"
+    backup = file_text(tree, "/etc/containers/systemd/backup.container")
+    assert "backup-s3-secret,type=env,target=AWS_SECRET_ACCESS_KEY" in backup
+    assert "/var/lib/matrix/backup" not in backup
+    assert "ConditionDirectoryNotEmpty=!/var/lib/matrix/postgres" in file_text(
+        tree, "/etc/containers/systemd/restore.container"
+    )
+    assert "static-auth-secret" not in file_text(tree, "/etc/fleet/files/coturn/etc/coturn/turn.conf")
+
+
+def test_every_container_is_read_only_unprivileged_and_in_its_networks_alone(folder: Folder, tmp_path: Path) -> None:
+    tree = rendered(folder, tmp_path, turn=True)
+    networks = {}
+    for entry in tree["storage"]["files"]:
+        if entry["path"].endswith(".container"):
+            lines = file_text(tree, entry["path"]).splitlines()
+            name = Path(entry["path"]).stem
+            networks[name] = {line.split("=")[1].removesuffix(".network") for line in lines if "Network=" in line}
+            assert {"ReadOnly=true", "NoNewPrivileges=true", 'DropCapability="all"'} <= set(lines), name
+    assert networks == {
+        "caddy": {"web"},
+        "synapse": {"web", "db"},
+        "postgres": {"db"},
+        "element": {"web"},
+        "backup": {"web"},
+        "coturn": {"host"},
+    }
