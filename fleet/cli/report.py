@@ -70,6 +70,8 @@ class Reporter:
     ) -> None:
         self._machine, self._say, self._preview = platform.machine_type, say, preview
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
+        groups = plan.groups.values() if plan else ()
+        self._names = {node.name: group.names for group in groups for node in group.nodes}
         self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
         self._state = Deployed(before, platform)
         self._deployed = self._state.nodes
@@ -98,6 +100,11 @@ class Reporter:
         elif READY in step.type and op in ("create", "create-replacement") and not self._preview:
             self._since[name] = time.monotonic()
             self._say(name, "started; waiting until it is ready")
+            names = self._names.get(name)
+            if names and self.nodes.get(name) == NodeReport("new"):
+                # What it waits for may be that its names lead to it.
+                inputs = step.new.inputs if step.new else None
+                self._say("", f"{', '.join(names)}: to lead to {(inputs or {}).get('address', 'it')}")
 
     @property
     def counts(self) -> Counter[str]:

@@ -123,7 +123,7 @@ class Session:
             self._say(name, node["ssh"])
         names = result.outputs.get("names")
         for name, addresses in sorted((names.value if names else {}).items()):
-            self._say("", f"{name} is to lead to {', '.join(addresses)}")
+            self._say("", f"{name}: to lead to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
