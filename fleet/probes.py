@@ -85,8 +85,9 @@ class Probe(Model):
         tcp: See :class:`TcpProbe`.
         http: See :class:`HttpProbe`.
         ssh: See :class:`SshProbe`.
-        function: ``module:function``, called with the node's address; it returns when the node is ready and raises
-            otherwise.
+        function: ``module:function`` of a module beside ``Pulumi.yaml``, or of one that is installed. Called with the
+            node's address, and with a function that turns a port of the node into the host and port that reach it from
+            here; it returns when the node is ready and raises otherwise.
         successes: How many answers in a row must be as wanted.
         interval: Seconds between two questions.
     """
@@ -159,7 +160,7 @@ def ask(
             _ask_ssh(probe.ssh, endpoint(SSH_PORT))
         else:
             module, _, name = probe.function.partition(":")
-            getattr(importlib.import_module(module), name)(address)
+            getattr(importlib.import_module(module), name)(address, endpoint)
     except NotReadyError:
         raise
     except (OSError, httpx.HTTPError, http.client.HTTPException) as error:

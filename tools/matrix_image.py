@@ -31,7 +31,7 @@ exec "$@" -c "listen_addresses=*"
 def _postgres(version: str, suite: str) -> ContainerImage:
     return ContainerImage(
         f"docker.io/library/postgres:{version}",
-        (f"postgresql-{version}", "bash", "coreutils", "busybox-static"),
+        (f"postgresql-{version}", "bash", "coreutils", "dash"),  # popen(3) needs /bin/sh
         {
             "Entrypoint": ["/usr/local/bin/entrypoint"],
             "Cmd": ["postgres"],
@@ -41,6 +41,7 @@ def _postgres(version: str, suite: str) -> ContainerImage:
         suite=suite,
         files={"usr/local/bin/entrypoint": _POSTGRES_ENTRYPOINT},
         accounts={"postgres": 999},
+        writable=("run/postgresql",),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,8 @@ class Session:
         self._begin = begin
         self._spec, self._stack_name, self._say, self._new_image = spec, stack, say, new_image
         self._project = Project.around(spec)
+        # Probes and drains name modules beside Pulumi.yaml; the engine's providers run there.
+        sys.path.append(str(self._project.folder))
 
     def diff(self) -> dict[str, NodeReport]:
         """What would happen to every node, the planned ones first."""

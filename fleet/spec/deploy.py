@@ -63,21 +63,21 @@ def plan_stack(
     resolver = Resolver(
         lambda key: config(full(key)),
         reveal=True,
-        keep=lambda key, make: _keep(folder, stack, full(key), make),
+        keep=lambda key, make, stale: _keep(folder, stack, full(key), make, stale),
     )
     return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
 
 
-def _keep(folder: Path, stack: str, key: str, make: Callable[[], str]) -> str:
-    """Keep a generated secret in a stack's config. A program that has just run for a preview, and runs again for the
-    update, still has the config of before it: what is in the file counts.
+def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:
+    """Keep a generated secret in a stack's config, in place of a stale one if there is one. A program that has just run
+    for a preview, and runs again for the update, still has the config of before it: what is in the file counts.
     """
     from pulumi import automation  # slow to import, and seldom needed
 
     workspace = automation.LocalWorkspace(work_dir=str(folder))
     try:
         there = workspace.get_all_config(stack)
-        if key in there:
+        if key in there and there[key].value != stale:
             return there[key].value
         value = make()
         workspace.set_config(stack, key, automation.ConfigValue(value, secret=True))

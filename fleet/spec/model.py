@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import typing
+import uuid
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
@@ -79,28 +80,63 @@ else:
 """A file, or a snippet of the library."""
 
 
+class Authority(Model):
+    """An authority of the fleet's own: its key and certificate, in PEM.
+
+    Attributes:
+        name: Its common name.
+        days: How long it is valid. When it ends, it and all that it signed are made anew by hand: unset their keys.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
+    days: int = Field(default=3650, ge=1)
+
+
+class Certificate(Model):
+    """A certificate for servers and clients: its key, it, and its authority's certificate, in PEM.
+
+    Attributes:
+        authority: The secret that is the authority.
+        names: DNS names and IP addresses that it is for.
+        days: How long it is valid.
+        renew_days: When fewer are left, the next update makes another one, and so re-provisions the nodes that have it.
+    """
+
+    authority: SecretName
+    names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:*_-]+$")]] = Field(min_length=1)
+    days: int = Field(default=365, ge=2)
+    renew_days: int = Field(default=90, ge=1)
+
+
 class Generate(Model):
-    """How a secret's value is made where the stack's config has none: random bytes, written as text.
+    """How a secret's value is made where the stack's config has none: random bytes, written as text, or a certificate.
 
     Attributes:
         bytes: How many.
-        encoding: "hex", "base64", or "base64url" without padding.
+        encoding: "hex", "base64", "base64url" without padding, or "uuid", of 16 bytes.
         prefix: Text before it.
+        suffix: Text after it.
+        authority: Make a certificate authority instead.
+        certificate: Make a certificate instead.
     """
 
     bytes: int = Field(default=32, ge=16, le=1024)
-    encoding: Literal["hex", "base64", "base64url"] = "base64url"
+    encoding: Literal["hex", "base64", "base64url", "uuid"] = "base64url"
     prefix: str = ""
+    suffix: str = ""
+    authority: Authority | None = None
+    certificate: Certificate | None = None
 
-    def make(self) -> str:
-        """A new value."""
+    def text(self) -> str:
+        """A new random text."""
         raw = secrets.token_bytes(self.bytes)
-        forms = {"hex": raw.hex(), "base64": b64encode(raw).decode(), "base64url": _unpadded(raw)}
-        return self.prefix + forms[self.encoding]
-
-
-def _unpadded(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).decode().rstrip("=")
+        forms: dict[str, Callable[[], str]] = {
+            "hex": raw.hex,
+            "base64": lambda: b64encode(raw).decode(),
+            "base64url": lambda: urlsafe_b64encode(raw).decode().rstrip("="),
+            "uuid": lambda: str(uuid.UUID(bytes=raw[:16], version=4)),
+        }
+        return self.prefix + forms[self.encoding]() + self.suffix
 
 
 class SecretSource(Model):

@@ -11,7 +11,7 @@ import json
 import runpy
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ class SpecConfig:
 
     Args:
         platform: The platform's name.
-        read: Reads a key; ``None`` where no stack is named: what is required then has its example as value, so that the
-            spec can be checked.
+        read: Reads a key; ``None`` where no stack is named: examples then stand for what has to be configured, so that
+            the spec can be checked.
 
     Attributes:
         platform: The platform's name, such as "qemu".
@@ -78,8 +78,12 @@ class SpecConfig:
         wanted = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
         return int(self._parsed(key, default, wanted, "a whole number"))
 
-    def texts(self, key: str) -> list[str]:
+    def texts(self, key: str, *, example: Sequence[str] = ()) -> list[str]:
         """A list of texts, set by ``pulumi config set --path 'KEY[0]' VALUE``; empty by default.
+
+        Args:
+            key: The key.
+            example: What stands for it where no stack is named.
 
         Raises:
             UsageError: It is none.
@@ -88,7 +92,7 @@ class SpecConfig:
         def wanted(value: Any) -> bool:
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
-        return list(self._parsed(key, [], wanted, "a list of texts"))
+        return list(self._parsed(key, [] if self._read else example, wanted, "a list of texts"))
 
     def _parsed(self, key: str, default: Any, wanted: Callable[[Any], bool], what: str) -> Any:
         text = self.get(key)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import json
 import os
+import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +16,12 @@ from urllib.parse import quote
 from pydantic import ConfigDict
 
 from fleet.config.template import Scalar
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, UsageError
 from fleet.model import Model
 from fleet.platforms.common import ConfigReader
-from fleet.spec.model import SecretName, SecretSource, Variable, VariableName
+from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
 
-Keep = Callable[[str, Callable[[], str]], str]
+Keep = Callable[[str, Callable[[], str], str | None], str]
 """See :attr:`Resolver.keep`."""
 
 At = Callable[..., Position]
@@ -54,8 +57,9 @@ class Resolver:
     Attributes:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is ``(secret NAME)``, and need not be there.
-        keep: Keeps a secret that was generated in the stack's config: given its key and what makes it, returns it. What
-            is there already is returned as it is. ``None`` where nothing may be generated.
+        keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
+            is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
+            nothing may be generated.
     """
 
     config: ConfigReader | None = None
@@ -68,17 +72,22 @@ class Resolver:
         Raises:
             FleetError: One cannot be had, or is not of its type; names it, never a secret's value.
         """
-        secrets = {
-            name: self._secret(name, source, folder, at("secrets", name)) if self.reveal else f"(secret {name})"
-            for name, source in head.secrets.items()
-        }
+        if self.reveal:
+            secrets = _Secrets(self, head, folder, at).all()
+        else:
+            secrets = {name: f"(secret {name})" for name in head.secrets}
         variables = {
             name: self._variable(name, variable, secrets, at("variables", name))
             for name, variable in head.variables.items()
         }
         return Values(secrets, variables)
 
-    def _secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
+    def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
+        """The value of a secret that is not generated.
+
+        Raises:
+            FleetError: It cannot be had.
+        """
         what = f"The secret {name}"
         if source.env:
             return self._environment(what, source.env, at)
@@ -90,10 +99,6 @@ class Resolver:
                 raise FleetError(f"{what} comes from {path}, which is not UTF-8 text.", at=at) from None
             except OSError as error:
                 raise FleetError(f"{what} comes from {path}: {error.strerror}.", at=at) from None
-        if source.generate and self.config and self.config(source.config) is None:
-            if self.keep is None:
-                raise FleetError(f"{what} is not generated yet.", at=at, fix="`fleet up` does so.")
-            return self.keep(source.config, source.generate.make)
         return self._configured(what, source.config, at, secret=True)
 
     def _variable(self, name: str, variable: Variable, secrets: Mapping[str, str], at: Position) -> Scalar:
@@ -135,6 +140,70 @@ class Resolver:
             fix = f"Set it: `{command}`." if self.config else "Name a stack with `--stack`."
             raise FleetError(f"{what} comes from the stack's config, which has no {key}.", at=at, fix=fix)
         return value
+
+
+class _Secrets:
+    """The secrets of a spec, each found when it is first asked for: a certificate needs its authority."""
+
+    def __init__(self, resolver: Resolver, head: Head, folder: Path, at: At) -> None:
+        self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
+        self._found: dict[str, str] = {}
+
+    def all(self) -> dict[str, str]:
+        return {name: self._get(name) for name in self._head.secrets}
+
+    def _get(self, name: str) -> str:
+        if name not in self._found:
+            source, at = self._head.secrets[name], self._at("secrets", name)
+            generate = source.generate
+            if generate and self._resolver.config:
+                self._found[name] = self._generated(name, source.config, generate, at)
+            else:
+                self._found[name] = self._resolver.secret(name, source, self._folder, at)
+        return self._found[name]
+
+    def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:
+        assert self._resolver.config is not None
+        make: Callable[[], str] = generate.text
+        there = self._resolver.config(key)
+        stale = False
+        if generate.authority:
+            make = functools.partial(_certificates().new_authority, generate.authority.name, generate.authority.days)
+        elif generate.certificate:
+            wanted = generate.certificate
+            authority = self._authority(name, wanted.authority, at)
+            make = functools.partial(self._issue, name, authority, wanted, at)
+            stale = there is not None and not _certificates().stands(there, wanted.names, wanted.renew_days, authority)
+        if there is not None and not (stale and self._resolver.keep):
+            return there
+        if self._resolver.keep is None:
+            raise FleetError(f"The secret {name} is not generated yet.", at=at, fix="`fleet up` does so.")
+        return self._resolver.keep(key, make, there)
+
+    def _authority(self, name: str, authority: str, at: Position) -> str:
+        source = self._head.secrets.get(authority)
+        if source is None or (source.generate and source.generate.certificate):
+            raise UsageError(
+                f"The secret {name} is to be signed by {authority}, which is no secret that is an authority.",
+                at=at,
+                fix=f"Define it: `{authority}: {{config: KEY, generate: {{authority: {{name: NAME}}}}}}`.",
+            )
+        return self._get(authority)
+
+    def _issue(self, name: str, authority: str, wanted: Certificate, at: Position) -> str:
+        try:
+            return str(_certificates().issue(authority, wanted.names, wanted.days))
+        except ValueError as error:
+            raise FleetError(
+                f"The secret {wanted.authority} cannot sign {name}: {error}.",
+                at=at,
+                fix="It has to be the PEM of one private key and of its certificate.",
+            ) from None
+
+
+def _certificates() -> types.ModuleType:
+    """The module, which is slow to import and seldom needed."""
+    return importlib.import_module("fleet.spec.certificates")
 
 
 @contextlib.contextmanager

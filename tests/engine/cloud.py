@@ -63,10 +63,11 @@ class World:
 
     Args:
         tls: A file with a certificate and its key, where machines are to answer HTTPS too, at :data:`TLS_PORTS`.
+        port: Where they answer HTTP.
     """
 
-    def __init__(self, tls: Path | None = None) -> None:
-        self._tls = tls
+    def __init__(self, tls: Path | None = None, port: int = PORT) -> None:
+        self._tls, self._port = tls, port
         self.machines: dict[str, Machine] = {}
         self.disks: dict[str, int] = {}
         self.snapshots: list[str] = []
@@ -95,7 +96,7 @@ class World:
         for other in self.machines.values():
             other.addresses.discard(address)
         self.machines[machine].addresses.add(address)
-        for port in (PORT, *(TLS_PORTS if self._tls else ())):
+        for port in (self._port, *(TLS_PORTS if self._tls else ())):
             if (address, port) in self._servers:
                 continue
             server = http.server.ThreadingHTTPServer((address, port), self._handler(address))

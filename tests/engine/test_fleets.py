@@ -172,7 +172,6 @@ def test_a_node_is_drained_before_it_goes_and_stays_if_it_cannot_be(stack: Stack
         "        raise RuntimeError('jobs are running')\n"
         "    with open(os.environ['STAND_IN_LOG'], 'a') as log:\n        log.write(f'0 drained-{node}\\n')\n",
     )
-    stack.environment["PYTHONPATH"] = str(stack.path)
     write(stack, group(2, "one", "drain: {function: 'draining:drain'}"))
     assert stack.up().status == 0
     stack.started()

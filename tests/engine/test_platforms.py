@@ -17,7 +17,7 @@ import pytest
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from fleet.images.lock import GcpImage
 from tests.conftest import STACK, Result
-from tests.engine.cloud import Cloud, DigitalOcean, Gcp, Libvirt, World, serving
+from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws
 from tests.engine.conftest import Stack, looked_at
 
@@ -179,13 +179,13 @@ def aws(stack: Stack) -> Iterator[CloudPlace]:
 class cloud:  # noqa: N801  (used like a function)
     """A stack on a cloud's stand-in."""
 
-    def __init__(self, name: str, stack: Stack, *, config: str = "", tls: Path | None = None) -> None:
+    def __init__(self, name: str, stack: Stack, *, config: str = "", tls: Path | None = None, port: int = PORT) -> None:
         self._kind, given = CLOUDS[name]
         self._config = config or given
-        self._name, self._stack, self._tls = name, stack, tls
+        self._name, self._stack = name, stack
+        self._world = World(tls, port)
 
     def __enter__(self) -> CloudPlace:
-        self._world = World(self._tls)
         self._cloud = self._kind(self._world)
         self._serving = serving(self._cloud)
         self._stack.environment["PULUMI_DEBUG_PROVIDERS"] = self._serving.__enter__()

@@ -21,7 +21,7 @@ IGNITION_SPEC = "3.6.0"
 
 PACKAGES = (
     "bash busybox-static catatonit conmon crun curl dbus dbus-user-session dosfstools dracut dracut-network e2fsprogs "
-    "fdisk gdisk grub-pc-bin grub2-common iproute2 kmod libblkid1 libpam-systemd linux-image-cloud-amd64 netavark "
+    "fdisk gdisk grub-pc-bin grub2-common iproute2 jq kmod libblkid1 libpam-systemd linux-image-cloud-amd64 netavark "
     "aardvark-dns nftables openssh-server passt passwd podman procps sudo systemd systemd-sysv tzdata uidmap udev "
     "util-linux util-linux-extra xfsprogs"
 ).split()

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools import cache
+from tools import cache, go
 
 Bootstrap = Callable[..., None]
 
@@ -32,8 +32,10 @@ class ContainerImage:
         packages: Debian packages in it.
         suite: The Debian release that they are of.
         requirements: Python packages in it, for its Python.
+        programs: By path, the module of ``tools/gomodules`` and the Go package that make it.
         files: Texts by path; one that begins with ``#!`` is executable.
         accounts: Users, and groups of the same names and numbers.
+        writable: Folders that every user may write to.
         rootless: Whether users' Podman is to have it too.
         config: The ``config`` of the OCI image config (Cmd, Entrypoint, Env, WorkingDir, ...).
     """
@@ -43,8 +45,10 @@ class ContainerImage:
     config: dict[str, Any] = field(default_factory=dict)
     suite: str = "trixie"
     requirements: tuple[str, ...] = ()
+    programs: dict[str, tuple[str, str]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     accounts: dict[str, int] = field(default_factory=dict)
+    writable: tuple[str, ...] = ()
     rootless: bool = False
 
 
@@ -75,7 +79,8 @@ def archives(bootstrap: Bootstrap, images: Sequence[ContainerImage] = IMAGES) ->
     """The archives, built where they are not in the cache."""
     for image in images:
         name = "container-" + image.reference.replace("/", "-").replace(":", "-")
-        key = cache.key_of(Path(__file__), repr(image))
+        modules = (go.MODULES / module for module, _ in image.programs.values())
+        key = cache.key_of(Path(__file__), repr(image), *modules)
         yield image, cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
 
 
@@ -124,7 +129,12 @@ def _finish(image: ContainerImage, tree: Path) -> None:
             (tree / name).symlink_to(f"usr/{name}")
     for folder in ("srv", "data", "config", "tmp", "root", "etc", "run", "proc", "sys", "dev", "usr/local/bin"):
         (tree / folder).mkdir(parents=True, exist_ok=True)
-    (tree / "tmp").chmod(0o1777)
+    shutil.rmtree(tree / "var/run", ignore_errors=True)
+    (tree / "var").mkdir(exist_ok=True)
+    (tree / "var/run").symlink_to("/run")
+    for folder in ("tmp", *image.writable):
+        (tree / folder).mkdir(parents=True, exist_ok=True)
+        (tree / folder).chmod(0o1777)
     for name, text in files.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +144,9 @@ def _finish(image: ContainerImage, tree: Path) -> None:
         for applet in "sh cat echo env id ls mkdir sleep test true wget httpd nc date hostname stat".split():
             if not os.path.lexists(tree / "usr/local/bin" / applet):
                 (tree / "usr/local/bin" / applet).symlink_to("/usr/bin/busybox")
+    for name, (module, package) in image.programs.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        go.build(go.MODULES / module, package, tree / name, variables={}, cgo=True)
     if image.requirements:
         _install_python(image, tree)
 
