@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def measure(work: Callable[[], object]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        engine.main(folder)
+        engine.main(folder, [int(size) for size in sys.argv[1:]] or engine.SIZES)
         butane = folder / "butane"
         subprocess.run(
             [go.go(), "build", "-o", butane, "github.com/coreos/butane/internal"], cwd=go.MODULES / "butane", check=True

@@ -5,8 +5,10 @@ QEMU's process is a stand-in, and so are the clouds; AWS's is moto's EC2 behind 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -335,3 +337,35 @@ def test_a_data_disk_that_was_left_is_taken_over(aws: CloudPlace) -> None:
     assert aws.running()["web-0"].disks == {disk}
     assert list(aws.disks()) == [disk]
     assert "nothing changes" in aws.fleet("up").out
+
+
+@pytest.mark.parametrize("platform", ["aws", "gcp"])
+def test_a_config_that_is_too_large_for_user_data_goes_through_the_object_store(stack: Stack, platform: str) -> None:
+    _, config = CLOUDS[platform]
+    account = {"aws": "instance_profile: reader", "gcp": "service_account: reader@shop"}[platform]
+    config += f"\n  fleet:{platform}: {{bucket: configs, {account}}}"
+    noise = base64.b64encode(random.Random(0).randbytes(300_000)).decode()
+    stack.write(
+        "large.bu",
+        "variant: fcos\nversion: 1.6.0\nstorage: {files: [{path: /etc/large, contents: {inline: " + noise + "}}]}\n",
+    )
+    with cloud(platform, stack, config=config) as place:
+        place.lock("44.1")
+        if isinstance(place.cloud, Aws):
+            place.cloud.s3.create_bucket(Bucket="configs", CreateBucketConfiguration={"LocationConstraint": REGION})
+        place.write("one")
+        stack.edit("fleet.yaml", "    count: 2", "    count: 2\n    snippets: [large.bu]")
+        up = place.fleet("up")
+        assert up.status == 0, up
+        for running in place.running().values():
+            stub = json.loads(running.config)["ignition"]["config"]["replace"]
+            scheme, _, rest = stub["source"].partition("://")
+            bucket, _, key = rest.partition("/")
+            assert (scheme, bucket) == ({"aws": "s3", "gcp": "gs"}[platform], "configs")
+            if isinstance(place.cloud, Aws):
+                stored = place.cloud.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            else:
+                (stored,) = (o["content"].encode() for o in place.cloud.of("BucketObject").values() if o["name"] == key)
+            assert stub["verification"]["hash"] == "sha512-" + hashlib.sha512(stored).hexdigest()
+            assert noise in stored.decode()
+        assert "nothing changes" in place.fleet("up").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,13 @@ groups:
 """
 
 
+def values(stack: Stack) -> dict[str, str]:
+    """The secrets of the stack's config."""
+    config = ("pulumi", "config", "--show-secrets", "--json", "--stack", "test")
+    ran = subprocess.run(config, cwd=stack.path, env=stack.environment, capture_output=True, text=True, check=True)
+    return {key: entry["value"] for key, entry in json.loads(ran.stdout).items() if entry["secret"]}
+
+
 @pytest.mark.parametrize("command", ["fleet", "pulumi"])
 def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, command: str) -> None:
     stack.write("fleet.yaml", SPEC)
@@ -40,25 +48,20 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
             ran = subprocess.run(pulumi, cwd=stack.path, env=stack.environment, capture_output=True, text=True)
             assert ran.returncode == 0, ran.stdout
             shown = ran.stdout + ran.stderr
-        assert not [value for value in values().values() if value in shown]
-
-    def values() -> dict[str, str]:
-        config = ("pulumi", "config", "--show-secrets", "--json", "--stack", "test")
-        ran = subprocess.run(config, cwd=stack.path, env=stack.environment, capture_output=True, text=True, check=True)
-        return {key: entry["value"] for key, entry in json.loads(ran.stdout).items() if entry["secret"]}
+        assert not [value for value in values(stack).values(stack) if value in shown]
 
     subprocess.run(["pulumi", "stack", "init", "test"], cwd=stack.path, env=stack.environment, check=True)
     up()
-    first = values()
+    first = values(stack)
     assert set(first) == {"web:db_password", "web:key"}
     assert len(first["web:db_password"]) == 43
     assert first["web:key"].startswith("ed25519 0 ")
     state = (stack.path / ".pulumi/stacks/web/test.json").read_text()
     settings = (stack.path / "Pulumi.test.yaml").read_text()
-    assert not [value for value in first.values() if value in state + settings]
+    assert not [value for value in first.values(stack) if value in state + settings]
     assert stack.started() == ["web-0"]
     up()
-    assert values() == first
+    assert values(stack) == first
     assert stack.started() == []
 
 
@@ -69,3 +72,48 @@ def test_a_preview_of_one_that_is_not_there_yet_keeps_it_too(stack: Stack) -> No
     assert "web:db_password" in kept
     assert stack.up().status == 0
     assert (stack.path / "Pulumi.test.yaml").read_text() == kept
+
+
+CERTIFICATE = """\
+  authority: {config: authority, generate: {authority: {name: shop}}}
+  tls: {config: tls, generate: {certificate: {authority: authority, names: [web.internal], days: 100}}}
+"""
+
+
+def test_a_certificate_is_made_anew_before_it_ends_and_when_its_names_change(stack: Stack, tmp_path: Path) -> None:
+    stack.write("fleet.yaml", SPEC.replace("  db:", CERTIFICATE + "  db:").replace("[db, key]", "[tls]"))
+    assert stack.up().status == 0
+    first = values(stack)
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(first["web:tls"])
+    checked = subprocess.run(
+        ["openssl", "verify", "-x509_strict", "-verify_hostname", "web.internal", "-CAfile", bundle, bundle],
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert stack.started() == ["web-0"]
+    assert "nothing changes" in stack.up().out
+
+    stack.edit("fleet.yaml", "days: 100", "days: 100, renew_days: 120")
+    assert stack.up().status == 0
+    second = values(stack)
+    assert stack.started() == ["web-0"]
+    assert second["web:tls"] != first["web:tls"]
+    assert second["web:authority"] == first["web:authority"]
+
+    stack.edit("fleet.yaml", "[web.internal], days: 100, renew_days: 120", "[shop.internal], days: 100")
+    assert stack.up().status == 0
+    assert stack.started() == ["web-0"]
+    assert values(stack)["web:tls"] != second["web:tls"]
+
+
+def test_what_is_no_authority_signs_nothing(stack: Stack) -> None:
+    stack.write(
+        "fleet.yaml", SPEC.replace("  db:", CERTIFICATE.replace("authority: authority", "authority: db") + "  db:")
+    )
+    failed = stack.up()
+    assert failed.status == 1
+    assert "The secret db cannot sign tls" in failed.err
+    stack.edit("fleet.yaml", "authority: db", "authority: tls")
+    assert "is to be signed by tls, which is no secret that is an authority" in stack.up().err
