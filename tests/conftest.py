@@ -7,15 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import pytest
 
 from tests.judge import Judge
+from tools.cache import ROOT
+
+T = TypeVar("T")
 
 STACK = ("fleet.yaml", "--stack", "test")
 """Arguments of a command on the stack that :meth:`Folder.make_project` makes."""
@@ -44,6 +50,31 @@ storage:
       mode: 0644
       contents: {inline: "hello"}
 """
+
+
+@contextmanager
+def meanwhile(look: Callable[[], T], *, pause: float) -> Iterator[list[T]]:
+    """Looks over and over while the context lasts; yields the list of what was seen.
+
+    Args:
+        look: Looks once.
+        pause: Seconds between two looks.
+    """
+    seen: list[T] = []
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            seen.append(look())
+            time.sleep(pause)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 def file_text(tree: dict[str, Any], path: str) -> str:
@@ -83,6 +114,11 @@ class Folder:
         """Add a Pulumi project with a stack ``test`` on qemu; ``options`` is its ``fleet:qemu`` in YAML."""
         self.write("Pulumi.yaml", 'name: web\nruntime: python\nbackend: {url: "file://."}\n')
         self.write("Pulumi.test.yaml", f"config:\n  fleet:platform: qemu\n  fleet:qemu: {options}\n")
+
+    def take_example(self, name: str) -> None:
+        """Add one of the examples, as a project with its state in the folder."""
+        shutil.copytree(ROOT / "examples" / name, self.path, dirs_exist_ok=True)
+        self.write("Pulumi.yaml", f'name: {name}\nruntime: python\nbackend: {{url: "file://."}}\n')
 
     def fleet(self, *arguments: str, **environment: str) -> Result:
         done = subprocess.run(

@@ -21,7 +21,7 @@ from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from tests.engine.cloud import Libvirt, World, serving
 
 SIZES = (10, 100)
-"""Nodes. 500 take the bare program's first update ten minutes, and a fleet's twice that: `python -m tests.bench 500`."""
+"""Nodes. 500 take a bare program's first update ten minutes, a fleet's twice that: `python -m tests.bench 500`."""
 STEPS = ("preview", "first up", "no-op up", "one change up")
 
 SPEC = """\

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SPEC, STACK, Folder, Result
+from tests.conftest import SPEC, STACK, Folder, Result, meanwhile
 
 OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
 PROBE = """\
@@ -28,15 +26,12 @@ PROBE = """\
 """
 
 
-@contextlib.contextmanager
-def looked_at(places: Sequence[str]) -> Iterator[list[int]]:
-    """Asks nodes meanwhile, over and over; yields a list of how many were down at each look.
+def looked_at(places: Sequence[str]) -> AbstractContextManager[list[int]]:
+    """Asks nodes meanwhile, over and over; gives a list of how many were down at each look.
 
     Args:
         places: Their addresses and ports.
     """
-    seen: list[int] = []
-    over = threading.Event()
 
     def down(place: str) -> bool:
         try:
@@ -45,18 +40,7 @@ def looked_at(places: Sequence[str]) -> Iterator[list[int]]:
             return True
         return False
 
-    def look() -> None:
-        while not over.is_set():
-            seen.append(sum(map(down, places)))
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
+    return meanwhile(lambda: sum(map(down, places)), pause=0.02)
 
 
 class Stack(Folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ import yaml
 from tests.conftest import Folder, file_text
 from tests.engine.conftest import Stack
 from tests.engine.test_platforms import CLOUDS, cloud
-from tools.cache import ROOT
 
-EXAMPLE = ROOT / "examples/matrix"
 STACK = ("matrix.py", "--stack", "test")
 ZONES = {"aws": "fleet:aws: {dns_zone: Z1}", "gcp": "fleet:gcp: {dns_zone: home}", "digitalocean": "", "libvirt": ""}
 
@@ -41,8 +38,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
     if platform == "digitalocean":
         config = config.replace("}", ", domain: example.org}")
     config += f"\n  {ZONES[platform]}\n  matrix:domain: example.org\n  matrix:acme_staging: true\n"
-    shutil.copytree(EXAMPLE, stack.path, dirs_exist_ok=True)
-    stack.write("Pulumi.yaml", 'name: matrix\nruntime: python\nbackend: {url: "file://."}\n')
+    stack.take_example("matrix")
     with cloud(platform, stack, config=config, tls=certificate) as place:
         place.lock("44.1")
         up = stack.fleet("up", *STACK)
@@ -85,8 +81,7 @@ def secrets(stack: Stack) -> dict[str, str]:
 
 def rendered(folder: Folder, tmp_path: Path, **config: Any) -> dict[str, Any]:
     """The node's config with a stack's config, on AWS; every secret is masked."""
-    shutil.copytree(EXAMPLE, folder.path, dirs_exist_ok=True)
-    folder.write("Pulumi.yaml", 'name: matrix\nruntime: python\nbackend: {url: "file://."}\n')
+    folder.take_example("matrix")
     values = {"domain": "example.org", **config}
     settings = {"config": {f"matrix:{key}": value for key, value in values.items()}}
     folder.write("Pulumi.test.yaml", yaml.safe_dump(settings))

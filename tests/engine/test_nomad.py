@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import Any
 
 import hcl2
@@ -34,8 +33,7 @@ def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform:
         config = config.replace("}", ", domain: example.org}")
     # Every address of a stand-in's machine is one of loopback.
     config += CONFIG + ("" if platform == "digitalocean" else "  nomad:cidr: 127.77.0.0/24\n")
-    shutil.copytree(EXAMPLE, stack.path, dirs_exist_ok=True)
-    stack.write("Pulumi.yaml", 'name: nomad\nruntime: python\nbackend: {url: "file://."}\n')
+    stack.take_example("nomad")
     with cloud(platform, stack, config=config, port=HEALTH) as place:
         place.lock("44.1")
         up = stack.fleet("up", *STACK)
@@ -64,8 +62,7 @@ def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform:
 
 def rendered(folder: Folder, node: str, **config: Any) -> dict[str, Any]:
     """A node's config with a stack's config, on AWS; every secret is masked."""
-    shutil.copytree(EXAMPLE, folder.path, dirs_exist_ok=True)
-    folder.write("Pulumi.yaml", 'name: nomad\nruntime: python\nbackend: {url: "file://."}\n')
+    folder.take_example("nomad")
     values = {"nomad_image": "registry.example.org/nomad:1.6", "api_from": ["203.0.113.0/24"], **config}
     settings = {"config": {f"nomad:{key}": value for key, value in values.items()}}
     folder.write("Pulumi.test.yaml", yaml.safe_dump(settings))

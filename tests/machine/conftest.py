@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,20 @@ def machines(folder: Folder) -> Iterator[Callable[[str], Folder]]:
 
     yield make
     folder.fleet("destroy", *STACK, "--yes", "--delete-data-disks")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    """A private key; its public one is beside it, with the suffix ``.pub``."""
+    made = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", made], check=True)
+    return made
+
+
+def ssh(key: Path, port: int, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as ``core`` on the node whose port 22 a port of loopback leads to."""
+    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+    given = [part for option in options for part in ("-o", option)]
+    return subprocess.run(
+        ["ssh", "-i", key, "-p", str(port), *given, "core@127.0.0.1", command], capture_output=True, text=True
+    )

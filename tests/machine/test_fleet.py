@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conftest import STACK, Folder
+from tests.conftest import STACK, Folder, meanwhile
+from tests.machine.conftest import ssh
 
 pytestmark = pytest.mark.machine
 
@@ -49,20 +47,14 @@ def pages() -> list[str | None]:
     return [get(index) for index in range(COUNT)]
 
 
-def ssh(key: Path, index: int, command: str) -> str:
-    options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-    return subprocess.run(
-        ["ssh", "-i", key, "-p", str(2222 + 1000 * index + OFFSET), *(part for o in options for part in ("-o", o)),
-         "core@127.0.0.1", command],
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True,
-    ).stdout  # fmt: skip
+def asked_on(key: Path, index: int, url: str) -> str:
+    """What a node gets for a URL."""
+    return ssh(key, 2222 + 1000 * index + OFFSET, f"curl --silent {url}").stdout.strip()
 
 
 def test_a_rolling_change_has_one_machine_down_at_a_time(
-    folder: Folder, machines: Callable[[str], Folder], tmp_path: Path
+    folder: Folder, machines: Callable[[str], Folder], key: Path
 ) -> None:
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     public = key.with_suffix(".pub").read_text().strip()
     folder.write("fleet.yaml", SPEC.format(key=public, greeting="one"))
     stack = machines(f"{{port_offset: {OFFSET}, cpus: 1, memory_mib: 640}}")
@@ -71,26 +63,13 @@ def test_a_rolling_change_has_one_machine_down_at_a_time(
     assert pages() == ["one"] * COUNT
 
     # Planned addresses and names, from the first boot on.
-    assert ssh(key, 0, "curl --silent http://web-1:8080/").strip() == "one"
-    assert ssh(key, 2, "curl --silent http://10.77.0.10:8080/").strip() == "one"
+    assert asked_on(key, 0, "http://web-1:8080/") == "one"
+    assert asked_on(key, 2, "http://10.77.0.10:8080/") == "one"
 
     folder.write("fleet.yaml", SPEC.format(key=public, greeting="two"))
-    seen: list[list[str | None]] = []
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.is_set():
-            seen.append(pages())
-            time.sleep(0.5)
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
+    with meanwhile(pages, pause=0.5) as seen:
         changed = stack.fleet("up", *STACK)
-    finally:
-        over.set()
-        watcher.join()
     assert changed.status == 0, changed
     assert pages() == ["two"] * COUNT
     assert max(look.count(None) for look in seen) == 1
-    assert ssh(key, 1, "curl --silent http://web-2:8080/").strip() == "two"
+    assert asked_on(key, 1, "http://web-2:8080/") == "two"

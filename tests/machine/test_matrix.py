@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import string
 import subprocess
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conftest import Folder
-from tools.cache import ROOT
+from tests.machine.conftest import ssh
 from tools.matrix_image import matrix_image
 
 pytestmark = pytest.mark.long
@@ -53,13 +52,7 @@ class Server:
         self._pulumi("config", "set", "--stack", "test", "--secret", name, "--", value)
 
     def ssh(self, command: str) -> str:
-        options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-        given = [part for option in options for part in ("-o", option)]
-        ran = subprocess.run(
-            ["ssh", "-i", self.key, "-p", str(2222 + OFFSET), *given, "core@127.0.0.1", command],
-            capture_output=True,
-            text=True,
-        )
+        ran = ssh(self.key, 2222 + OFFSET, command)
         assert ran.returncode == 0, (command, ran.stdout, ran.stderr)
         return ran.stdout
 
@@ -82,12 +75,9 @@ class Server:
 
 
 @pytest.fixture
-def server(folder: Folder, machines: Callable[[str], Folder], tmp_path: Path) -> Server:
-    shutil.copytree(ROOT / "examples/matrix", folder.path, dirs_exist_ok=True)
+def server(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Server:
     machines("{}")
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    folder.write("Pulumi.yaml", 'name: matrix\nruntime: python\nbackend: {url: "file://."}\n')
+    folder.take_example("matrix")
     folder.write(
         "Pulumi.test.yaml",
         "config:\n  fleet:platform: qemu\n"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import Folder
-from tools.cache import ROOT
+from tests.conftest import Folder, meanwhile
+from tests.machine.conftest import ssh
 from tools.nomad_image import REFERENCE, nomad_image
 
 pytestmark = pytest.mark.long
@@ -53,22 +51,15 @@ class Cluster:
         return answer.json()
 
     def ssh(self, port: int, command: str) -> subprocess.CompletedProcess[str]:
-        options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-        given = [part for option in options for part in ("-o", option)]
-        return subprocess.run(
-            ["ssh", "-i", self.key, "-p", str(port), *given, "core@127.0.0.1", command], capture_output=True, text=True
-        )
+        return ssh(self.key, port, command)
 
     def boots(self) -> list[str]:
         """What tells one machine of each server from the next."""
         command = "cat /proc/sys/kernel/random/boot_id"
         return [self.ssh(2222 + 1000 * server + OFFSET, command).stdout for server in SERVERS]
 
-    @contextmanager
-    def watched(self) -> Iterator[list[int]]:
+    def watched(self) -> AbstractContextManager[list[int]]:
         """Asks meanwhile how many servers are well, over and over."""
-        seen: list[int] = []
-        over = threading.Event()
 
         def well(server: int) -> bool:
             try:
@@ -77,18 +68,7 @@ class Cluster:
             except httpx.HTTPError:
                 return False
 
-        def look() -> None:
-            while not over.is_set():
-                seen.append(sum(map(well, SERVERS)))
-                time.sleep(1)
-
-        thread = threading.Thread(target=look)
-        thread.start()
-        try:
-            yield seen
-        finally:
-            over.set()
-            thread.join()
+        return meanwhile(lambda: sum(map(well, SERVERS)), pause=1)
 
     def eventually(self, found: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 180
@@ -98,12 +78,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(folder: Folder, machines: Callable[[str], Folder], tmp_path: Path) -> Cluster:
-    shutil.copytree(ROOT / "examples/nomad", folder.path, dirs_exist_ok=True)
+def cluster(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Cluster:
     machines("{}")
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    folder.write("Pulumi.yaml", 'name: nomad\nruntime: python\nbackend: {url: "file://."}\n')
+    folder.take_example("nomad")
     ports = ", ".join(f'"client-0:{port}": {host}' for port, host in CLIENT.items())
     folder.write(
         "Pulumi.test.yaml",
