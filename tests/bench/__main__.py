@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import engine
+from tests.bench import engine, imports
 from tests.conftest import FLEET
 from tools import go
 
@@ -25,6 +25,7 @@ def measure(work: Callable[[], object]) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        imports.main(folder)
         engine.main(folder, [int(size) for size in sys.argv[1:]] or engine.SIZES)
         butane = folder / "butane"
         subprocess.run(

@@ -10,14 +10,13 @@ import hashlib
 import json
 import os
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
+from tests.bench.cost import Cost, cost
 from tests.engine.cloud import Libvirt, World, serving
 
 SIZES = (10, 100)
@@ -53,35 +52,6 @@ for index in range({components}):
 for index in range({resources}):
     libvirt.Volume(f"volume-{{index}}", pool="default", size=(2 if index == 0 and {greeting!r} == "two" else 1) << 30)
 """
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one command took.
-
-    Attributes:
-        seconds: From its start to its end.
-        mib: The most memory that one of its processes had, resident.
-    """
-
-    seconds: float
-    mib: float
-
-
-def cost(folder: Path, *command: str) -> Cost:
-    """Run a command of a project.
-
-    Raises:
-        RuntimeError: It failed.
-    """
-    begin = time.perf_counter()
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command} failed: {(folder / 'output').read_text()}")
-    return Cost(time.perf_counter() - begin, usage.ru_maxrss / 1024)
 
 
 @contextmanager
