@@ -27,6 +27,7 @@ lint:
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/mypy examples/*/[a-z]*.py
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...
 
 bench:

@@ -67,7 +67,7 @@ IMAGES = (
     ),
     ContainerImage(
         "docker.io/restic/restic:0.18.1",
-        ("restic", "ca-certificates", "busybox-static"),
+        ("restic", "ca-certificates", "dash"),
         {"Entrypoint": ["/usr/bin/restic"], "Env": [PATH]},
     ),
 )

@@ -135,7 +135,7 @@ class Cluster:
         deadline = self.config.number("drain_seconds", 60)
         volumes = {f"host-{name}": {"path": path} for name, path in self._host_volumes().items()}
         podman = {"volumes": {"enabled": False}, "socket_path": "unix:///run/podman/podman.sock"}
-        drivers = {"nomad-driver-podman": {"config": podman}}
+        drivers: dict[str, Any] = {"nomad-driver-podman": {"config": podman}}
         for name in self.config.texts("drivers"):
             drivers[name] = {"config": {"enabled": True}}
         agent = {
@@ -145,6 +145,7 @@ class Cluster:
             "leave_on_terminate": True,
             "client": {
                 "enabled": True,
+                "network_interface": self._own("name"),
                 "drain_on_shutdown": {"deadline": f"{deadline}s"},
                 "host_volume": volumes,
                 **self.join,
@@ -201,8 +202,7 @@ class Cluster:
         }
 
     def _agent(self) -> dict[str, Any]:
-        # The address in the fleet's own network, whichever interface has it (go-sockaddr).
-        address = f'{{{{ GetPrivateInterfaces | include "network" "{self.cidr}" | attr "address" }}}}'
+        address = self._own("address")
         return {
             "region": self.region,
             "datacenter": self.datacenter,
@@ -210,6 +210,7 @@ class Cluster:
             "bind_addr": "0.0.0.0",
             "advertise": {"http": address, "rpc": address, "serf": address},
             "disable_update_check": True,
+            "consul": {"auto_advertise": False, "server_auto_join": False, "client_auto_join": False},
             "log_level": "WARN",
             "acl": {"enabled": True},
             "tls": {
@@ -223,6 +224,10 @@ class Cluster:
                 "verify_https_client": False,
             },
         }
+
+    def _own(self, attribute: str) -> str:
+        """The interface in the fleet's own network, whichever that is, as a template of go-sockaddr."""
+        return f'{{{{ GetPrivateInterfaces | include "network" "{self.cidr}" | attr "{attribute}" }}}}'
 
     def _container(self, agent: dict[str, Any], role: str) -> dict[str, Any]:
         return {

@@ -7,6 +7,8 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.server import ThreadedMotoServer
 
 from tests.engine.cloud import Cloud, CloudError, Machine, World, decoded
@@ -197,4 +199,9 @@ class Aws(Cloud):
 
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.terminate_instances(InstanceIds=[id_])
+        # EC2 gives the address free; moto only once its own object of the instance is gone.
+        if "privateIp" in props:
+            for subnets in ec2_backends[DEFAULT_ACCOUNT_ID][REGION].subnets.values():
+                for subnet in subnets.values():
+                    subnet.del_subnet_ip(props["privateIp"])
         self.world.stop(id_)

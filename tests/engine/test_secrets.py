@@ -48,7 +48,7 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
             ran = subprocess.run(pulumi, cwd=stack.path, env=stack.environment, capture_output=True, text=True)
             assert ran.returncode == 0, ran.stdout
             shown = ran.stdout + ran.stderr
-        assert not [value for value in values(stack).values(stack) if value in shown]
+        assert not [value for value in values(stack).values() if value in shown]
 
     subprocess.run(["pulumi", "stack", "init", "test"], cwd=stack.path, env=stack.environment, check=True)
     up()
@@ -58,7 +58,7 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
     assert first["web:key"].startswith("ed25519 0 ")
     state = (stack.path / ".pulumi/stacks/web/test.json").read_text()
     settings = (stack.path / "Pulumi.test.yaml").read_text()
-    assert not [value for value in first.values(stack) if value in state + settings]
+    assert not [value for value in first.values() if value in state + settings]
     assert stack.started() == ["web-0"]
     up()
     assert values(stack) == first

@@ -86,7 +86,7 @@ def cluster(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Clu
         "Pulumi.test.yaml",
         "config:\n  fleet:platform: qemu\n"
         f"  fleet:qemu: {{port_offset: {OFFSET}, cpus: 1, memory_mib: 896, host_ports: {{{ports}}}}}\n"
-        f"  nomad:nomad_image: {REFERENCE}\n  nomad:servers: 3\n  nomad:clients: 1\n  nomad:ready_seconds: 400\n"
+        f"  nomad:nomad_image: {REFERENCE}\n  nomad:servers: 3\n  nomad:clients: 1\n  nomad:ready_seconds: 600\n"
         "  nomad:drain_seconds: 5\n"
         f"  nomad:ssh_authorized_keys: [{key.with_suffix('.pub').read_text().strip()}]\n",
     )
@@ -129,7 +129,7 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     broken = "systemd: {units: [{name: nomad.service, dropins: [{name: 10-broken.conf, contents: "
     unit = '"[Service]\\nExecStartPre=/usr/bin/false\\n"}]}]}'
     cluster.folder.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{broken}{unit}\n")
-    cluster.folder.edit("Pulumi.test.yaml", "ready_seconds: 400", "ready_seconds: 150")
+    cluster.folder.edit("Pulumi.test.yaml", "ready_seconds: 600", "ready_seconds: 150")
     with cluster.watched() as well:
         stopped = cluster.folder.fleet("up", *STACK)
     assert stopped.status == 1
