@@ -52,7 +52,8 @@ def _key() -> str:
 
 def derived_image(name: str, images: Sequence[containers.ContainerImage]) -> Path:
     """The bootable image with more container images in it, built if it is not in the cache. Needs root."""
-    return cache.built(name, cache.key_of(_key(), repr(images)), lambda out: _build(out, images)) / "disk.qcow2"
+    key = cache.key_of(_key(), *map(containers.key_of, images))
+    return cache.built(name, key, lambda out: _build(out, images)) / "disk.qcow2"
 
 
 def _build(out: Path, images: Sequence[containers.ContainerImage] = ()) -> None:

@@ -79,9 +79,13 @@ def archives(bootstrap: Bootstrap, images: Sequence[ContainerImage] = IMAGES) ->
     """The archives, built where they are not in the cache."""
     for image in images:
         name = "container-" + image.reference.replace("/", "-").replace(":", "-")
-        modules = (go.MODULES / module for module, _ in image.programs.values())
-        key = cache.key_of(Path(__file__), repr(image), *modules)
-        yield image, cache.built(name, key, functools.partial(_build, image, bootstrap)) / "image.tar"
+        yield image, cache.built(name, key_of(image), functools.partial(_build, image, bootstrap)) / "image.tar"
+
+
+def key_of(image: ContainerImage) -> str:
+    """The cache's key of an image: a digest of all that it is made of."""
+    modules = (go.MODULES / module for module, _ in image.programs.values())
+    return cache.key_of(Path(__file__), repr(image), *modules)
 
 
 def _build(image: ContainerImage, bootstrap: Bootstrap, out: Path) -> None:
