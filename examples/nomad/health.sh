@@ -24,13 +24,13 @@ ask() {
 }
 
 if [[ $role == client ]]; then
-    ask agent/health?type=client --fail >/dev/null && answer "200 OK" "the client knows servers"
+    ask "agent/health?type=client" --fail >/dev/null && answer "200 OK" "the client knows servers"
     answer "503 Service Unavailable" "the client knows no servers"
 fi
 
-peers=$(ask status/peers --fail) || answer "503 Service Unavailable" "the agent does not answer"
+peers=$(ask "status/peers?stale" --fail) || answer "503 Service Unavailable" "the agent does not answer"
 [[ $(jq length <<<"$peers") == 0 ]] && answer "200 OK" "no cluster has formed yet"
-leader=$(ask status/leader --fail | jq --raw-output .)
+leader=$(ask "status/leader?stale" --fail | jq --raw-output .)
 [[ -n $leader ]] || answer "503 Service Unavailable" "the cluster has no leader"
 own=$(ip -json -4 address | jq '[.[].addr_info[].local]')
 jq --exit-status --argjson own "$own" 'any(.[]; sub(":[0-9]+$"; "") as $peer | any($own[]; . == $peer))' \

@@ -33,9 +33,15 @@ def quadlet_files(workload: Workload) -> Iterator[tuple[str, str | None, str]]:
         FleetError: A value cannot exist in a unit file or a process argument.
     """
     sections: dict[str, Iterable[Entry]]
+    before: dict[str | None, str] = {}
     for name, network in sorted(workload.networks.items()):
-        sections = {"Unit": [_about("Network", name)], "Network": _network(name, network)}
-        yield f"{name}.network", network.run_as, _text(sections)
+        unit = [_about("Network", name)]
+        # One after the other: of two that are made at once at the first boot, one now and then fails with "network
+        # already exists", in spite of --ignore (Podman 5.4).
+        if network.run_as in before:
+            unit.append(("After", f"{before[network.run_as]}-network.service"))
+        before[network.run_as] = name
+        yield f"{name}.network", network.run_as, _text({"Unit": unit, "Network": _network(name, network)})
     for name, volume in sorted(workload.volumes.items()):
         sections = {"Unit": [_about("Volume", name)], "Volume": _volume(name, volume)}
         yield f"{name}.volume", volume.run_as, _text(sections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import unquote
 
 import pytest
@@ -11,6 +12,7 @@ from fleet.config import compose
 from fleet.errors import FleetError
 from fleet.workloads import Container, DataDisk, Workload, container_file, data_disk_snippet, workload_snippet
 from fleet.workloads.data_disks import escape_path
+from tests.conftest import Folder, file_text
 
 IMAGE = "docker.io/library/caddy:2"
 
@@ -117,3 +119,14 @@ def test_a_data_disk_outside_var_is_refused(mount: str) -> None:
 )
 def test_paths_are_escaped_as_systemd_escape_does(path: str, unit: str) -> None:
     assert escape_path(path) == unit
+
+
+def test_networks_are_made_one_after_the_other_for_each_user(folder: Folder) -> None:
+    networks = "    networks: {a: {}, b: {}, mine: {run_as: app}, own: {run_as: app}}\n    users: {app: {uid: 2001}}\n"
+    folder.write("fleet.yaml", (folder.path / "fleet.yaml").read_text() + networks)
+    tree = json.loads(folder.fleet("render", "fleet.yaml", "--node", "web-0").out)
+    place = "/etc/containers/systemd"
+    assert "After=" not in file_text(tree, f"{place}/a.network")
+    assert "After=a-network.service\n" in file_text(tree, f"{place}/b.network")
+    assert "After=" not in file_text(tree, f"{place}/users/2001/mine.network")
+    assert "After=mine-network.service\n" in file_text(tree, f"{place}/users/2001/own.network")
