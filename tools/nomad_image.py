@@ -15,7 +15,7 @@ REFERENCE = "registry.example.org/nomad:1.6"
 IMAGES = (
     ContainerImage(
         REFERENCE,
-        ("busybox-static", "ca-certificates", "dash", "grep", "libc6"),
+        ("ca-certificates", "coreutils", "dash", "grep"),
         {
             "Entrypoint": ["nomad"],
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
