@@ -111,6 +111,7 @@ class Cluster:
                 "enabled": True,
                 # Of a new cluster. One that has formed takes further servers as they come.
                 "bootstrap_expect": min(self.count, 3),
+                "raft_multiplier": self.config.number("raft_multiplier", 1),
                 **self.join,
             },
         }

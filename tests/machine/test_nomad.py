@@ -87,7 +87,7 @@ def cluster(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Clu
         "config:\n  fleet:platform: qemu\n"
         f"  fleet:qemu: {{port_offset: {OFFSET}, cpus: 1, memory_mib: 896, host_ports: {{{ports}}}}}\n"
         f"  nomad:nomad_image: {REFERENCE}\n  nomad:servers: 3\n  nomad:clients: 1\n  nomad:ready_seconds: 600\n"
-        "  nomad:drain_seconds: 5\n"
+        "  nomad:drain_seconds: 5\n  nomad:raft_multiplier: 10\n"
         f"  nomad:ssh_authorized_keys: [{key.with_suffix('.pub').read_text().strip()}]\n",
     )
     made = folder.fleet("image", "update", "nomad.py", "--file", str(nomad_image()))
