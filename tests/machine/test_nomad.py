@@ -103,12 +103,6 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     with pytest.raises(httpx.HTTPStatusError, match="403"):
         cluster.ask("nodes", token="")
 
-    # Without a certificate of the fleet's authority, no server is to be talked to.
-    ask = "sudo curl --silent --show-error --insecure https://server-0:4647/ "
-    assert "certificate" in cluster.ssh(CLIENT[22], ask).stderr
-    certificate = "/etc/fleet/secrets/client-certificate"
-    assert "certificate" not in cluster.ssh(CLIENT[22], f"{ask} --cert {certificate}").stderr
-
     first = cluster.boots()
     client = cluster.ssh(CLIENT[22], "cat /proc/sys/kernel/random/boot_id").stdout
     files = "storage: {files: [{path: /etc/motd.d/server, contents: {inline: a server}}]}"
