@@ -3,7 +3,7 @@
 A chain of nodes that wait for one another is not enough: with one node sick and a new config for all, the chain would
 begin with a healthy one, and a quorum of three is lost. So each node's machine depends on a gate, whose *update*, which
 comes when what re-provisions the node changes, asks the node's peers and fails if too few are ready; the node is then
-left as it is. A gate's creation asks nobody, or a cluster could never be made.
+left as it is, unless it is down itself. A gate's creation asks nobody, or a cluster could never be made.
 
 How the peers can be asked is no input of the gates but in a file, the group's roster, which the program writes and
 gates read: in the inputs of each, the state would grow with the square of the group, and it is saved at every step.
@@ -63,7 +63,7 @@ class GateProvider(Provider):
                     ask_peer(peer)
                 except NotReadyError as error:
                     sick[peer["name"]] = str(error)
-            if len(sick) < down:
+            if len(sick) < down or _is_down(node, peers):
                 return
             if time.monotonic() >= deadline:
                 break
@@ -74,6 +74,17 @@ class GateProvider(Provider):
             fix=f"Mend {', '.join(sorted(sick))} first. If only the new config can, `fleet up` re-provisions what is "
             "sick first; so does `pulumi up` with " + " ".join(f"--target '**::{name}'" for name in sorted(sick)) + ".",
         )
+
+
+def _is_down(node: str, peers: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the node itself is not ready: a new machine then costs nothing, and may be what mends it."""
+    try:
+        for peer in peers:
+            if peer["name"] == node and peer["probes"]:
+                ask_peer(peer)
+    except NotReadyError:
+        return True
+    return False
 
 
 def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

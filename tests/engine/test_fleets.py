@@ -130,6 +130,19 @@ def test_a_sick_node_and_a_new_config_never_cost_a_second_node(stack: Stack) -> 
     assert stack.fleet("status", *STACK).status == 0
 
 
+def test_a_config_that_never_worked_can_be_mended(stack: Stack) -> None:
+    files = "storage: {files: [{path: /etc/sick, contents: {inline: x}}]}\n"
+    stack.write("sick.bu", f"variant: fcos\nversion: 1.6.0\n{files}")
+    write(stack, group(3, "one", "snippets: [sick.bu]"))
+    assert stack.up().status == 1
+    assert stack.started() == ["web-0"]
+    # Its peers are not ready either, since they have never been made.
+    write(stack, group(3, "one"))
+    mended = stack.up()
+    assert mended.status == 0, mended
+    assert stack.started() == ["web-0", "web-1", "web-2"]
+
+
 def test_scaling_adds_and_removes_from_the_highest_index_and_touches_no_other(stack: Stack) -> None:
     write(stack, group(2, "one"))
     assert stack.up().status == 0
