@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Progress
 from fleet.platforms import Platform
 from fleet.platforms.base import NodePlan
+from fleet.platforms.common import stack_folder
 from fleet.spec import FleetPlan
 from fleet.spec.deploy import deploy, plan_stack, stack_platform
 
@@ -140,6 +142,10 @@ class Session:
         with _failing(stack, reporter):
             stack.run(lambda: stack.automation.destroy(on_event=reporter.event))
         self._say("", f"{self._project.name}: {reporter.summary()}.")
+        folder = stack_folder(self._project.folder, stack.name)
+        shutil.rmtree(folder / "rosters", ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # unless data disks are in it
         for name, place in disks:
             self._say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
 
