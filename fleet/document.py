@@ -72,7 +72,10 @@ class Document:
 
     def at(self, *location: str | int) -> Position:
         """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
-        return Position.of(self.path) if self._made else _position(self.path, self.root, location)
+        return self._at(location)
+
+    def _at(self, location: Location, *, on_key: bool = False) -> Position:
+        return Position.of(self.path) if self._made else _position(self.path, self.root, location, on_key=on_key)
 
     def of(self, node: yaml.Node) -> Position:
         """Where a node of its graph stands."""
@@ -98,11 +101,8 @@ class Document:
         for detail in details:
             location = [part for part in detail["loc"] if part != "[key]"]
             on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-            text = _message(model, detail, location)
-            if self._made:
-                text = f"{'.'.join(map(str, location))}: {text}"
-            at = Position.of(self.path) if self._made else _position(self.path, self.root, location, on_key=on_key)
-            found.append((at, text))
+            named = f"{'.'.join(map(str, location))}: " if self._made else ""
+            found.append((self._at(location, on_key=on_key), named + _message(model, detail, location)))
         found.sort(key=lambda item: (item[0].line or 0, item[0].column or 0))
         (at, what), *more = found
         if more:

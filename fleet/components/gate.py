@@ -53,17 +53,13 @@ class GateProvider(Provider):
         return UpdateResult({**news, "image": olds.get("image")})
 
     def _check(self, node: str, peers: Sequence[Mapping[str, Any]], down: int) -> None:
+        own = [peer for peer in peers if peer["name"] == node]
+        others = [peer for peer in peers if peer["name"] != node]
         deadline = time.monotonic() + PATIENCE
         while True:
-            sick = {}
-            for peer in peers:
-                if peer["name"] == node or not peer["probes"]:
-                    continue
-                try:
-                    ask_peer(peer)
-                except NotReadyError as error:
-                    sick[peer["name"]] = str(error)
-            if len(sick) < down or _is_down(node, peers):
+            sick = _not_ready(others)
+            # A new machine of a node that is down itself costs nothing, and may be what mends it.
+            if len(sick) < down or _not_ready(own):
                 return
             if time.monotonic() >= deadline:
                 break
@@ -76,15 +72,16 @@ class GateProvider(Provider):
         )
 
 
-def _is_down(node: str, peers: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the node itself is not ready: a new machine then costs nothing, and may be what mends it."""
-    try:
-        for peer in peers:
-            if peer["name"] == node and peer["probes"]:
+def _not_ready(peers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Which nodes are not ready, and why; those without probes always are."""
+    found = {}
+    for peer in peers:
+        if peer["probes"]:
+            try:
                 ask_peer(peer)
-    except NotReadyError:
-        return True
-    return False
+            except NotReadyError as error:
+                found[peer["name"]] = str(error)
+    return found
 
 
 def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

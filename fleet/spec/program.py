@@ -75,8 +75,8 @@ class SpecConfig:
         Raises:
             UsageError: It is none.
         """
-        wanted = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
-        return int(self._parsed(key, default, wanted, "a whole number"))
+        # A boolean is an `int` in Python.
+        return int(self._parsed(key, default, lambda value: type(value) is int, "a whole number"))
 
     def texts(self, key: str, *, example: Sequence[str] = ()) -> list[str]:
         """A list of texts, set by ``pulumi config set --path 'KEY[0]' VALUE``; empty by default.
