@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -119,6 +120,25 @@ class Folder:
         """Add one of the examples, as a project with its state in the folder."""
         shutil.copytree(ROOT / "examples" / name, self.path, dirs_exist_ok=True)
         self.write("Pulumi.yaml", f'name: {name}\nruntime: python\nbackend: {{url: "file://."}}\n')
+
+    def pulumi(self, *arguments: str) -> Result:
+        """Run Pulumi's own command, found where ``fleet`` finds it."""
+        path = f"{self.environment['PATH']}:{FLEET.parent}"
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            cwd=self.path,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env={**self.environment, "PATH": path},
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets of the config of the stack ``test``, by key."""
+        shown = self.pulumi("config", "--show-secrets", "--json", "--stack", "test")
+        assert shown.status == 0, shown.err
+        return {key: entry["value"] for key, entry in json.loads(shown.out).items() if entry["secret"]}
 
     def fleet(self, *arguments: str, **environment: str) -> Result:
         done = subprocess.run(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from tests.bench.cost import Cost, cost
+from tests.conftest import FLEET
 from tests.engine.cloud import Libvirt, World, serving
 
 SIZES = (10, 100)
@@ -97,7 +98,11 @@ def main(scratch: Path, sizes: Sequence[int]) -> None:
         scratch: An empty folder.
         sizes: How many nodes.
     """
-    os.environ.update(PULUMI_CONFIG_PASSPHRASE="", PULUMI_HOME=str(scratch / "pulumi-home"))
+    os.environ.update(
+        PATH=f"{os.environ['PATH']}:{FLEET.parent}",
+        PULUMI_CONFIG_PASSPHRASE="",
+        PULUMI_HOME=str(scratch / "pulumi-home"),
+    )
     print(f"\n{'on the engine':40}{'bare':>9}{'fleet':>9}{'ratio':>8}{'bare':>10}{'fleet':>10}")
     for size in sizes:
         ours, bare = scratch / f"fleet-{size}", scratch / f"bare-{size}"

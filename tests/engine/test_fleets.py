@@ -99,16 +99,10 @@ def test_a_sick_node_and_a_new_config_never_cost_a_second_node(stack: Stack) -> 
     stack.started()
     stack.sicken("web-1")
     write(stack, group(3, "two"))
-    plain = subprocess.run(
-        ["pulumi", "up", "--yes", "--stack", "test", "--non-interactive"],
-        cwd=stack.path,
-        env={**stack.environment, "PATH": f"{stack.environment['PATH']}:{FLEET.parent}"},
-        capture_output=True,
-        text=True,
-    )
-    assert plain.returncode != 0
-    assert "Node web-0 is left as it is: web-1 is not ready (http port 8080 /: status 503, not 200)" in plain.stdout
-    assert "--target '**::web-1'" in plain.stdout
+    plain = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+    assert plain.status != 0
+    assert "Node web-0 is left as it is: web-1 is not ready (http port 8080 /: status 503, not 200)" in plain.out
+    assert "--target '**::web-1'" in plain.out
     assert stack.started() == []
 
     status = stack.fleet("status", *STACK)

@@ -51,11 +51,11 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         if platform != "libvirt":
             records = [props for (kind, _), props in place.cloud.resources.items() if kind in RECORDS]
             assert len([record for record in records if first.address in json.dumps(record)]) == 3
-        assert secrets(stack)
-        assert not [value for value in secrets(stack).values() if value in place.state.read_text() + up.out]
+        assert stack.secrets()
+        assert not [value for value in stack.secrets().values() if value in place.state.read_text() + up.out]
 
         assert "nothing changes" in stack.fleet("up", *STACK).out
-        kept, disks = secrets(stack), place.disks()
+        kept, disks = stack.secrets(), place.disks()
         stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  matrix:postgres: 18\n")
         diff = stack.fleet("diff", *STACK)
         assert "-POSTGRES=17" in diff.out, diff
@@ -65,18 +65,10 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         second = place.running()["matrix-0"]
         assert second.id != first.id
         assert (second.address, second.disks) == (first.address, first.disks)
-        assert (secrets(stack), place.disks()) == (kept, disks)
+        assert (stack.secrets(), place.disks()) == (kept, disks)
 
 
 RECORDS = ("Record", "RecordSet", "DnsRecord")
-
-
-def secrets(stack: Stack) -> dict[str, str]:
-    ran = subprocess.run(
-        ["pulumi", "config", "--show-secrets", "--json", "--stack", "test"],
-        cwd=stack.path, env=stack.environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return {key: entry["value"] for key, entry in json.loads(ran.stdout).items() if entry["secret"]}
 
 
 def rendered(folder: Folder, tmp_path: Path, **config: Any) -> dict[str, Any]:
@@ -85,7 +77,7 @@ def rendered(folder: Folder, tmp_path: Path, **config: Any) -> dict[str, Any]:
     values = {"domain": "example.org", **config}
     settings = {"config": {f"matrix:{key}": value for key, value in values.items()}}
     folder.write("Pulumi.test.yaml", yaml.safe_dump(settings))
-    subprocess.run(["pulumi", "stack", "init", "test"], cwd=folder.path, env=folder.environment, check=True)
+    assert folder.pulumi("stack", "init", "test").status == 0
     made = folder.fleet("render", *STACK, "--node", "matrix-0", "--platform", "aws")
     assert made.status == 0, made
     tree: dict[str, Any] = json.loads(made.out)

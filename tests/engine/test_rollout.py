@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
-from tests.conftest import STACK
+from tests.conftest import STACK, Result
 from tests.engine.conftest import Stack
 
 
@@ -36,26 +34,20 @@ def test_plain_pulumi_sees_the_same_state_as_fleet_and_does_the_same(stack: Stac
     stack.spec(1, "one")
     assert stack.up().status == 0
 
-    def pulumi(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["pulumi", *arguments, "--stack", "test", "--non-interactive"],
-            cwd=stack.path,
-            env={**stack.environment, "PATH": f"{stack.environment['PATH']}:{Path(sys.executable).parent}"},
-            capture_output=True,
-            text=True,
-        )
+    def pulumi(*arguments: str) -> Result:
+        return stack.pulumi(*arguments, "--stack", "test", "--non-interactive")
 
     same = pulumi("preview", "--expect-no-changes")
-    assert same.returncode == 0, same.stdout
+    assert same.status == 0, same
     stack.spec(1, "two")
     stack.started()
-    assert pulumi("up", "--yes").returncode == 0
+    assert pulumi("up", "--yes").status == 0
     assert stack.started() == ["web-0"]
     stack.edit("fleet.yaml", "count: 1", "cuont: 1")
     refused = pulumi("up", "--yes")
-    assert refused.returncode != 0
-    assert "There is no key `cuont`" in refused.stdout
-    assert "Traceback" not in refused.stdout
+    assert refused.status != 0
+    assert "There is no key `cuont`" in refused.out
+    assert "Traceback" not in refused.out
 
 
 def test_diff_says_what_each_node_would_become_and_nothing_ever_shows_a_secret(stack: Stack) -> None:

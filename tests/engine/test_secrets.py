@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -27,32 +26,19 @@ groups:
 """
 
 
-def values(stack: Stack) -> dict[str, str]:
-    """The secrets of the stack's config."""
-    config = ("pulumi", "config", "--show-secrets", "--json", "--stack", "test")
-    ran = subprocess.run(config, cwd=stack.path, env=stack.environment, capture_output=True, text=True, check=True)
-    return {key: entry["value"] for key, entry in json.loads(ran.stdout).items() if entry["secret"]}
-
-
 @pytest.mark.parametrize("command", ["fleet", "pulumi"])
 def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, command: str) -> None:
     stack.write("fleet.yaml", SPEC)
 
     def up() -> None:
-        if command == "fleet":
-            done = stack.up()
-            assert done.status == 0, done
-            shown = done.out + done.err
-        else:
-            pulumi = ("pulumi", "up", "--yes", "--stack", "test", "--non-interactive")
-            ran = subprocess.run(pulumi, cwd=stack.path, env=stack.environment, capture_output=True, text=True)
-            assert ran.returncode == 0, ran.stdout
-            shown = ran.stdout + ran.stderr
-        assert not [value for value in values(stack).values() if value in shown]
+        plain = ("up", "--yes", "--stack", "test", "--non-interactive")
+        done = stack.up() if command == "fleet" else stack.pulumi(*plain)
+        assert done.status == 0, done
+        assert not [value for value in stack.secrets().values() if value in done.out + done.err]
 
-    subprocess.run(["pulumi", "stack", "init", "test"], cwd=stack.path, env=stack.environment, check=True)
+    assert stack.pulumi("stack", "init", "test").status == 0
     up()
-    first = values(stack)
+    first = stack.secrets()
     assert set(first) == {"web:db_password", "web:key"}
     assert len(first["web:db_password"]) == 43
     assert first["web:key"].startswith("ed25519 0 ")
@@ -61,7 +47,7 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
     assert not [value for value in first.values() if value in state + settings]
     assert stack.started() == ["web-0"]
     up()
-    assert values(stack) == first
+    assert stack.secrets() == first
     assert stack.started() == []
 
 
@@ -83,7 +69,7 @@ CERTIFICATE = """\
 def test_a_certificate_is_made_anew_before_it_ends_and_when_its_names_change(stack: Stack, tmp_path: Path) -> None:
     stack.write("fleet.yaml", SPEC.replace("  db:", CERTIFICATE + "  db:").replace("[db, key]", "[tls]"))
     assert stack.up().status == 0
-    first = values(stack)
+    first = stack.secrets()
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(first["web:tls"])
     checked = subprocess.run(
@@ -97,7 +83,7 @@ def test_a_certificate_is_made_anew_before_it_ends_and_when_its_names_change(sta
 
     stack.edit("fleet.yaml", "days: 100", "days: 100, renew_days: 120")
     assert stack.up().status == 0
-    second = values(stack)
+    second = stack.secrets()
     assert stack.started() == ["web-0"]
     assert second["web:tls"] != first["web:tls"]
     assert second["web:authority"] == first["web:authority"]
@@ -105,7 +91,7 @@ def test_a_certificate_is_made_anew_before_it_ends_and_when_its_names_change(sta
     stack.edit("fleet.yaml", "[web.internal], days: 100, renew_days: 120", "[shop.internal], days: 100")
     assert stack.up().status == 0
     assert stack.started() == ["web-0"]
-    assert values(stack)["web:tls"] != second["web:tls"]
+    assert stack.secrets()["web:tls"] != second["web:tls"]
 
 
 def test_what_is_no_authority_signs_nothing(stack: Stack) -> None:

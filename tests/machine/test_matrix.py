@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import string
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,20 +35,14 @@ class Server:
 
     def up(self, **config: str) -> None:
         for name, value in config.items():
-            self._pulumi("config", "set", "--stack", "test", name, "--", value)
+            assert self.folder.pulumi("config", "set", "--stack", "test", name, "--", value).status == 0
         done = self.folder.fleet("up", *STACK)
         assert done.status == 0, done
         assert SECRET not in done.out + done.err
 
-    def _pulumi(self, *arguments: str) -> str:
-        ran = subprocess.run(
-            ["pulumi", *arguments], cwd=self.folder.path, env=self.folder.environment, capture_output=True, text=True
-        )
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout
-
     def keep_secret(self, name: str, value: str) -> None:
-        self._pulumi("config", "set", "--stack", "test", "--secret", name, "--", value)
+        kept = self.folder.pulumi("config", "set", "--stack", "test", "--secret", name, "--", value)
+        assert kept.status == 0, kept.err
 
     def ssh(self, command: str) -> str:
         ran = ssh(self.key, 2222 + OFFSET, command)
@@ -88,7 +81,7 @@ def server(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Serv
     made = folder.fleet("image", "update", "matrix.py", "--file", str(matrix_image()))
     assert made.status == 0, made.err
     found = Server(folder, key)
-    found._pulumi("stack", "init", "test")
+    assert folder.pulumi("stack", "init", "test").status == 0
     for name in SECRETS:
         found.keep_secret(name, SECRET)
     return found

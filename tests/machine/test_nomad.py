@@ -36,15 +36,8 @@ class Cluster:
         done = self.folder.fleet("up", *STACK)
         assert done.status == 0, done
 
-    def secret(self, name: str) -> str:
-        ran = subprocess.run(
-            ["pulumi", "config", "get", name, "--stack", "test"],
-            cwd=self.folder.path, env=self.folder.environment, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        return ran.stdout.rstrip("\n")
-
     def ask(self, path: str, *, server: int = 0, token: str | None = None) -> Any:
-        headers = {"X-Nomad-Token": self.secret("acl_token") if token is None else token}
+        headers = {"X-Nomad-Token": self.folder.secrets()["nomad:acl_token"] if token is None else token}
         with httpx.Client(verify=False, trust_env=False, timeout=30, headers=headers) as client:
             answer = client.get(f"https://127.0.0.1:{4646 + 1000 * server + OFFSET}/v1/{path}")
         answer.raise_for_status()

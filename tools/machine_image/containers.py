@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -160,10 +161,8 @@ def _install_python(image: ContainerImage, tree: Path) -> None:
     (python,) = tree.glob("usr/bin/python3.[0-9]*")
     version = python.name.removeprefix("python")
     target = tree / f"usr/local/lib/python{version}/dist-packages"
-    subprocess.run(
-        ["uv", "pip", "install", "--quiet", "--target", target, "--python-version", version, "--python-platform",
-         "x86_64-manylinux_2_28", "--only-binary", ":all:", *image.requirements],
-        check=True,
-    )  # fmt: skip
+    install: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", target]
+    kind = ["--python-version", version, "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:"]
+    subprocess.run([*install, *kind, *image.requirements], check=True)
     subprocess.run(["chroot", tree, f"/usr/bin/{python.name}", "-m", "compileall", "-q", "/usr/lib/python3",
                     f"/usr/lib/python{version}", target.relative_to(tree).as_posix()], check=True)  # fmt: skip
