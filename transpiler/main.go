@@ -4,16 +4,18 @@
 // It reads one JSON request a line from standard input and writes one JSON
 // reply a line to standard output, in order, until the input ends. A caller may
 // send up to 64 requests ahead of the replies: they are worked on in parallel.
-// There are three requests:
+// There are four requests:
 //
 //   - load takes one snippet and answers with a handle for it, or with the
 //     reasons why it is not valid, each with its line and column;
 //   - compose takes handles in order and answers with the one merged,
 //     validated config as canonical JSON, and with what the merge lost;
-//   - compress takes a text and answers with base64 of its gzip.
+//   - compress takes a text and answers with base64 of its gzip;
+//   - digest takes a container image's reference and answers with the digest
+//     that its registry has for it.
 //
-// Nothing of a request outlives the process, and no reply depends on the
-// clock, the environment or the order of map keys.
+// Nothing of a request outlives the process, and no reply but digest's, which
+// asks a server, depends on the clock, the environment or the order of map keys.
 package main
 
 import (
@@ -32,7 +34,7 @@ type request struct {
 
 	// load
 	Kind     string `json:"kind"`      // "butane" or "ignition"
-	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text
+	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text; for digest, a reference
 	FilesDir string `json:"files_dir"` // folder that Butane's local files resolve in; empty: none allowed
 
 	// compose
@@ -51,7 +53,7 @@ type reply struct {
 	Version string `json:"version,omitempty"` // compose: its spec version
 	Losses  []loss `json:"losses,omitempty"`  // compose
 
-	Data string `json:"data,omitempty"` // compress
+	Data string `json:"data,omitempty"` // compress, digest
 }
 
 func main() {
@@ -132,6 +134,8 @@ func (s *store) begin(req request) func() reply {
 		return func() reply { return s.compose(slots, req) }
 	case "compress":
 		return func() reply { return compress(req.Text) }
+	case "digest":
+		return func() reply { return digest(req.Text) }
 	default:
 		return func() reply { return reply{Error: fmt.Sprintf("unknown op %q", req.Op)} }
 	}

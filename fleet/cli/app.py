@@ -19,7 +19,8 @@ from rich.table import Table
 from fleet import images, platforms
 from fleet.cli.board import Board
 from fleet.errors import FleetError, UsageError
-from fleet.spec import FleetPlan, Resolver, load_image, plan_spec
+from fleet.platforms.common import ConfigReader
+from fleet.spec import FleetPlan, Resolver, load_image, load_tags, plan_spec
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -27,7 +28,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-image_app = typer.Typer(help="The operating system's image: which release, and its download.", no_args_is_help=True)
+image_app = typer.Typer(
+    help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
+)
 app.add_typer(image_app, name="image")
 
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False)]
@@ -211,6 +214,26 @@ def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_
     _write_lock(spec, file, base_url)
 
 
+@image_app.command("pin")
+def image_pin(
+    spec: Spec,
+    platform: PlatformName = "qemu",
+    stack: ConfigOf = None,
+    update: Annotated[bool, typer.Option("--update", help="Renew the digests that are locked already, too.")] = False,
+) -> None:
+    """Lock the digest of every image that containers name by a tag, so that it never moves by itself."""
+    _, path = load_image(spec)
+    lock = images.read_lock(path)
+    wanted = load_tags(spec, platform, Resolver(_config_of(spec, stack), reveal=False))
+    kept = {} if update else {tag: lock.containers[tag] for tag in wanted & lock.containers.keys()}
+    pins = {**kept, **images.current_digests(wanted - kept.keys())}
+    for tag in sorted(pins.keys() | lock.containers.keys()):
+        if (now := pins.get(tag)) != lock.containers.get(tag):
+            out.print(f"{tag}  {now or 'not used any more'}")
+    images.write_lock(path, lock.model_copy(update={"containers": pins}))
+    out.print(f"{path}: {len(pins)} container images locked.")
+
+
 @image_app.command("download")
 def image_download(spec: Spec) -> None:
     """Download the locked disk image for qemu, check it, and print its path."""
@@ -232,6 +255,8 @@ def _write_lock(spec: Path, file: Path | None, base_url: str) -> None:
     else:
         lock = images.lock_stream(wanted.stream, base_url=base_url)
     before = images.read_lock(path) if path.exists() else None
+    if before:
+        lock = lock.model_copy(update={"containers": before.containers})
     if before == lock:
         out.print(f"{path}: nothing newer than {_release(lock)}.")
         return
@@ -248,13 +273,17 @@ def _offline_plan(
     spec: Path, platform: str, stack: str | None, *, reveal: bool = False, node: str | None = None
 ) -> FleetPlan:
     """Plan without touching a stack's state; its config is read where one is named."""
-    config = None
-    if stack:
-        from fleet.cli.project import Project, Stack
-
-        config = Stack(Project.around(spec), stack, create=False).read_config
     where = platforms.platform(platform, project=spec.parent, stack=stack or "local")
-    return plan_spec(spec, Resolver(config, reveal=reveal), where, need_lock=False, node=node)
+    return plan_spec(spec, Resolver(_config_of(spec, stack), reveal=reveal), where, need_lock=False, node=node)
+
+
+def _config_of(spec: Path, stack: str | None) -> ConfigReader | None:
+    """The config of a stack, where one is named."""
+    if not stack:
+        return None
+    from fleet.cli.project import Project, Stack
+
+    return Stack(Project.around(spec), stack, create=False).read_config
 
 
 def _say(subject: str, text: str) -> None:

@@ -1,5 +1,6 @@
 """Composition: Butane snippets in, one canonical Ignition config out. Nothing here knows Pulumi."""
 
+from fleet.config._transpiler import Transpiler
 from fleet.config.delivery import Delivery, Limits, deliver
 from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose, compose_all
 from fleet.config.snippets import Snippet
@@ -10,6 +11,7 @@ __all__ = [
     "Limits",
     "MachineConfig",
     "Snippet",
+    "Transpiler",
     "compose",
     "compose_all",
     "deliver",

@@ -23,13 +23,17 @@ _AHEAD = 64
 
 
 class Transpiler:
-    """A running child.
+    """A running child; as a context manager it ends with the context.
+
+    Args:
+        binary: The program.
+        environment: Its environment variables; none but for what asks a server, so that no config depends on any.
 
     Raises:
         FleetError: The binary is missing from the installation, or the child died.
     """
 
-    def __init__(self, binary: Path = BINARY) -> None:
+    def __init__(self, binary: Path = BINARY, *, environment: Mapping[str, str] | None = None) -> None:
         self._lock = threading.Lock()
         try:
             self._process = subprocess.Popen(
@@ -39,13 +43,19 @@ class Transpiler:
                 # No file the program opened, and no signal meant for it, reaches the child.
                 close_fds=True,
                 start_new_session=True,
-                env={},
+                env=environment or {},
             )
         except OSError as error:
             raise FleetError(
                 f"The transpiler at {binary} cannot be started ({error.strerror}).",
                 fix="Install fleet again with `pip install`; its wheel carries the binary.",
             ) from error
+
+    def __enter__(self) -> Transpiler:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
 
     def call(self, op: str, **fields: Any) -> dict[str, Any]:
         """Send one request and return its reply."""

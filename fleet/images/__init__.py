@@ -1,7 +1,8 @@
-"""Fedora CoreOS images: stream metadata, the image lock, downloads. Nothing here knows Pulumi."""
+"""Images: Fedora CoreOS stream metadata and downloads, container digests, the image lock. Nothing here knows Pulumi."""
 
 from fleet.images.download import Progress, default_cache, obtain
 from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage, read_lock, write_lock
+from fleet.images.registry import current_digests
 from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stream, parse_stream
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "ImageLock",
     "LockedImage",
     "Progress",
+    "current_digests",
     "default_cache",
     "lock_file",
     "lock_stream",

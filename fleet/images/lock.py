@@ -1,8 +1,9 @@
-"""The image lock: which Fedora CoreOS release a fleet runs, in a file of its own.
+"""The image lock: which Fedora CoreOS release a fleet runs, and which container images, in a file of its own.
 
 The lock holds all that any platform needs to find its image (a download with checksums, an AMI for each region, a
 Google Cloud image's name), so a run with a lock asks no server, and a new release upstream changes nothing until
-``fleet image update`` writes a new lock.
+``fleet image update`` writes a new lock. Once ``fleet image pin`` was used, it also holds the digest of every container
+image that the fleet pulls: a tag that is moved upstream changes nothing either.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import Field, ValidationError
 from fleet.errors import FleetError, Position
 from fleet.model import Model
 
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -69,10 +71,12 @@ class ImageLock(Model):
     Attributes:
         stream: "stable", "testing" or "next"; "local" for a file of the user's own.
         architectures: By "x86_64" and "aarch64".
+        containers: Digests of container images, by the references that the spec says; empty: they are not locked.
     """
 
     stream: str
     architectures: dict[str, LockedImage]
+    containers: dict[str, Digest] = {}
 
     def image(self, architecture: str) -> LockedImage:
         """The image for an architecture.
@@ -116,8 +120,8 @@ def read_lock(path: Path) -> ImageLock:
 def write_lock(path: Path, lock: ImageLock) -> None:
     """Write a lock file, whole or not at all."""
     text = (
-        "# Which Fedora CoreOS release this fleet runs. Written by `fleet image lock` and `fleet image update`;\n"
-        "# commit it: without it, machines of one fleet could differ.\n"
+        "# Which Fedora CoreOS release this fleet runs, and which container images. Written by `fleet image lock`,\n"
+        "# `update` and `pin`; commit it: without it, machines of one fleet could differ.\n"
         + yaml.safe_dump(lock.model_dump(exclude_defaults=True), sort_keys=True, width=120)
     )
     scratch = path.with_name(path.name + ".partial")

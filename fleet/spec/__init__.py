@@ -1,7 +1,7 @@
 """The declarative spec: read, planned, and deployed by :func:`fleet.spec.deploy.main` or the ``fleet`` command."""
 
 from fleet.platforms.base import FleetPlan
-from fleet.spec.loader import LoadedSpec, SpecFile, load_image
+from fleet.spec.loader import LoadedSpec, SpecFile, load_image, load_tags
 from fleet.spec.model import FleetSpec
 from fleet.spec.plan import plan_fleet, plan_spec
 from fleet.spec.program import SpecConfig
@@ -15,6 +15,7 @@ __all__ = [
     "SpecConfig",
     "SpecFile",
     "load_image",
+    "load_tags",
     "plan_fleet",
     "plan_spec",
 ]

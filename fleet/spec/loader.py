@@ -130,3 +130,19 @@ def load_image(path: Path | str) -> tuple[Image, Path]:
     document = _document(Path(path), SpecConfig("qemu", None))
     image = document.read(ImageHead, document.value()).image
     return image, document.path.parent / image.lock
+
+
+def load_tags(path: Path, platform: str, resolver: Resolver) -> set[str]:
+    """References of container images that a spec names by a tag.
+
+    Args:
+        path: The spec's file.
+        platform: The platform's name, for a spec in Python.
+        resolver: Where its values come from.
+
+    Raises:
+        FleetError: Anything is wrong with the spec.
+    """
+    file = SpecFile(path, SpecConfig(platform, resolver.config))
+    groups = file.load(file.values(resolver)).fleet.groups.values()
+    return {tag for group in groups for tag in group.tags.values()}

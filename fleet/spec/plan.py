@@ -129,7 +129,7 @@ def plan_fleet(
     groups: dict[str, GroupPlan] = {}
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
-        shared = _shared(spec, name, group, platform)
+        shared = _shared(spec, name, _pinned(spec, name, group, lock), platform)
         ssh = PortPlan(SSH_PORT, sources=tuple(spec.fleet.ssh_from))
         ports = tuple(sorted({ssh, *group.reachable}))
         wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
@@ -172,6 +172,20 @@ def plan_fleet(
             names=tuple(group.names),
         )
     return FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
+
+
+def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:
+    """The group with the digests of the lock, if it has any; then it must have all."""
+    if lock is None or not lock.containers:
+        return group
+    for where, reference in group.tags.items():
+        if reference not in lock.containers:
+            raise FleetError(
+                f"The image lock has digests of containers' images, but none of {reference}.",
+                at=spec.at("groups", name, *where, "image"),
+                fix="Add it with `fleet image pin SPEC`.",
+            )
+    return group.pinned(lock.containers)
 
 
 def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:

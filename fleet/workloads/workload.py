@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import model_validator
 
@@ -40,6 +40,34 @@ class Workload(Model):
     def secrets(self) -> set[str]:
         """The secrets that it uses."""
         return {use.name for container in self.containers.values() for use in container.secrets}
+
+    @property
+    def tags(self) -> dict[tuple[str, str], str]:
+        """References whose image can be another one tomorrow, by kind and name of what has them, such as
+        ``("containers", "caddy")``. Not among them: what has a digest, what registries are not asked for, and what is
+        meant to move (``auto_update: registry``).
+        """
+        found = {
+            ("containers", name): container.image
+            for name, container in self.containers.items()
+            if not container.local_image and container.pull != "never" and container.auto_update != "registry"
+        }
+        found |= {("images", name): image.image for name, image in self.images.items()}
+        return {
+            where: image for where, image in found.items() if "@" not in image and not image.startswith("localhost/")
+        }
+
+    def pinned(self, digests: Mapping[str, str]) -> Self:
+        """The same with digests added to references.
+
+        Args:
+            digests: By reference, for all of :attr:`tags`.
+        """
+        kinds: dict[str, dict[str, Any]] = {"containers": dict(self.containers), "images": dict(self.images)}
+        for (kind, name), reference in self.tags.items():
+            thing = kinds[kind][name]
+            kinds[kind][name] = thing.model_copy(update={"image": f"{reference}@{digests[reference]}"})
+        return self.model_copy(update=kinds)
 
     @model_validator(mode="after")
     def _whole(self) -> Workload:
