@@ -55,7 +55,7 @@ IMAGES = (
         "docker.io/matrixdotorg/synapse:v1.163.2",
         ("python3", "python3-psycopg2", "ca-certificates", "busybox-static"),
         {"Entrypoint": ["python3", "-m", "synapse.app.homeserver"], "Env": [PATH]},
-        requirements=("matrix-synapse==1.163.2",),
+        requirements=("matrix-synapse[redis]==1.163.2",),
     ),
     _postgres("15", "bookworm"),
     _postgres("17", "trixie"),
@@ -64,6 +64,11 @@ IMAGES = (
         ("busybox-static",),
         {"Cmd": ["sh", "-c", "exec httpd -f -p ${ELEMENT_WEB_PORT:-80} -h /app"], "Env": [PATH]},
         files={"app/index.html": "Element Web is not here.\n"},
+    ),
+    ContainerImage(
+        "docker.io/valkey/valkey:8.1",
+        ("valkey-server",),
+        {"Entrypoint": ["valkey-server"], "Env": [PATH]},
     ),
     ContainerImage(
         "docker.io/restic/restic:0.18.1",

@@ -5,6 +5,9 @@
     Internet ── 80, 443, 8448 ── caddy ──(web)── synapse ──(db)── postgres
                                    └─────(web)── element
 
+With `workers`, further processes of Synapse (``worker-0``, ...) take reading requests off its first one; they talk to
+one another through Valkey.
+
 Everything that is worth keeping lies on the data disk ``/var/lib/matrix``: the database, the media, Caddy's
 certificates and backups. The node itself can be re-provisioned at any time. What happens to the database before
 PostgreSQL starts, a new cluster, an upgrade to another major version or a restored backup, is ``database.sh``'s work.
@@ -30,6 +33,7 @@ POSTGRES = "docker.io/library/postgres"
 ELEMENT = "docker.io/vectorim/element-web:v1.12.6"
 RESTIC = "docker.io/restic/restic:0.18.1"
 COTURN = "docker.io/coturn/coturn:4.7.0"
+VALKEY = "docker.io/valkey/valkey:8.1"
 
 DATA = "/var/lib/matrix"
 ACME_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -38,8 +42,20 @@ HOME = ("qemu", "libvirt")
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16")
 RELAYS = range(49160, 49180)
 """UDP ports of coturn's relays: one for each side of a call."""
-USERS = {"caddy": 1000, "synapse": 991, "postgres": 999, "element": 101, "coturn": 65534}
+USERS = {"caddy": 1000, "synapse": 991, "postgres": 999, "element": 101, "coturn": 65534, "valkey": 999}
 """Users in the containers; those of the images, where an image has one. Folders of the data disk belong to them."""
+FOR_WORKERS = {
+    # Requests of one user go to one worker, which then has in its caches what the next one asks.
+    "header Authorization": "^/_matrix/client/(api/v1|r0|v3|unstable)/(sync|events|initialSync|joined_rooms|"
+    "keys/(query|changes|claim)|user_directory/search|"
+    "rooms/[^/]+/(initialSync|members|joined_members|state|event/.*|context/.*))$",
+    # Transactions of another server must not overtake one another.
+    "ip_hash": "^/_matrix/(federation/v1/(send|event|state|state_ids|backfill|get_missing_events|query|"
+    "make_join|make_leave|event_auth|user/devices|hierarchy)/|federation/v[12]/(send_join|send_leave|invite)/)",
+}
+"""Paths that generic workers can answer, by how Caddy chooses the worker
+(https://element-hq.github.io/synapse/latest/workers.html#available-worker-applications).
+"""
 LOCKED: dict[str, Any] = {"read_only": True, "no_new_privileges": True, "drop_capabilities": ["all"]}
 
 
@@ -67,7 +83,7 @@ def spec(config: SpecConfig) -> dict[str, Any]:
                     {"path": "matrix.bu", "variables": ["postgres", "image", "restore"]},
                     *config.texts("snippets"),
                 ],
-                "networks": {"web": {}, "db": {"internal": True}},
+                "networks": {name: {} if name == "web" else {"internal": True} for name in server.networks()},
                 "containers": server.containers(),
                 "data_disks": {"matrix": {"size_gib": config.number("data_gib", 20), "mount": DATA}},
                 "ports": [{"number": port, "protocol": "udp"} for port in RELAYS] + [3478, "3478/udp"]
@@ -102,10 +118,13 @@ class Server:
         self.restore = config.get("restore")
         self.repository = config.get("backup_repository", "/backup")
         self.bridges = config.texts("bridges")
+        self.workers = config.number("workers", 0)
         if self.restore and not re.fullmatch("latest|[0-9a-f]{8,64}", self.restore):
             raise UsageError(f"`restore` is `latest` or the id of a restic snapshot, not {self.restore!r}.")
         if self.turn and config.platform == "qemu":
             raise UsageError("TURN needs a range of ports, which the platform qemu does not forward.")
+        if not 0 <= self.workers <= 16:
+            raise UsageError(f"`workers` is a number from 0 to 16, not {self.workers}.")
         # The port of the host, where that is not the node's own.
         self.port = ":8443" if config.platform == "qemu" else ""
 
@@ -129,11 +148,17 @@ class Server:
         }
         key = {"encoding": "base64", "prefix": "ed25519 a_fleet "}
         made["signing-key"] = {"config": "signing_key", "generate": key}
+        if self.workers:
+            made["replication-secret"] = {"config": "replication_secret", "generate": {}}
         if self.turn:
             made["turn-secret"] = {"config": "turn_secret", "generate": {}}
         if self.remote_backup:
             made["backup-s3-secret"] = {"config": "backup_s3_secret"}
         return made
+
+    def networks(self) -> list[str]:
+        """Networks that Synapse is in: the first leads outside."""
+        return ["web", "db", *(["workers"] if self.workers else [])]
 
     @property
     def remote_backup(self) -> bool:
@@ -151,6 +176,10 @@ class Server:
     def containers(self) -> dict[str, Any]:
         """All containers of the node."""
         made = {"caddy": self._caddy(), "synapse": self._synapse(), "postgres": self._postgres()}
+        for name in self._worker_names():
+            made[name] = self._worker(name)
+        if self.workers:
+            made["valkey"] = self._valkey()
         if self.element:
             made["element"] = self._element()
         if self.turn:
@@ -217,7 +246,7 @@ class Server:
                 *([f"redir / https://element.{self.domain}{self.port}"] if self.element else []),
             ],
             # Not `/_synapse/admin`: that is for the node alone.
-            ", ".join(at): ["reverse_proxy /_matrix/* synapse:8008", "reverse_proxy /_synapse/client/* synapse:8008"],
+            ", ".join(at): self._proxies(),
         }
         if self.element:
             sites[f"element.{self.domain}"] = ["reverse_proxy element:8080"]
@@ -226,25 +255,74 @@ class Server:
             f"{name} {{\n".lstrip() + "".join(f"\t{line}\n" for line in lines) + "}\n" for name, lines in blocks.items()
         )
 
+    def _proxies(self) -> list[str]:
+        """Caddy's directives for Synapse. The first that fits a request takes it."""
+        proxies = []
+        for number, (choice, paths) in enumerate(FOR_WORKERS.items() if self.workers else ()):
+            proxies += [f"@workers{number} path_regexp {paths}", f"reverse_proxy @workers{number} {{"]
+            proxies += [
+                f"\tto {' '.join(f'{name}:8008' for name in self._worker_names())}",
+                f"\tlb_policy {choice}",
+                "}",
+            ]
+        proxies += ["reverse_proxy /_matrix/* synapse:8008", "reverse_proxy /_synapse/client/* synapse:8008"]
+        return ["route {", *(f"\t{line}" for line in proxies), "}"]
+
     def _synapse(self) -> dict[str, Any]:
+        return {
+            **self._process("homeserver"),
+            "volumes": [f"{DATA}/media:/media:z"],
+            "depends_on": ["postgres", *(["valkey"] if self.workers else [])],
+        }
+
+    def _listener(self) -> dict[str, Any]:
+        return _listener(8008, "client", *(["federation"] if self.federation else []))
+
+    def _worker_names(self) -> list[str]:
+        return [f"worker-{number}" for number in range(self.workers)]
+
+    def _worker(self, name: str) -> dict[str, Any]:
+        settings = {
+            "worker_app": "synapse.app.generic_worker",
+            "worker_name": name,
+            "worker_listeners": [self._listener()],
+            "worker_log_config": "/etc/synapse/log.yaml",
+            "enable_media_repo": False,
+        }
+        return {**self._process("generic_worker", worker=settings), "depends_on": ["synapse"]}
+
+    def _valkey(self) -> dict[str, Any]:
+        user = USERS["valkey"]
+        return {
+            "image": VALKEY,
+            # It keeps nothing: what is in it goes from one process to the others.
+            "entrypoint": ["valkey-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"],
+            "networks": ["workers"],
+            "user": f"{user}:{user}",
+            **LOCKED,
+        }
+
+    def _process(self, app: str, *, worker: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What Synapse's processes have in common; the first one runs the app ``homeserver``."""
         user = USERS["synapse"]
         names = ["db-password", "macaroon-key", "form-secret", "registration-secret", "signing-key"]
         names += ["turn-secret"] if self.turn else []
+        names += ["replication-secret"] if self.workers else []
         uses: list[dict[str, Any]] = [{"name": name, "uid": user, "gid": user} for name in names[1:]]
+        configs = ["-c", "/etc/synapse/homeserver.yaml", *(["-c", "/etc/synapse/worker.yaml"] if worker else [])]
         return {
             "image": SYNAPSE,
-            "entrypoint": ["python3", "-m", "synapse.app.homeserver", "-c", "/etc/synapse/homeserver.yaml"],
-            "networks": ["web", "db"],
+            "entrypoint": ["python3", "-m", f"synapse.app.{app}", *configs],
+            "networks": self.networks(),
             "user": f"{user}:{user}",
             "files": [
                 {"target": "/etc/synapse/homeserver.yaml", "text": _yaml(self._homeserver())},
+                *([{"target": "/etc/synapse/worker.yaml", "text": _yaml(worker)}] if worker else []),
                 {"target": "/etc/synapse/log.yaml", "text": _yaml(_LOG)},
                 *({"target": f"/etc/synapse/{path}", "source": path} for path in self.bridges),
             ],
             # libpq reads the password from the environment.
             "secrets": [*uses, {"name": "db-password", "type": "env", "target": "PGPASSWORD"}],
-            "volumes": [f"{DATA}/media:/media:z"],
-            "depends_on": ["postgres"],
             "health": {
                 "command": ["python3", "-c", "from urllib.request import *; urlopen('http://localhost:8008/health')"],
                 "start_period": "5m",
@@ -260,16 +338,7 @@ class Server:
             "server_name": self.domain,
             "public_baseurl": f"{self.url}/",
             "report_stats": False,
-            "listeners": [
-                {
-                    "port": 8008,
-                    "type": "http",
-                    "tls": False,
-                    "x_forwarded": True,
-                    "bind_addresses": ["0.0.0.0"],
-                    "resources": [{"names": ["client", *(["federation"] if self.federation else [])]}],
-                }
-            ],
+            "listeners": [self._listener()],
             "database": {
                 "name": "psycopg2",
                 "args": {"user": "synapse", "dbname": "synapse", "host": "postgres", "cp_min": 5, "cp_max": 10},
@@ -286,6 +355,11 @@ class Server:
             "trusted_key_servers": [{"server_name": "matrix.org"}],
             "suppress_key_server_warning": True,
         }
+        if self.workers:
+            settings["listeners"].append(_listener(9093, "replication"))
+            settings["redis"] = {"enabled": True, "host": "valkey"}
+            settings["instance_map"] = {"main": {"host": "synapse", "port": 9093}}
+            settings["worker_replication_secret_path"] = "/run/secrets/replication-secret"
         if not self.federation:
             settings["federation_domain_whitelist"] = []
         if self.bridges:
@@ -387,6 +461,17 @@ class Server:
             **LOCKED,
             **rest,
         }
+
+
+def _listener(port: int, *resources: str) -> dict[str, Any]:
+    return {
+        "port": port,
+        "type": "http",
+        "tls": False,
+        "x_forwarded": True,
+        "bind_addresses": ["0.0.0.0"],
+        "resources": [{"names": list(resources)}],
+    }
 
 
 def _with_data(options: dict[str, Any]) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def test_what_is_switched_off_leaves_nothing_behind(folder: Folder, tmp_path: Pa
     tree = rendered(folder, tmp_path, federation=False, element=False)
     paths = {entry["path"] for entry in tree["storage"]["files"]}
     assert "/etc/containers/systemd/element.container" not in paths
+    assert not [path for path in paths if "worker" in path or "valkey" in path]
     homeserver = yaml.safe_load(file_text(tree, "/etc/fleet/files/synapse/etc/synapse/homeserver.yaml"))
     assert homeserver["listeners"][0]["resources"] == [{"names": ["client"]}]
     assert homeserver["federation_domain_whitelist"] == []
@@ -115,8 +116,19 @@ def test_calls_bridges_and_a_bucket_are_switched_on_by_config(folder: Folder, tm
     assert "static-auth-secret" not in file_text(tree, "/etc/fleet/files/coturn/etc/coturn/turn.conf")
 
 
+def test_workers_take_reading_requests_off_the_first_process(folder: Folder, tmp_path: Path) -> None:
+    tree = rendered(folder, tmp_path, workers=2)
+    caddy = file_text(tree, "/etc/fleet/files/caddy/etc/caddy/Caddyfile")
+    assert caddy.count("to worker-0:8008 worker-1:8008") == 2
+    homeserver = yaml.safe_load(file_text(tree, "/etc/fleet/files/worker-1/etc/synapse/homeserver.yaml"))
+    assert homeserver == yaml.safe_load(file_text(tree, "/etc/fleet/files/synapse/etc/synapse/homeserver.yaml"))
+    worker = yaml.safe_load(file_text(tree, "/etc/fleet/files/worker-1/etc/synapse/worker.yaml"))
+    assert worker["worker_name"] == "worker-1"
+    assert "PublishPort" not in file_text(tree, "/etc/containers/systemd/worker-1.container")
+
+
 def test_every_container_is_read_only_unprivileged_and_in_its_networks_alone(folder: Folder, tmp_path: Path) -> None:
-    tree = rendered(folder, tmp_path, turn=True)
+    tree = rendered(folder, tmp_path, turn=True, workers=1)
     networks = {}
     for entry in tree["storage"]["files"]:
         if entry["path"].endswith(".container"):
@@ -126,7 +138,9 @@ def test_every_container_is_read_only_unprivileged_and_in_its_networks_alone(fol
             assert {"ReadOnly=true", "NoNewPrivileges=true", 'DropCapability="all"'} <= set(lines), name
     assert networks == {
         "caddy": {"web"},
-        "synapse": {"web", "db"},
+        "synapse": {"web", "db", "workers"},
+        "worker-0": {"web", "db", "workers"},
+        "valkey": {"workers"},
         "postgres": {"db"},
         "element": {"web"},
         "backup": {"web"},

@@ -74,7 +74,7 @@ def server(folder: Folder, machines: Callable[[str], Folder], key: Path) -> Serv
     folder.write(
         "Pulumi.test.yaml",
         "config:\n  fleet:platform: qemu\n"
-        f"  fleet:qemu: {{port_offset: {OFFSET}, cpus: 2, memory_mib: 1536}}\n"
+        f"  fleet:qemu: {{port_offset: {OFFSET}, cpus: 2, memory_mib: 2048}}\n"
         f"  matrix:domain: {DOMAIN}\n  matrix:data_gib: 4\n  matrix:postgres: 15\n"
         f"  matrix:ssh_authorized_keys: [{key.with_suffix('.pub').read_text().strip()}]\n",
     )
@@ -127,9 +127,15 @@ def test_users_rooms_media_and_keys_outlive_the_node_an_upgrade_and_the_disk(ser
 
     # A config change and PostgreSQL's next major version, each a new node.
     machine = server.ssh("cat /proc/sys/kernel/random/boot_id")
-    server.up(registration="true")
+    server.up(registration="true", workers="1")
     assert server.ssh("cat /proc/sys/kernel/random/boot_id") != machine
     everything_is_there()
+    # Reading is the worker's: it goes on without Synapse's first process, with all that this one has written.
+    server.ask("PUT", f"{path}/send/m.room.message/2", token=token, json={**message, "body": "to the worker"})
+    server.ssh("sudo podman pause synapse")
+    synced = server.ask("GET", "/_matrix/client/v3/sync", token=token)
+    assert "to the worker" in synced.text
+    server.ssh("sudo podman unpause synapse")
     server.up(postgres="17")
     assert "17" in server.ssh("sudo podman exec postgres psql -U synapse -Atc 'show server_version'")
     assert server.ssh("sudo ls /var/lib/matrix/postgres").split() == ["15.old", "17"]
