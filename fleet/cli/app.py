@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -39,6 +41,8 @@ PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.N
 ConfigOf = Annotated[
     str | None, typer.Option("--stack", "-s", help="Take variables and secrets from its config.", show_default=False)
 ]
+Node = Annotated[str, typer.Argument(help="Its name, such as web-0.", show_default=False)]
+Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
 NewImage = Annotated[
     bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
 ]
@@ -46,6 +50,19 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
+    platform: PlatformName = "qemu",
+) -> None:
+    """Begin a fleet: a Pulumi project with a spec to change."""
+    from fleet.cli.scaffold import begin
+
+    spec, stack = begin(folder, platform)
+    out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
+    out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
 
 @app.command()
@@ -142,9 +159,64 @@ def status(
 
 
 @app.command()
-def replace(
-    spec: Spec, node: Annotated[str, typer.Argument(help="Its name, such as web-0.")], stack: StackName
+def ssh(
+    spec: Spec,
+    node: Node,
+    command: Annotated[
+        list[str] | None, typer.Argument(help="Run this, after `--`, in place of a shell.", show_default=False)
+    ] = None,
+    *,
+    stack: StackName,
+    identity: Identity = None,
 ) -> None:
+    """Log in to a node as `core`."""
+    _run_there(spec, node, stack, identity, command or [])
+
+
+@app.command()
+def logs(
+    spec: Spec,
+    node: Node,
+    service: Annotated[
+        str | None, typer.Argument(help="A container, or another service; all by default.", show_default=False)
+    ] = None,
+    *,
+    stack: StackName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as more comes.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last ones.")] = 100,
+    console: Annotated[
+        bool, typer.Option("--console", help="The serial console, of a node that SSH does not reach.")
+    ] = False,
+    identity: Identity = None,
+) -> None:
+    """Show a node's journal, or what one of its containers wrote."""
+    if console:
+        from fleet.cli.stack import Session
+
+        print(Session(spec, stack, _say).console(node))
+        return
+    command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
+    if service:
+        # What the service wrote and what systemd says of it; root's and users' (systemd.journal-fields(7)).
+        unit = service if "." in service else f"{service}.service"
+        for field in ("_SYSTEMD_UNIT", "UNIT", "_SYSTEMD_USER_UNIT", "USER_UNIT"):
+            command += [f"{field}={unit}", "+"]
+        command.pop()
+    _run_there(spec, node, stack, identity, [shlex.join(command)])
+
+
+def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command: list[str]) -> None:
+    from fleet.cli.stack import Session
+
+    login = Session(spec, stack, _say).login(node, identity=identity)
+    try:
+        os.execvp(login[0], [*login, *command])
+    except OSError as error:
+        raise FleetError(f"ssh cannot be run: {error.strerror}.", fix="Install OpenSSH's client.") from None
+
+
+@app.command()
+def replace(spec: Spec, node: Node, stack: StackName) -> None:
     """Re-provision one node from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 

@@ -16,14 +16,19 @@ from pulumi.automation import PreviewResult
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
 from fleet.cli.state import Deployed, NodeStatus
+from fleet.components.ready import watcher_of
 from fleet.config import MachineConfig, deliver
 from fleet.errors import FleetError, UsageError
 from fleet.images import Progress
 from fleet.platforms import Platform
 from fleet.platforms.base import NodePlan
 from fleet.platforms.common import stack_folder
+from fleet.probes import SSH_PORT
 from fleet.spec import FleetPlan
 from fleet.spec.deploy import deploy, plan_stack, stack_platform
+
+KNOWN_HOSTS = "known_hosts"
+"""Where the host keys of a stack's machines are kept, in its folder."""
 
 Bar = Callable[[], contextlib.AbstractContextManager[Progress]]
 """Makes what shows how far a download is."""
@@ -144,6 +149,7 @@ class Session:
         self._say("", f"{self._project.name}: {reporter.summary()}.")
         folder = stack_folder(self._project.folder, stack.name)
         shutil.rmtree(folder / "rosters", ignore_errors=True)
+        (folder / KNOWN_HOSTS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless data disks are in it
         for name, place in disks:
@@ -158,13 +164,9 @@ class Session:
         """
         stack, plan, platform = self._plan()
         stack.settle(platform)
-        group = next((group for group in plan.groups.values() if node in {each.name for each in group.nodes}), None)
-        if group is None:
-            raise UsageError(f"There is no node {node} in {plan.name}.")
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         deployed = Deployed(stack.resources, platform)
-        if node not in deployed.machines:
-            raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
+        group = plan.groups[self._made(plan, deployed, node).group]
         down = {each.name: deployed.why_not_ready(each) for each in group.nodes if each.name != node}
         down = {name: reason for name, reason in down.items() if reason}
         if len(down) >= group.window:
@@ -184,6 +186,63 @@ class Session:
                 )
             )
         self._say("", f"{plan.name}: {reporter.summary()}.")
+
+    def login(self, node: str, *, identity: Path | None) -> list[str]:
+        """The command that logs in to a node as ``core``, whether it is ready or not.
+
+        Host keys are kept by machine, not by address: a node that was re-provisioned has a new one, which is taken at
+        first sight, while another key on the same machine is refused.
+
+        Args:
+            node: Its name.
+            identity: A private key's file; by default what ssh finds.
+
+        Raises:
+            UsageError: There is no such node, or it has not been made.
+        """
+        stack, plan, platform = self._plan()
+        deployed = Deployed(stack.resources, platform)
+        place = deployed.peer(self._made(plan, deployed, node))
+        host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
+        folder = stack_folder(self._project.folder, stack.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        options = {
+            "HostKeyAlias": deployed.machines[node],
+            "UserKnownHostsFile": f'"{folder / KNOWN_HOSTS}"',
+            "StrictHostKeyChecking": "accept-new",
+        }
+        given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+        key = ["-i", str(identity)] if identity else []
+        return ["ssh", "-p", str(port), *given, *key, f"core@{host}"]
+
+    def console(self, node: str) -> str:
+        """The end of a node's serial console.
+
+        Raises:
+            UsageError: There is no such node, or it has not been made.
+            FleetError: The platform shows consoles in another way; says which.
+        """
+        stack, plan, platform = self._plan()
+        deployed = Deployed(stack.resources, platform)
+        if watcher := watcher_of(deployed.peer(self._made(plan, deployed, node)).describe().get("watch")):
+            return watcher.console()
+        with translated(stack):
+            shown = stack_nodes(stack.automation.outputs()).get(node, {}).get("console")
+        raise FleetError(
+            f"fleet itself cannot read the consoles of {platform.name}.",
+            fix=f"This shows it: {shown}." if shown else "Its own tools can.",
+        )
+
+    @staticmethod
+    def _made(plan: FleetPlan, deployed: Deployed, node: str) -> NodePlan:
+        found = next((each for each in plan.nodes if each.name == node), None)
+        if found is None:
+            raise UsageError(
+                f"There is no node {node} in {plan.name}.", fix=f"There are: {', '.join(n.name for n in plan.nodes)}."
+            )
+        if node not in deployed.machines:
+            raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
+        return found
 
     def status(self) -> list[NodeStatus]:
         """How every node is, planned or deployed."""

@@ -10,7 +10,7 @@ from typing import Any
 from fleet.cli.project import plain, urn_name
 from fleet.components.gate import ask_peer
 from fleet.components.record import RECORD, unpacked
-from fleet.platforms.base import NodePlan, Platform
+from fleet.platforms.base import NodePlan, Peer, Platform
 from fleet.probes import NotReadyError
 
 READY = "dynamic/fleet:Ready"
@@ -43,7 +43,7 @@ class Deployed:
         platform: The stack's platform.
 
     Attributes:
-        machines: URN of each node's machine, by the node's name.
+        machines: Id of each node's machine, by the node's name.
         known: Names of all nodes that an update ever began to make.
         nodes: By name, what is known of each node's config: ``digest``, and ``config``, secrets masked.
     """
@@ -51,7 +51,7 @@ class Deployed:
     def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
         self._platform = platform
         there = [r for r in resources if not r.get("delete")]
-        self.machines = {urn_name(r["urn"]): str(r["urn"]) for r in there if r["type"] == platform.machine_type}
+        self.machines = {urn_name(r["urn"]): str(r["id"]) for r in there if r["type"] == platform.machine_type}
         gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
         self.known = set(gates)
         self._gates = gates
@@ -83,12 +83,16 @@ class Deployed:
             return last
         return unpacked(self._record["previous"]) if "previous" in self._record else None
 
+    def peer(self, node: NodePlan) -> Peer:
+        """How a node can be reached and asked, at its address in the state."""
+        return self._platform.peer(node, str(self.nodes.get(node.name, {}).get("address", "")))
+
     def why_not_ready(self, node: NodePlan) -> str:
         """Why a node is not ready; empty if it is."""
         if node.name not in self.machines or node.name not in self.nodes:
             return "it has no machine"
         try:
-            ask_peer(self._platform.peer(node, str(self.nodes[node.name].get("address", ""))).describe())
+            ask_peer(self.peer(node).describe())
         except NotReadyError as error:
             return str(error)
         return "" if node.name in self._ready else "it did not get ready in the last update"

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from tests.conftest import STACK, Result
-from tests.engine.conftest import Stack
+from tests.engine.conftest import OFFSET, Stack
 
 
 def test_a_change_goes_through_a_group_in_order_and_stops_at_a_node_that_does_not_get_ready(stack: Stack) -> None:
@@ -168,6 +168,31 @@ def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: 
     assert stack.started() == ["web-0", "web-1"]
     stack.spec(2, "one")
     assert "nothing changes" in stack.up().out
+
+
+def test_a_node_is_logged_in_to_with_host_keys_kept_by_machine_ready_or_not(stack: Stack) -> None:
+    (stack.log.parent / "bin" / "ssh").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (stack.log.parent / "bin" / "ssh").chmod(0o755)
+    stack.spec(2, "sick")
+    refused = stack.fleet("ssh", "fleet.yaml", "web-0", "--stack", "test")
+    assert (refused.status, refused.err) == (2, "Error: Node web-0 has not been made yet. `fleet up` makes it.\n")
+    assert stack.up().status == 1
+
+    def machine() -> str:
+        words = stack.fleet("ssh", "fleet.yaml", "web-0", "--stack", "test", "--", "uname", "-r").out.splitlines()
+        assert words[:2] == ["-p", str(2222 + OFFSET)]
+        assert words[-3:] == ["core@127.0.0.1", "uname", "-r"]
+        return next(word for word in words if word.startswith("HostKeyAlias="))
+
+    first = machine()
+    assert machine() == first
+    followed = stack.fleet("logs", "fleet.yaml", "web-0", "hello", "--stack", "test", "--follow", "-n", "5")
+    assert followed.out.splitlines()[-1].startswith("sudo journalctl --no-pager --lines=5 --follow _SYSTEMD_UNIT=hello")
+    assert "says hello" in stack.fleet("logs", "fleet.yaml", "web-0", "--stack", "test", "--console").out
+    assert "There is no node web-7" in stack.fleet("logs", "fleet.yaml", "web-7", "--stack", "test").err
+    stack.spec(2, "well")
+    assert stack.up().status == 0
+    assert machine() != first
 
 
 def test_destroy_keeps_data_disks_unless_told_and_a_new_node_takes_them_over(stack: Stack) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
 import pytest
@@ -38,7 +39,9 @@ def processes(folder: Folder) -> int:
     return int(told.stdout)
 
 
-def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder) -> None:
+def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: Path) -> None:
+    public = key.with_suffix(".pub").read_text().strip()
+    stack.edit("fleet.yaml", "name: web\n", f"name: web\nssh_authorized_keys: [{public}]\n")
     first = stack.fleet("up", *STACK)
     assert first.status == 0, first
     assert page() == "hello"
@@ -46,6 +49,9 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder) -> No
 
     again = stack.fleet("up", *STACK)
     assert "web: nothing changes." in again.out
+    there = ("fleet.yaml", "web-0", "--stack", "test", "--identity", str(key))
+    assert stack.fleet("ssh", *there, "--", "cat /etc/hostname").out == "web-0\n"
+    assert "serving initial configuration" in stack.fleet("logs", *there[:2], "hello", *there[2:]).out
 
     greeting = 'x "y" $HOME 100% é'
     stack.edit("fleet.yaml", '"hello"', f"'{greeting}'")
@@ -55,6 +61,7 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder) -> No
     changed = stack.fleet("up", *STACK)
     assert re.search(r"web-0 +ready after \d+ s", changed.out), changed
     assert page() == greeting
+    assert stack.fleet("ssh", *there, "--", "exit 7").status == 7
     assert len(page("provisioned.txt").splitlines()) == 2
     assert processes(stack) == 1
 

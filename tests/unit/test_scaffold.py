@@ -1,0 +1,40 @@
+"""A fleet's first files, by `fleet new`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.platforms import NAMES
+from tests.conftest import Folder
+
+
+@pytest.mark.parametrize("platform", NAMES)
+def test_a_new_fleet_is_a_valid_project_on_its_platform(folder: Folder, platform: str) -> None:
+    made = folder.fleet("new", "site", "--platform", platform)
+    assert made.status == 0, made.err
+    stack = "local" if platform == "qemu" else platform
+    assert f"fleet up site/fleet.yaml --stack {stack}" in made.out
+    site = folder.path / "site"
+    assert {file.name for file in site.iterdir()} == {
+        ".gitignore", "Pulumi.yaml", f"Pulumi.{stack}.yaml", "__main__.py", "base.bu", "fleet.yaml",
+    }  # fmt: skip
+    assert (site / "Pulumi.yaml").read_text().startswith("name: site\n")
+    valid = folder.fleet("validate", "site/fleet.yaml", "--platform", platform)
+    assert valid.status == 0, valid.err
+
+
+def test_nothing_that_is_there_is_overwritten(folder: Folder) -> None:
+    mine = folder.write("site/fleet.yaml", "mine")
+    refused = folder.fleet("new", "site")
+    assert refused.status == 2
+    assert f"{Path('site/fleet.yaml')} is there already; nothing was written" in refused.err
+    assert mine.read_text() == "mine"
+    assert [file.name for file in mine.parent.iterdir()] == ["fleet.yaml"]
+
+
+@pytest.mark.parametrize("arguments", [("My Site",), ("site", "--platform", "azure")])
+def test_a_name_or_platform_that_cannot_be_is_refused(folder: Folder, arguments: tuple[str, ...]) -> None:
+    assert folder.fleet("new", *arguments).status == 2
+    assert not (folder.path / arguments[0]).exists()
