@@ -13,14 +13,16 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pulumi import automation
+from pulumi.automation._stack import StackInitMode
 
 from fleet.errors import FleetError, Position, UsageError
 from fleet.platforms.base import Platform
@@ -86,14 +88,11 @@ class Stack:
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}"
         _ask_passphrase(project, name)
         # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
-        arguments: dict[str, Any] = {
-            "stack_name": name,
-            "project_name": project.name,
-            "program": _nothing,
-            "opts": automation.LocalWorkspaceOptions(work_dir=str(project.folder)),
-        }
         with translated(self):
-            self.automation = (automation.create_or_select_stack if create else automation.select_stack)(**arguments)
+            workspace = automation.LocalWorkspace(work_dir=str(project.folder), program=_nothing)
+            self.automation = _QuickStack(
+                name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
+            )
             self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
 
     def read_config(self, key: str) -> str | None:
@@ -122,7 +121,18 @@ class Stack:
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
-        return list((self.automation.export_stack().deployment or {}).get("resources") or [])
+        return self._export()[1]
+
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's outputs as they are now, secrets in plain text."""
+        with translated(self):
+            resources = self._export()[1]
+        return next((plain(r.get("outputs", {})) for r in resources if r["type"] == "pulumi:pulumi:Stack"), {})
+
+    def _export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
+        """The state, and its resources."""
+        state = self.run(self.automation.export_stack)
+        return state, list((state.deployment or {}).get("resources") or [])
 
     def settle(self, platform: Platform) -> None:
         """Clear up after an update that was killed: what it had begun with fleet's own resources.
@@ -132,7 +142,7 @@ class Stack:
         machine that nobody knows of can be ended.
         """
         with translated(self):
-            state = self.run(self.automation.export_stack)
+            state, self.resources = self._export()
             deployment = dict(state.deployment or {})
             pending = deployment.get("pending_operations") or []
             ours = [operation for operation in pending if _OURS in operation["resource"]["type"]]
@@ -145,6 +155,20 @@ class Stack:
             deployment["pending_operations"] = [operation for operation in pending if operation not in ours]
             settled = automation.Deployment(version=state.version, deployment=deployment)
             self.run(lambda: self.automation.import_stack(settled))
+
+
+class _QuickStack(automation.Stack):
+    """The Automation API's stack, without what it asks the CLI for after each update: the outputs, twice, and the
+    history. Each takes as long as an update of a few nodes, and fleet has what it needs from the engine's events.
+    """
+
+    def outputs(self) -> automation.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = False) -> automation.UpdateSummary:
+        return automation.UpdateSummary(
+            kind="update", start_time=datetime.min, message="", environment={}, config={}, result="succeeded"
+        )
 
 
 _OURS = "pulumi-python:dynamic/fleet:"

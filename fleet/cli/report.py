@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,6 +63,7 @@ class Reporter:
     Attributes:
         nodes: What happens to each node that something happens to, in order.
         errors: The engine's and the providers' errors, in order, each once.
+        operations: What the engine did with resources: "same", "update", "create", ...; known at the end.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Reporter:
         self.nodes: dict[str, NodeReport] = {}
         self._since: dict[str, float] = {}
         self.errors: list[str] = []
+        self.operations: set[str] = set()
 
     def event(self, event: EngineEvent) -> None:
         """Take one event of the engine."""
@@ -85,6 +87,8 @@ class Reporter:
             self._begins(event.resource_pre_event.metadata)
         elif event.res_outputs_event:
             self._done(event.res_outputs_event.metadata)
+        elif event.summary_event:
+            self.operations |= {op for op, count in event.summary_event.resource_changes.items() if count}
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             self._diagnose(event.diagnostic_event)
 
@@ -170,9 +174,3 @@ def clean(message: str) -> str:
     text = re.sub(r"^.*?Exception calling application: ", "", text, flags=re.DOTALL)
     match = re.search(r"(?:^|\n|: )(?:[\w.]+\.)?(?:FleetError|UsageError): (.*)", text, flags=re.DOTALL)
     return (match[1] if match else text).strip()
-
-
-def stack_nodes(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The ``nodes`` output of a stack."""
-    nodes = outputs.get("nodes")
-    return nodes.value if nodes is not None and isinstance(nodes.value, dict) else {}

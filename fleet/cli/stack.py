@@ -11,10 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pulumi.automation import PreviewResult
-
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
-from fleet.cli.report import NodeReport, Reporter, Say, stack_nodes
+from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.state import Deployed, NodeStatus
 from fleet.components.ready import watcher_of
 from fleet.config import MachineConfig, deliver
@@ -62,23 +60,23 @@ class Session:
 
     def diff(self) -> dict[str, NodeReport]:
         """What would happen to every node, the planned ones first."""
-        _, plan, reporter = self._previewed(lambda subject, text: None)
+        plan, reporter = self._previewed(lambda subject, text: None)
         planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
         return {**planned, **reporter.nodes}
 
     def preview(self) -> bool:
         """Say what would be done; returns whether anything would."""
-        result, plan, reporter = self._previewed(self._say)
-        changed = any(str(op) not in ("same", "OpType.SAME") for op, count in result.change_summary.items() if count)
+        plan, reporter = self._previewed(self._say)
+        changed = bool(reporter.operations - {"same"})
         self._say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 
-    def _previewed(self, say: Say) -> tuple[PreviewResult, FleetPlan, Reporter]:
+    def _previewed(self, say: Say) -> tuple[FleetPlan, Reporter]:
         stack, plan, platform = self._plan()
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
         with _failing(stack, reporter):
-            result = stack.run(lambda: stack.automation.preview(on_event=reporter.event, refresh=True))
-        return result, plan, reporter
+            stack.run(lambda: stack.automation.preview(on_event=reporter.event, refresh=True))
+        return plan, reporter
 
     def up(self, bar: Bar) -> None:
         """Do it."""
@@ -120,19 +118,18 @@ class Session:
                 self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 targets = _targets(plan, first)
                 stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True, target=targets))
-            result = stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True))
+            stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True))
         if reporter.counts:
             self._say("", f"{plan.name}: {reporter.summary()}.")
         else:
-            changes = result.summary.resource_changes or {}
-            same = set(changes) <= {"same"}
+            same = reporter.operations <= {"same"}
             self._say("", f"{plan.name}: nothing changes." if same else f"{plan.name}: updated, {reporter.summary()}.")
-        for name, node in sorted(stack_nodes(result.outputs).items()):
+        outputs = stack.outputs()
+        for name, node in sorted(outputs.get("nodes", {}).items()):
             for port, endpoint in sorted(node.get("endpoints", {}).items(), key=lambda item: int(item[0])):
                 self._say(name, f"port {port} at {endpoint}")
             self._say(name, node["ssh"])
-        names = result.outputs.get("names")
-        for name, addresses in sorted((names.value if names else {}).items()):
+        for name, addresses in sorted(outputs.get("names", {}).items()):
             self._say("", f"{name}: to lead to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
@@ -226,8 +223,7 @@ class Session:
         deployed = Deployed(stack.resources, platform)
         if watcher := watcher_of(deployed.peer(self._made(plan, deployed, node)).describe().get("watch")):
             return watcher.console()
-        with translated(stack):
-            shown = stack_nodes(stack.automation.outputs()).get(node, {}).get("console")
+        shown = stack.outputs().get("nodes", {}).get(node, {}).get("console")
         raise FleetError(
             f"fleet itself cannot read the consoles of {platform.name}.",
             fix=f"This shows it: {shown}." if shown else "Its own tools can.",
