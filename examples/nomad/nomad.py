@@ -105,13 +105,17 @@ class Cluster:
 
     def servers(self) -> dict[str, Any]:
         """The group of servers."""
+        patience = self.config.number("raft_multiplier", 1)
         agent = {
             **self._agent(),
+            # Nomad stretches raft's times by the multiplier, but not how old a server's last contact may be until
+            # autopilot calls it unhealthy (200ms): from 2 on, no server would ever be healthy.
+            "autopilot": {"last_contact_threshold": f"{200 * patience}ms"},
             "server": {
                 "enabled": True,
                 # Of a new cluster. One that has formed takes further servers as they come.
                 "bootstrap_expect": min(self.count, 3),
-                "raft_multiplier": self.config.number("raft_multiplier", 1),
+                "raft_multiplier": patience,
                 **self.join,
             },
         }

@@ -85,6 +85,13 @@ def test_more_servers_change_no_servers_config(folder: Folder) -> None:
     assert agent(rendered(folder, "server-0", servers=1))["server"]["bootstrap_expect"] == 1
 
 
+def test_autopilot_waits_as_much_longer_for_a_server_as_raft_does(folder: Folder) -> None:
+    for multiplier, threshold in ((1, "200ms"), (10, "2000ms")):
+        settings = agent(rendered(folder, "server-0", raft_multiplier=multiplier))
+        assert settings["server"]["raft_multiplier"] == multiplier
+        assert settings["autopilot"]["last_contact_threshold"] == threshold
+
+
 def test_no_two_servers_take_updates_on_the_same_day(folder: Folder) -> None:
     days = [
         next(line for line in file_text(tree, "/etc/zincati/config.d/55-fleet.toml").splitlines() if "days" in line)

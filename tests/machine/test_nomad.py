@@ -34,7 +34,7 @@ class Cluster:
 
     def up(self) -> None:
         done = self.folder.fleet("up", *STACK)
-        assert done.status == 0, done
+        assert done.status == 0, done.err
 
     def ask(self, path: str, *, server: int = 0, token: str | None = None) -> Any:
         headers = {"X-Nomad-Token": self.folder.secrets()["nomad:acl_token"] if token is None else token}
