@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import ctypes
+import fcntl
 import json
 import os
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -168,6 +172,29 @@ def folder(tmp_path: Path) -> Folder:
     made.write("fleet.yaml", SPEC.format(count=1, greeting="hello"))
     made.write("base.bu", SNIPPET)
     return made
+
+
+@pytest.fixture
+def own_loopback() -> Iterator[None]:
+    """Puts what the test starts into a network of its own that has nothing but loopback, so that tests with the same
+    ports can run side by side. Takes root's privilege; without it, tests share this machine's loopback.
+    """
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as before:
+        if libc.unshare(_CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "unshare")
+        with socket.socket() as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
+        yield
+        if libc.setns(before.fileno(), _CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns")
+
+
+_CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
+"""unshare(2), netdevice(7)."""
 
 
 @pytest.fixture

@@ -66,6 +66,11 @@ class Stack(Folder):
         return names
 
 
+@pytest.fixture(autouse=True)
+def _alone(own_loopback: None) -> None:
+    pass
+
+
 @pytest.fixture
 def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     tools = tmp_path / "bin"

@@ -12,6 +12,14 @@ from tests.conftest import STACK, Folder
 from tools import machine_image
 
 
+@pytest.fixture(autouse=True)
+def _alone(request: pytest.FixtureRequest) -> None:
+    # What builds images needs the network; images of the long tests, which run one after the other, are built in them.
+    if "long" not in request.keywords:
+        machine_image.machine_image()
+        request.getfixturevalue("own_loopback")
+
+
 @pytest.fixture
 def machines(folder: Folder) -> Iterator[Callable[[str], Folder]]:
     """Makes the folder a project on qemu, with the given options; its machines are gone afterwards."""
