@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from fleet.config import Limits, Snippet, compose, deliver
 from tests.conftest import Folder, file_text
 from tests.engine.conftest import Stack
 from tests.engine.test_platforms import CLOUDS, cloud
@@ -125,6 +129,18 @@ def test_workers_take_reading_requests_off_the_first_process(folder: Folder, tmp
     worker = yaml.safe_load(file_text(tree, "/etc/fleet/files/worker-1/etc/synapse/worker.yaml"))
     assert worker["worker_name"] == "worker-1"
     assert "PublishPort" not in file_text(tree, "/etc/containers/systemd/worker-1.container")
+
+
+def test_the_user_data_that_aws_takes_holds_several_times_as_much_of_the_example(
+    folder: Folder, tmp_path: Path
+) -> None:
+    def random(mask: re.Match[str]) -> str:
+        return base64.urlsafe_b64encode(hashlib.sha256(mask[0].encode()).digest()).decode()
+
+    shown = json.dumps(rendered(folder, tmp_path, workers=16, turn=True))
+    config = compose([Snippet("matrix", re.sub(r"\(secret(%20| )[\w-]+\)", random, shown), "ignition")])
+    assert len(config.ignition) > 5 * 16_384
+    assert len(deliver(config, Limits(raw=16_384, most=16_384), node="matrix-0").user_data) <= 16_384
 
 
 def test_every_container_is_read_only_unprivileged_and_in_its_networks_alone(folder: Folder, tmp_path: Path) -> None:
