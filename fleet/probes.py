@@ -130,12 +130,19 @@ Endpoint = Callable[[int], tuple[str, int]]
 """Turns a port of the node into the host and port that reach it from here."""
 
 
+_ANSWER_SECONDS = 10.0
+
 Reaches = Callable[[int], bool]
 """Whether the TCP connection from a local port has arrived in the node: what forwards ports may accept it first."""
 
 
 def ask(
-    probe: Probe, address: str, endpoint: Endpoint, *, timeout: float = 5, reaches: Reaches = lambda port: True
+    probe: Probe,
+    address: str,
+    endpoint: Endpoint,
+    *,
+    timeout: float = _ANSWER_SECONDS,
+    reaches: Reaches = lambda port: True,
 ) -> None:
     """Ask once.
 
@@ -274,7 +281,7 @@ def wait(
         while True:
             try:
                 left = deadline - time.monotonic()
-                ask(probe, address, endpoint, timeout=max(1.0, min(5.0, left)), reaches=reaches)
+                ask(probe, address, endpoint, timeout=max(1.0, min(_ANSWER_SECONDS, left)), reaches=reaches)
                 good += 1
             except NotReadyError as error:
                 good, last = 0, str(error)

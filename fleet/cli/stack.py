@@ -14,6 +14,7 @@ from typing import Any
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.state import Deployed, NodeStatus
+from fleet.components.gate import PATIENCE
 from fleet.components.ready import watcher_of
 from fleet.config import MachineConfig, deliver
 from fleet.errors import FleetError, UsageError
@@ -164,8 +165,7 @@ class Session:
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         deployed = Deployed(stack.resources, platform)
         group = plan.groups[self._made(plan, deployed, node).group]
-        down = {each.name: deployed.why_not_ready(each) for each in group.nodes if each.name != node}
-        down = {name: reason for name, reason in down.items() if reason}
+        down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
         if len(down) >= group.window:
             raise FleetError(
                 f"Node {node} is left as it is: "
@@ -244,7 +244,7 @@ class Session:
         """How every node is, planned or deployed."""
         stack, plan, platform = self._plan()
         deployed = Deployed(stack.resources, platform)
-        found = [deployed.status(node) for node in plan.nodes]
+        found = deployed.statuses(list(plan.nodes))
         planned = {node.name for node in plan.nodes}
         return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
 
@@ -281,9 +281,10 @@ def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
     first: list[str] = []
     for group in plan.groups.values():
         changing = {node.name for node in group.nodes if deployed.changes(node)}
-        there = [node for node in group.nodes if node.name in deployed.known]
-        sick = [node.name for node in there if deployed.why_not_ready(node)]
-        if changing - set(sick):
+        if not changing:
+            continue
+        sick = deployed.not_ready([node for node in group.nodes if node.name in deployed.known], patience=PATIENCE)
+        if changing - sick.keys():
             first += [name for name in sick if name in changing or name not in deployed.machines]
     return first
 

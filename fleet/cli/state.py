@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.cli.project import plain, urn_name
-from fleet.components.gate import ask_peer
+from fleet.components.gate import not_ready
 from fleet.components.record import RECORD, unpacked
 from fleet.platforms.base import NodePlan, Peer, Platform
-from fleet.probes import NotReadyError
 
 READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
@@ -87,19 +86,33 @@ class Deployed:
         """How a node can be reached and asked, at its address in the state."""
         return self._platform.peer(node, str(self.nodes.get(node.name, {}).get("address", "")))
 
-    def why_not_ready(self, node: NodePlan) -> str:
-        """Why a node is not ready; empty if it is."""
-        if node.name not in self.machines or node.name not in self.nodes:
-            return "it has no machine"
-        try:
-            ask_peer(self.peer(node).describe())
-        except NotReadyError as error:
-            return str(error)
-        return "" if node.name in self._ready else "it did not get ready in the last update"
+    def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0) -> dict[str, str]:
+        """Which nodes are not ready, and why.
 
-    def status(self, node: NodePlan) -> NodeStatus:
-        """How a node is."""
-        if node.name not in self.machines:
-            return NodeStatus(node.name, "not made", outdated=True)
-        reason = self.why_not_ready(node)
-        return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))
+        Args:
+            nodes: Those that are asked, all at once.
+            patience: Seconds for which nodes are asked again that were ready when they were made.
+        """
+        made = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
+        peers = [{"name": node.name, **self.peer(node).describe()} for node in made]
+        ready = [peer for peer in peers if peer["name"] in self._ready]
+        others = [peer for peer in peers if peer["name"] not in self._ready]
+        reasons = {
+            **{node.name: "it has no machine" for node in nodes if node not in made},
+            **{peer["name"]: "it did not get ready in the last update" for peer in others},
+            **not_ready(others),
+            **not_ready(ready, patience=patience),
+        }
+        return {node.name: reasons[node.name] for node in nodes if node.name in reasons}
+
+    def statuses(self, nodes: Sequence[NodePlan]) -> list[NodeStatus]:
+        """How nodes are."""
+        reasons = self.not_ready(nodes)
+
+        def status(node: NodePlan) -> NodeStatus:
+            if node.name not in self.machines:
+                return NodeStatus(node.name, "not made", outdated=True)
+            reason = reasons.get(node.name, "")
+            return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))
+
+        return [status(node) for node in nodes]

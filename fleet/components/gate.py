@@ -15,6 +15,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from fleet.probes import NotReadyError, Probe, ask_all
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
+_ASKED_AT_ONCE = 32
 
 
 class GateProvider(Provider):
@@ -57,9 +59,9 @@ class GateProvider(Provider):
         others = [peer for peer in peers if peer["name"] != node]
         deadline = time.monotonic() + PATIENCE
         while True:
-            sick = _not_ready(others)
+            sick = not_ready(others)
             # A new machine of a node that is down itself costs nothing, and may be what mends it.
-            if len(sick) < down or _not_ready(own):
+            if len(sick) < down or not_ready(own):
                 return
             if time.monotonic() >= deadline:
                 break
@@ -72,16 +74,24 @@ class GateProvider(Provider):
         )
 
 
-def _not_ready(peers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Which nodes are not ready, and why; those without probes always are."""
-    found = {}
-    for peer in peers:
-        if peer["probes"]:
-            try:
-                ask_peer(peer)
-            except NotReadyError as error:
-                found[peer["name"]] = str(error)
-    return found
+def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dict[str, str]:
+    """Which nodes are not ready, and why; those without probes always are.
+
+    Args:
+        peers: :meth:`fleet.platforms.base.Peer.describe` of each, with values, and its ``name``.
+        patience: Seconds for which nodes are asked again that are not ready: one that works hard is not sick.
+    """
+    deadline = time.monotonic() + patience
+    left = [peer for peer in peers if peer["probes"]]
+    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+        while True:
+            answers = {
+                peer["name"]: answer for peer, answer in zip(left, pool.map(_answer, left), strict=True) if answer
+            }
+            left = [peer for peer in left if peer["name"] in answers]
+            if not left or time.monotonic() >= deadline:
+                return answers
+            time.sleep(1)
 
 
 def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
@@ -89,24 +99,21 @@ def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
     return bool(news["follow_image"] and olds.get("image") != news["image"])
 
 
-def ask_peer(peer: Mapping[str, Any]) -> None:
-    """Ask a node once.
-
-    Args:
-        peer: :meth:`fleet.platforms.base.Peer.describe`, with values.
-
-    Raises:
-        NotReadyError: It is not ready; says why.
-    """
+def _answer(peer: Mapping[str, Any]) -> str:
+    """Why a node that is asked once is not ready; empty if it is."""
     watcher = watcher_of(peer.get("watch"))
     if watcher and not watcher.alive():
-        raise NotReadyError("it does not run")
-    ask_all(
-        [Probe.model_validate(probe) for probe in peer["probes"]],
-        peer["address"],
-        endpoints_of(peer["address"], peer["endpoints"]),
-        reaches=watcher.reaches if watcher else lambda port: True,
-    )
+        return "it does not run"
+    try:
+        ask_all(
+            [Probe.model_validate(probe) for probe in peer["probes"]],
+            peer["address"],
+            endpoints_of(peer["address"], peer["endpoints"]),
+            reaches=watcher.reaches if watcher else lambda port: True,
+        )
+    except NotReadyError as error:
+        return str(error)
+    return ""
 
 
 class Roster:

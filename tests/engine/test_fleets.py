@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 
@@ -122,6 +123,21 @@ def test_a_sick_node_and_a_new_config_never_cost_a_second_node(stack: Stack) -> 
     assert stack.up().status == 0
     assert stack.started() == ["web-0", "web-2"]
     assert stack.fleet("status", *STACK).status == 0
+
+
+def test_a_node_that_answers_late_is_not_taken_for_sick(stack: Stack) -> None:
+    write(stack, group(2, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    stack.sicken("web-1")
+    write(stack, group(2, "two"))
+    late = threading.Timer(12, stack.heal, ["web-1"])
+    late.start()
+    changed = stack.up()
+    late.join()
+    assert changed.status == 0, changed
+    assert "re-provisioned first" not in changed.out
+    assert stack.started() == ["web-0", "web-1"]
 
 
 def test_a_config_that_never_worked_can_be_mended(stack: Stack) -> None:

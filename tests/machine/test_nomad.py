@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +53,22 @@ class Cluster:
         return [self.ssh(2222 + 1000 * server + OFFSET, command).stdout for server in SERVERS]
 
     def watched(self) -> AbstractContextManager[list[int]]:
-        """Asks meanwhile how many servers are well, over and over."""
+        """Asks meanwhile how many servers serve, over and over: all at once, since a busy machine's answer takes
+        seconds. A server answers for itself, also while a leader is elected.
+        """
 
-        def well(server: int) -> bool:
+        def serves(server: int) -> bool:
             try:
-                url = f"http://127.0.0.1:{4650 + 1000 * server + OFFSET}/"
-                return httpx.get(url, trust_env=False, timeout=10).status_code == 200
-            except httpx.HTTPError:
+                url = f"https://127.0.0.1:{4646 + 1000 * server + OFFSET}/v1/status/peers?stale"
+                return len(httpx.get(url, trust_env=False, timeout=20, verify=False).json()) == len(SERVERS)
+            except (httpx.HTTPError, ValueError):
                 return False
 
-        return meanwhile(lambda: sum(map(well, SERVERS)), pause=1)
+        def look() -> int:
+            with ThreadPoolExecutor(len(SERVERS)) as pool:
+                return sum(pool.map(serves, SERVERS))
+
+        return meanwhile(look, pause=1)
 
     def eventually(self, found: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 180
@@ -101,9 +108,9 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     files = "storage: {files: [{path: /etc/motd.d/server, contents: {inline: a server}}]}"
     cluster.folder.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{files}\n")
     cluster.folder.edit("Pulumi.test.yaml", "config:\n", "config:\n  nomad:server_snippets: [server.bu]\n")
-    with cluster.watched() as well:
+    with cluster.watched() as serving:
         cluster.up()
-    assert min(well) >= 2
+    assert min(serving) == 2
     second = cluster.boots()
     assert not set(first) & set(second)
     assert cluster.ssh(CLIENT[22], "cat /proc/sys/kernel/random/boot_id").stdout == client
@@ -117,9 +124,9 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     unit = '"[Service]\\nExecStartPre=/usr/bin/false\\n"}]}]}'
     cluster.folder.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{broken}{unit}\n")
     cluster.folder.edit("Pulumi.test.yaml", "ready_seconds: 600", "ready_seconds: 120")
-    with cluster.watched() as well:
+    with cluster.watched() as serving:
         stopped = cluster.folder.fleet("up", *STACK)
     assert stopped.status == 1
     assert "Node server-0 is not ready" in stopped.err
-    assert min(well) >= 2
+    assert min(serving) == 2
     assert cluster.boots()[1:] == second[1:]
