@@ -20,7 +20,7 @@ OFFSET = 10_000  # away from the machine tests, and below the ports that the ker
 PROBE = """\
     ready:
       - http: {port: 8080}
-    ready_timeout: 3
+    ready_timeout: 8
     data_disks:
       a: {size_gib: 1, mount: /var/a}
 """

@@ -26,7 +26,7 @@ GROUP = """\
         ports: ["{port}:80"]
         environment: {{GREETING: "{greeting}"}}
     ready: [{{http: {{port: {port}}}}}]
-    ready_timeout: 4
+    ready_timeout: 8
 """
 
 
@@ -225,7 +225,7 @@ def test_one_node_is_replaced_by_hand_if_its_peers_are_well(stack: Stack) -> Non
 
 def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(stack: Stack) -> None:
     write(stack, group(1, "sick"))
-    stack.edit("fleet.yaml", "ready_timeout: 4", "ready_timeout: 40")
+    stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 40")
     first = subprocess.Popen(
         [FLEET, "up", *STACK],
         cwd=stack.path, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -238,7 +238,7 @@ def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(s
     assert second.status == 1
     assert "Another update of stack test is going on" in second.err
     stack.edit("fleet.yaml", "sick", "well")
-    stack.edit("fleet.yaml", "ready_timeout: 40", "ready_timeout: 4")
+    stack.edit("fleet.yaml", "ready_timeout: 40", "ready_timeout: 8")
     # The first has not ended yet; the third update has it wait until it has.
     third = stack.up()
     assert third.status == 0, third
@@ -299,7 +299,7 @@ def converges(stack: Stack, rounds: int, seed: int) -> None:
     def change(greeting: str) -> None:
         write(stack, group(3, greeting, "data_disks: {a: {size_gib: 1, mount: /var/a}}"))
         # All nodes are well: a slow machine is no reason to stop.
-        stack.edit("fleet.yaml", "ready_timeout: 4", "ready_timeout: 60")
+        stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
 
     change("one")
     begin = time.monotonic()

@@ -41,7 +41,7 @@ name: web
         ports: ["8080:80"]
         environment: {{GREETING: "{greeting}"}}
     ready: [{{http: {{port: 8080}}}}]
-    ready_timeout: 4
+    ready_timeout: 8
 """
 SPEC = (
     STATELESS
@@ -274,7 +274,7 @@ def test_an_unready_node_stops_a_rollout_on_every_platform(place: Place) -> None
     place.write("sick")
     failed = place.fleet("up")
     assert failed.status == 1
-    assert "Node web-0 is not ready: http port 8080 / was not content within 4 s" in failed.err
+    assert "Node web-0 is not ready: http port 8080 / was not content within 8 s" in failed.err
     assert place.started() == ["web-0"]
     assert place.running()["web-1"] == before["web-1"]
     assert place.fleet("up").status == 1
