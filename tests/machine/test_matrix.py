@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +133,11 @@ def test_users_rooms_media_and_keys_outlive_the_node_an_upgrade_and_the_disk(ser
     everything_is_there()
     # Reading is the worker's: it goes on without Synapse's first process, with all that this one has written.
     server.ask("PUT", f"{path}/send/m.room.message/2", token=token, json={**message, "body": "to the worker"})
+    deadline = time.monotonic() + 60
+    while "to the worker" not in server.ask("GET", "/_matrix/client/v3/sync", token=token).text:
+        assert time.monotonic() < deadline
     server.ssh("sudo podman pause synapse")
-    synced = server.ask("GET", "/_matrix/client/v3/sync", token=token)
-    assert "to the worker" in synced.text
+    assert "to the worker" in server.ask("GET", "/_matrix/client/v3/sync", token=token).text
     server.ssh("sudo podman unpause synapse")
     server.up(postgres="17")
     assert "17" in server.ssh("sudo podman exec postgres psql -U synapse -Atc 'show server_version'")

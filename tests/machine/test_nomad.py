@@ -124,7 +124,7 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     broken = "systemd: {units: [{name: nomad.service, dropins: [{name: 10-broken.conf, contents: "
     unit = '"[Service]\\nExecStartPre=/usr/bin/false\\n"}]}]}'
     cluster.folder.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{broken}{unit}\n")
-    cluster.folder.edit("Pulumi.test.yaml", "ready_seconds: 600", "ready_seconds: 120")
+    assert cluster.folder.pulumi("config", "set", "--stack", "test", "ready_seconds", "120").status == 0
     with cluster.watched() as serving:
         stopped = cluster.folder.fleet("up", *STACK)
     assert stopped.status == 1
