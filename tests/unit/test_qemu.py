@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,14 @@ def test_host_ports_can_be_shifted_for_a_stack_and_chosen_singly(folder: Folder)
 def test_a_host_port_that_does_not_exist_is_refused(folder: Folder) -> None:
     with pytest.raises(UsageError, match=r"no port 65622 for port 22/tcp of web-0. Choose one"):
         ports(folder, port_offset=63400)
+
+
+def test_more_nodes_than_this_host_has_ports_for_are_rendered_but_not_valid(
+    folder: Folder, refused: Callable[..., str]
+) -> None:
+    folder.write("fleet.yaml", SPEC.format(count=100, greeting="hello"))
+    assert len(folder.fleet("render", "fleet.yaml").out.splitlines()) == 100
+    assert "The host has no port 66080 for port 8080/tcp of web-58." in refused("validate", "fleet.yaml", status=2)
 
 
 def test_an_unknown_option_of_the_stack_is_refused(folder: Folder) -> None:
