@@ -22,9 +22,14 @@ from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.judge import Judge
 from tools.cache import ROOT
+
+# How fast an example is decides nothing here: machines are emulated beside these tests.
+settings.register_profile("fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fleet")
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ def written(judge: Judge, secrets: dict[str, str] | None = None, **keys: Any) ->
     return {path.name: path.read_text() for path in folder.glob("*.*") if path.is_file() and not path.is_symlink()}
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(anything, anything, anything)
 def test_docker_gets_values_as_they_were_written(judge: Judge, value: str, argument: str, label: str) -> None:
     container = {"image": IMAGE, "environment": {"A": value}, "command": ["run", argument], "labels": {"l": label}}

@@ -24,7 +24,7 @@ NASTY = [
 
 anything = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\x80")) | st.sampled_from(NASTY)
 words = anything.filter(bool)
-slow = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 def command(judge: Judge, **keys: Any) -> list[str]:
@@ -62,7 +62,7 @@ def test_the_paths_of_a_volume_arrive_as_they_were_written(judge: Judge, source:
     assert option(made, "-v", "--volume") == [f"{source}:{target}"]
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(anything, st.binary())
 def test_secrets_and_files_arrive_as_they_were_written(
     judge: Judge, tmp_path_factory: pytest.TempPathFactory, text: str, content: bytes
