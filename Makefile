@@ -16,7 +16,7 @@ demo:
 
 test: lint
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go test ./...
-	$(PYTEST) -m "not long" --numprocesses 2 --dist worksteal tests/machine tests/engine tests/unit
+	$(PYTEST) -m "not long" --numprocesses 2 --dist worksteal
 
 test-machines:
 	@tools/bootstrap base image

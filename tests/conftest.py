@@ -198,6 +198,19 @@ def own_loopback() -> Iterator[None]:
             raise OSError(ctypes.get_errno(), "setns")
 
 
+@contextmanager
+def in_turn(temporary: pytest.TempPathFactory, *, alone: bool) -> Iterator[None]:
+    """Keeps what emulates machines from running beside what has time-outs: either one test alone, or any of the others.
+
+    Args:
+        temporary: Its folders have one parent in all processes of a run.
+        alone: Whether it is a test that no other may run beside.
+    """
+    with (temporary.getbasetemp().parent / "turn.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
 _CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
 """unshare(2), netdevice(7)."""
 

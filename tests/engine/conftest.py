@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SPEC, STACK, Folder, Result, meanwhile
+from tests.conftest import SPEC, STACK, Folder, Result, in_turn, meanwhile
 
 OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
 PROBE = """\
@@ -67,8 +67,9 @@ class Stack(Folder):
 
 
 @pytest.fixture(autouse=True)
-def _alone(own_loopback: None) -> None:
-    pass
+def _alone(own_loopback: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with in_turn(tmp_path_factory, alone=False):
+        yield
 
 
 @pytest.fixture

@@ -231,8 +231,9 @@ def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(s
         cwd=stack.path, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     locks = stack.path / ".pulumi/locks"
-    deadline = time.monotonic() + 20
-    while not list(locks.rglob("*.json")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not list(locks.rglob("*.json")):
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     second = stack.up()
     assert second.status == 1

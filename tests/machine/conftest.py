@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import STACK, Folder
+from tests.conftest import STACK, Folder, in_turn
 from tools import machine_image
 
 
 @pytest.fixture(autouse=True)
-def _alone(request: pytest.FixtureRequest) -> None:
-    # What builds images needs the network; images of the long tests, which run one after the other, are built in them.
-    if "long" not in request.keywords:
-        machine_image.machine_image()
-        request.getfixturevalue("own_loopback")
+def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with in_turn(tmp_path_factory, alone=True):
+        # What builds images needs the network; those of the long tests are built in them.
+        if "long" not in request.keywords:
+            machine_image.machine_image()
+            request.getfixturevalue("own_loopback")
+        yield
 
 
 @pytest.fixture
