@@ -131,6 +131,7 @@ Endpoint = Callable[[int], tuple[str, int]]
 
 
 _ANSWER_SECONDS = 10.0
+"""For one answer: a node that works hard may need several."""
 
 Reaches = Callable[[int], bool]
 """Whether the TCP connection from a local port has arrived in the node: what forwards ports may accept it first."""

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.judge import Judge
-from tools.cache import ROOT
+from tools.cache import ROOT, locked
 
 # How fast an example is decides nothing here: machines are emulated beside these tests.
 settings.register_profile("fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -198,21 +198,18 @@ def own_loopback() -> Iterator[None]:
             raise OSError(ctypes.get_errno(), "setns")
 
 
-@contextmanager
-def in_turn(temporary: pytest.TempPathFactory, *, alone: bool) -> Iterator[None]:
+_CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
+"""unshare(2), netdevice(7)."""
+
+
+def in_turn(temporary: pytest.TempPathFactory, *, alone: bool) -> AbstractContextManager[None]:
     """Keeps what emulates machines from running beside what has time-outs: either one test alone, or any of the others.
 
     Args:
         temporary: Its folders have one parent in all processes of a run.
         alone: Whether it is a test that no other may run beside.
     """
-    with (temporary.getbasetemp().parent / "turn.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
-
-
-_CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
-"""unshare(2), netdevice(7)."""
+    return locked(temporary.getbasetemp().parent / "turn.lock", shared=not alone)
 
 
 @pytest.fixture

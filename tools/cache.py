@@ -46,7 +46,7 @@ def built(name: str, key: str, build: Callable[[Path], None]) -> Path:
     home = cache_dir() / name
     home.mkdir(parents=True, exist_ok=True)
     result = home / key
-    with _locked(home / ".lock"):
+    with locked(home / ".lock"):
         if not result.is_dir():
             scratch = home / f".{key}.partial"
             _remove(scratch)
@@ -69,7 +69,8 @@ def _remove(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Holds a lock on a file, which is made, as soon as no other process has it; ``shared``: but for shared ones."""
     with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield

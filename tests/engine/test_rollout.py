@@ -19,7 +19,10 @@ def test_a_change_goes_through_a_group_in_order_and_stops_at_a_node_that_does_no
     stack.spec(2, "sick")
     failed = stack.up()
     assert failed.status == 1
-    assert "Node web-0 is not ready: http port 8080 / was not content within 8 s" in failed.err
+    assert (
+        "Node web-0 is not ready: http port 8080 / was not content within 8 s; it last said: status 503, not 200"
+        in failed.err
+    )
     assert "says hello" in failed.err
     assert stack.started() == ["web-0"]
     assert stack.up().status == 1
