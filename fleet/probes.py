@@ -5,7 +5,6 @@ Pure data and the polling of it; :class:`fleet.components.Ready` is the resource
 
 from __future__ import annotations
 
-import http.client
 import importlib
 import json
 import socket
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import httpx
 from pydantic import Field, JsonValue, model_validator
 
 from fleet.model import Model
@@ -171,7 +169,7 @@ def ask(
             getattr(importlib.import_module(module), name)(address, endpoint)
     except NotReadyError:
         raise
-    except (OSError, httpx.HTTPError, http.client.HTTPException) as error:
+    except OSError as error:
         raise NotReadyError(str(error) or type(error).__name__) from None
     except Exception as error:
         if not probe.function:
@@ -180,8 +178,11 @@ def ask(
 
 
 def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> None:
+    import httpx  # slow to import, and most runs ask nobody
+
     host, port = endpoint
-    verify: Any = probe.verify
+    # Without TLS nobody's certificates have to be read, which takes longer than the question.
+    verify: Any = probe.verify and probe.tls
     if probe.ca or probe.client_certificate:
         verify = ssl.create_default_context(cadata=probe.ca or None)
         if not probe.verify:
@@ -192,8 +193,11 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> No
     extensions = {"sni_hostname": probe.host} if probe.host and probe.tls else {}
     scheme = "https" if probe.tls else "http"
     # trust_env off: a proxy for the internet does not reach the fleet's own nodes.
-    with httpx.Client(verify=verify, timeout=timeout, trust_env=False) as client:
-        answer = client.get(f"{scheme}://{host}:{port}{probe.path}", headers=headers, extensions=extensions)
+    try:
+        with httpx.Client(verify=verify, timeout=timeout, trust_env=False) as client:
+            answer = client.get(f"{scheme}://{host}:{port}{probe.path}", headers=headers, extensions=extensions)
+    except httpx.HTTPError as error:
+        raise NotReadyError(str(error) or type(error).__name__) from None
     if answer.status_code != probe.status:
         raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
     if probe.body not in answer.text:

@@ -7,7 +7,9 @@ only: no node reads what another one has become, or replacing one would replace 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pulumi
@@ -100,20 +102,21 @@ class Fleet(pulumi.ComponentResource):
     ) -> None:
         super().__init__("fleet:components:Fleet", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        site = platform.site(plan, child)
         made: dict[str, NodeGroup] = {}
-        for group in plan.in_order:
-            before = [made[name].last for name in group.after]
-            made[group.name] = NodeGroup(
-                platform,
-                site,
-                group,
-                folder=folder / "rosters",
-                after=[ready for ready in before if ready is not None],
-                opts=child,
-            )
-        self.groups = {name: made[name] for name in plan.groups}
-        Record(plan, after=[node.ready for node in self.nodes.values()], opts=child)
+        with _without_positions():
+            site = platform.site(plan, child)
+            for group in plan.in_order:
+                before = [made[name].last for name in group.after]
+                made[group.name] = NodeGroup(
+                    platform,
+                    site,
+                    group,
+                    folder=folder / "rosters",
+                    after=[ready for ready in before if ready is not None],
+                    opts=child,
+                )
+            self.groups = {name: made[name] for name in plan.groups}
+            Record(plan, after=[node.ready for node in self.nodes.values()], opts=child)
         self.register_outputs({})
 
     @property
@@ -125,3 +128,23 @@ class Fleet(pulumi.ComponentResource):
     def nodes(self) -> Mapping[str, Node]:
         """All nodes by name."""
         return {name: node for group in self.groups.values() for name, node in group.nodes.items()}
+
+
+@contextmanager
+def _without_positions() -> Iterator[None]:
+    """A context in which resources are registered without the place in the program that made them.
+
+    Pulumi keeps the whole stack of each registration in the state, with the paths of this machine: of a node's
+    resources more than all else together, and the state is written anew at every step. All of a fleet's come from
+    the same lines of this package; the fleet itself says where in the user's program it is.
+    """
+    before = getattr(sys, "tracebacklimit", None)
+    # What Pulumi asks for the stack (`traceback.extract_stack`) then ends within Pulumi's own frames.
+    sys.tracebacklimit = 1
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.tracebacklimit
+        else:
+            sys.tracebacklimit = before

@@ -18,8 +18,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
 
-import httpx
 import platformdirs
 
 from fleet.errors import FleetError
@@ -53,7 +53,7 @@ def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None =
     if not disk.remote:
         return _local(disk, report)
     cache = cache or default_cache()
-    name = Path(httpx.URL(disk.location).path).name
+    name = Path(urlsplit(disk.location).path).name
     final = cache / disk.uncompressed_sha256 / name.removesuffix(".xz").removesuffix(".gz")
     if final.exists():
         return final
@@ -96,6 +96,8 @@ def _local(disk: Disk, report: Progress) -> Path:
 
 def _download(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
     """Bring ``part`` to its full length, going on where an earlier try stopped, and check it."""
+    import httpx  # slow to import, and most runs download nothing
+
     for attempt in range(1, _TRIES + 1):
         try:
             _stream(disk.location, part, report, timeout)
@@ -121,6 +123,8 @@ def _download(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
 
 
 def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:
+    import httpx
+
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with httpx.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as answer:

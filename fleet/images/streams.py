@@ -6,8 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from fleet.errors import FleetError
 from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage
 
@@ -33,6 +31,8 @@ def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float
     Raises:
         FleetError: The server cannot be reached or does not answer with stream metadata.
     """
+    import httpx  # slow to import, and most runs ask no server
+
     url = f"{base_url.rstrip('/')}/streams/{stream}.json"
     try:
         answer = httpx.get(url, timeout=timeout, follow_redirects=True)

@@ -15,7 +15,6 @@ from fleet.spec import program
 from fleet.spec.model import FleetSpec, Image, ImageHead
 from fleet.spec.program import SpecConfig
 from fleet.spec.values import Head, Resolver, Values
-from fleet.workloads import read_compose
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,8 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
         path = document.path.parent / file
         if not path.exists():
             raise UsageError(f"There is no Compose file {path}.", at=document.at("groups", name, "compose"))
+        from fleet.workloads.compose import read_compose  # slow to import, and seldom needed
+
         for kind, added in read_compose(path, values.variables, base=document.path.parent).items():
             own = group.get(kind) or {}
             if isinstance(own, dict):

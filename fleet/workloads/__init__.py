@@ -1,6 +1,8 @@
-"""What runs on a node: containers and secrets as Podman Quadlet files, data disks as mounts. No Pulumi, no platform."""
+"""What runs on a node: containers and secrets as Podman Quadlet files, data disks as mounts. No Pulumi, no platform.
 
-from fleet.workloads.compose import read_compose
+Compose files are read by :mod:`fleet.workloads.compose`, which is not imported here: it takes as long as all the rest.
+"""
+
 from fleet.workloads.container import Container, FileMount, HealthCheck, NetworkUse, Schedule, SecretUse
 from fleet.workloads.data_disks import DataDisk, DiskName, data_disk_snippet
 from fleet.workloads.fields import Name, Port, Text
@@ -31,6 +33,5 @@ __all__ = [
     "Workload",
     "container_file",
     "data_disk_snippet",
-    "read_compose",
     "workload_snippet",
 ]
