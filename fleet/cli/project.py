@@ -25,7 +25,6 @@ from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
 from fleet.errors import FleetError, Position, UsageError
-from fleet.platforms.base import Platform
 
 T = TypeVar("T")
 LOCK_PATIENCE = 20
@@ -121,40 +120,18 @@ class Stack:
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
-        return self._export()[1]
+        return self.export()[1]
 
     def outputs(self) -> Mapping[str, Any]:
         """The stack's outputs as they are now, secrets in plain text."""
         with translated(self):
-            resources = self._export()[1]
+            resources = self.export()[1]
         return next((plain(r.get("outputs", {})) for r in resources if r["type"] == "pulumi:pulumi:Stack"), {})
 
-    def _export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
-        """The state, and its resources."""
+    def export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
+        """The state, and its resources, secrets in plain text."""
         state = self.run(self.automation.export_stack)
         return state, list((state.deployment or {}).get("resources") or [])
-
-    def settle(self, platform: Platform) -> None:
-        """Clear up after an update that was killed: what it had begun with fleet's own resources.
-
-        The engine notes what it begins, and what is still noted when an update starts may or may not have been done. It
-        warns of it for ever, since it cannot know. Every operation of fleet's own resources can be done again, and a
-        machine that nobody knows of can be ended.
-        """
-        with translated(self):
-            state, self.resources = self._export()
-            deployment = dict(state.deployment or {})
-            pending = deployment.get("pending_operations") or []
-            ours = [operation for operation in pending if _OURS in operation["resource"]["type"]]
-            if not ours:
-                return
-            for operation in ours:
-                resource = operation["resource"]
-                if operation["type"] == "creating" and resource["type"] == platform.machine_type:
-                    platform.discard(plain(resource.get("inputs", {})))
-            deployment["pending_operations"] = [operation for operation in pending if operation not in ours]
-            settled = automation.Deployment(version=state.version, deployment=deployment)
-            self.run(lambda: self.automation.import_stack(settled))
 
 
 class _QuickStack(automation.Stack):
@@ -169,9 +146,6 @@ class _QuickStack(automation.Stack):
         return automation.UpdateSummary(
             kind="update", start_time=datetime.min, message="", environment={}, config={}, result="succeeded"
         )
-
-
-_OURS = "pulumi-python:dynamic/fleet:"
 
 
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:

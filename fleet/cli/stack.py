@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fleet.cli.interrupted import settle
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.state import Deployed, NodeStatus
@@ -110,7 +111,7 @@ class Session:
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
         self._prepare(plan, platform, bar)
-        stack.settle(platform)
+        settle(stack, platform, self._say)
         deployed = Deployed(stack.resources, platform)
         self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
@@ -137,7 +138,7 @@ class Session:
         """Remove every node, and data disks if asked."""
         stack = Stack(self._project, self._stack_name, create=False)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
-        stack.settle(platform)
+        settle(stack, platform, self._say)
         disks = kept_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
@@ -161,7 +162,7 @@ class Session:
             FleetError: Too many of its peers are down.
         """
         stack, plan, platform = self._plan()
-        stack.settle(platform)
+        settle(stack, platform, self._say)
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         deployed = Deployed(stack.resources, platform)
         group = plan.groups[self._made(plan, deployed, node).group]

@@ -23,7 +23,7 @@ from fleet.config import Limits
 from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
@@ -97,6 +97,15 @@ class Options(Model):
     dns_zone: str = ""
     bucket: str = ""
     tags: dict[str, str] = {}
+
+
+_AGAIN = {
+    "aws:ec2/eipAssociation:EipAssociation",
+    "aws:ec2/routeTableAssociation:RouteTableAssociation",
+    "aws:ec2/volumeAttachment:VolumeAttachment",
+    "aws:s3/bucketObjectv2:BucketObjectv2",
+}
+"""What the provider can make once more if it is there: it attaches nothing twice, and overwrites the rest."""
 
 
 class Aws(ProviderPlatform):
@@ -190,6 +199,18 @@ class Aws(ProviderPlatform):
         shape = [self.size(node), self.zone(node), options.root_size_gib, options.instance_profile, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
+
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
+        """Instances by their tags, in the stack's own subnet: another stack may well have the same names."""
+        if kind == self.machine_type:
+            return lambda: (
+                aws.ec2.get_instances_output(
+                    instance_tags=inputs["tags"],
+                    filters=[aws.ec2.GetInstancesFilterArgs(name="subnet-id", values=[inputs["subnetId"]])],
+                    instance_state_names=["pending", "running", "stopping", "stopped"],
+                ).ids
+            )
+        return () if kind in _AGAIN else None
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

@@ -315,6 +315,10 @@ class Site(Protocol):
         ...
 
 
+Leftovers = Sequence[str] | Callable[[], "pulumi.Output[Sequence[str]]"] | None
+"""Ids, or a function that asks a provider for them when it is called in a Pulumi program."""
+
+
 class Platform(Protocol):
     """A platform.
 
@@ -392,11 +396,17 @@ class Platform(Protocol):
         """
         ...
 
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """End what an interrupted creation of a machine that is fleet's own resource may have left.
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
+        """What an interrupted creation of a resource may have left: the ids of all that it could be.
 
         Args:
-            inputs: Those of the machine.
+            kind: The resource's Pulumi type.
+            inputs: Its inputs.
+            keep: Nothing of its name may be removed: it is a data disk, or the state has the resource, too.
+
+        Returns:
+            The ids, or what asks the provider for them; whether there is anything of an id is found out later. ``None``
+            if there is no way to look.
         """
         ...
 

@@ -257,9 +257,6 @@ class ProviderPlatform:
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         """Nothing has to be fetched to this machine."""
 
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        """Machines are the provider's: it knows what it left."""
-
     def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
         """At its address."""
         return Peer(node.name, address, {}, node.probes)

@@ -20,7 +20,7 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
@@ -67,6 +67,14 @@ class Options(Model):
     vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
     domain: str = ""
     tags: list[str] = []
+
+
+_AGAIN = {
+    "digitalocean:index/reservedIpAssignment:ReservedIpAssignment",
+    "digitalocean:index/tag:Tag",
+    "digitalocean:index/volumeAttachment:VolumeAttachment",
+}
+"""What the provider can make once more if it is there."""
 
 
 class DigitalOcean(ProviderPlatform):
@@ -164,6 +172,19 @@ class DigitalOcean(ProviderPlatform):
     def trigger(self, node: NodePlan) -> str:
         # The provider would resize a running droplet.
         return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
+
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
+        """Droplets by their names, in the stack's own network: another stack may well have the same names."""
+
+        def droplets() -> pulumi.Output[Sequence[str]]:
+            named = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
+            joined = digitalocean.GetDropletsFilterArgs(key="vpc_uuid", values=[inputs["vpcUuid"]])
+            there = digitalocean.get_droplets_output(filters=[named, joined]).droplets
+            return there.apply(lambda found: [str(droplet.id) for droplet in found])
+
+        if kind == self.machine_type:
+            return droplets
+        return () if kind in _AGAIN else None
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

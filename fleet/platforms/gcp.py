@@ -99,6 +99,18 @@ class Options(Model):
     labels: dict[str, str] = {}
 
 
+_IDS = {
+    "gcp:compute/address:Address": "projects/{project}/regions/{region}/addresses/{name}",
+    "gcp:compute/disk:Disk": "projects/{project}/zones/{zone}/disks/{name}",
+    "gcp:compute/firewall:Firewall": "projects/{project}/global/firewalls/{name}",
+    "gcp:compute/instance:Instance": "projects/{project}/zones/{zone}/instances/{name}",
+    "gcp:compute/network:Network": "projects/{project}/global/networks/{name}",
+    "gcp:compute/snapshot:Snapshot": "projects/{project}/global/snapshots/{name}",
+    "gcp:compute/subnetwork:Subnetwork": "projects/{project}/regions/{region}/subnetworks/{name}",
+}
+"""What ids of resources look like (the Import section of each in the Pulumi Registry)."""
+
+
 class Gcp(ProviderPlatform):
     """The platform ``gcp``.
 
@@ -203,6 +215,12 @@ class Gcp(ProviderPlatform):
         shape = [self.size(node), options.root_size_gib, options.service_account, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
+
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
+        """By its name, which its id is made of."""
+        if kind in _IDS:
+            return [_IDS[kind].format(**{"project": self.project, **inputs})]
+        return () if kind == "gcp:storage/bucketObject:BucketObject" else None
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

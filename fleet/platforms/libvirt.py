@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -171,6 +173,25 @@ class Libvirt(ProviderPlatform):
         options = self.options.model_dump(mode="json", exclude={"cidr", "gateway"})
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *self.shape(node), disks, str(node.private), options])
+
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
+        """By its name, with ``virsh``, where that is installed. A volume that may be written in part goes."""
+        if not shutil.which("virsh"):
+            return None
+        name, pool = str(inputs.get("name")), ["--pool", str(inputs.get("pool"))]
+        if kind == self.machine_type:
+            return self._virsh("domuuid", name).split()
+        if kind == "libvirt:index/network:Network":
+            return self._virsh("net-uuid", name).split()
+        if keep:
+            return self._virsh("vol-path", *pool, name).split()
+        self._virsh("vol-delete", *pool, name)
+        return ()
+
+    def _virsh(self, *arguments: str) -> str:
+        """What ``virsh`` prints; nothing if it fails, as for what is not there."""
+        command = ["virsh", "--connect", self.uri, "--quiet", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         return Site(self, plan, opts)

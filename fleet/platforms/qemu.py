@@ -159,8 +159,11 @@ class Qemu:
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
         return disk.existing or str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
-    def discard(self, inputs: Mapping[str, Any]) -> None:
-        qemu_machine.stop(Path(inputs["folder"]))
+    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str]:
+        """Ends a machine, which nobody would know of; everything else can be done again."""
+        if kind == self.machine_type and not keep:
+            qemu_machine.stop(Path(inputs["folder"]))
+        return ()
 
     def trigger(self, node: NodePlan) -> str:
         props = {key: value for key, value in self._props(node).items() if key not in _IMAGE_KEYS}

@@ -14,7 +14,9 @@ import itertools
 import json
 import re
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
@@ -73,6 +75,8 @@ class World:
         self.snapshots: list[str] = []
         self.log: list[str] = []
         self.sick: set[str] = set()
+        self.pace = 0.0
+        """Seconds that each resource takes to be made."""
         self._counter = itertools.count(1)
         self._addresses = itertools.count(1)
         self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
@@ -166,12 +170,20 @@ class Cloud:
         self.world = world
         self.resources: dict[tuple[str, str], dict[str, Any]] = {}
 
+    def install(self, folder: Path) -> None:
+        """Put commands of the platform's into a folder."""
+
     def close(self) -> None:
         """End what serves it."""
 
     def of(self, kind: str) -> dict[str, dict[str, Any]]:
         """All resources of a kind."""
         return {id_: props for (k, id_), props in self.resources.items() if k == kind}
+
+    def same(self, kind: str, props: dict[str, Any]) -> str | None:
+        """The id of what was made of the same inputs: providers attach nothing twice."""
+        there = self.of(kind).items()
+        return next((id_ for id_, other in there if other.items() >= props.items()), None)
 
     def create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if kind in self.unique and any(other["name"] == props["name"] for other in self.of(kind).values()):
@@ -213,7 +225,7 @@ class Gcp(Cloud):
         return f"addresses/{props['name']}", {"address": self.world.new_address()}
 
     def create_Disk(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        id_ = f"{props['zone']}/disks/{props['name']}"
+        id_ = f"projects/shop/zones/{props['zone']}/disks/{props['name']}"
         self.world.disks[id_] = int(props["size"])
         return id_, {}
 
@@ -230,7 +242,7 @@ class Gcp(Cloud):
         (nic,) = props["networkInterfaces"]
         disks = props.get("attachedDisks", [])
         for disk in disks:
-            if not disk["source"].startswith(f"{props['zone']}/"):
+            if f"/{props['zone']}/" not in disk["source"]:
                 raise CloudError(f"disk {disk['source']} is in another zone")
         wanted = {access["natIp"] for access in nic.get("accessConfigs", [])} | {nic.get("networkIp", "")} - {""}
         for machine in self.world.machines.values():
@@ -239,17 +251,18 @@ class Gcp(Cloud):
         if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
                             props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
             raise CloudError("there is no such image")
-        id_ = self.world.new_id("")
+        number = self.world.new_id("")
         data = self.check_user_data(props["metadata"]["user-data"])
         image = props["bootDisk"]["initializeParams"]["image"]
-        self.world.start(Machine(name, id_, data, image, wanted))
+        self.world.start(Machine(name, number, data, image, wanted))
         for disk in disks:
-            self.world.attach(disk["source"], id_)
+            self.world.attach(disk["source"], number)
         private = nic.get("networkIp") or self.world.new_address()
-        return id_, {"instanceId": id_, "networkInterfaces": [{**nic, "networkIp": private}]}
+        id_ = f"projects/shop/zones/{props['zone']}/instances/{props['name']}"
+        return id_, {"instanceId": number, "networkInterfaces": [{**nic, "networkIp": private}]}
 
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
-        self.world.stop(id_)
+        self.world.stop(props["instanceId"])
 
 
 class DigitalOcean(Cloud):
@@ -298,12 +311,23 @@ class DigitalOcean(Cloud):
         self.world.start(Machine(name, id_, self.check_user_data(props["userData"]), props["image"], {address}))
         return id_, {"ipv4Address": address, "ipv4AddressPrivate": self.world.new_address()}
 
+    def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        wanted = {each["key"]: each["values"] for each in arguments["filters"]}
+        found = [
+            {"id": int(id_)}
+            for id_, props in self.of("Droplet").items()
+            if props["name"] in wanted["name"] and props["vpcUuid"] in wanted["vpc_uuid"]
+        ]
+        return {"id": "found", "droplets": found}
+
     def delete_Droplet(self, id_: str, props: dict[str, Any]) -> None:
         if self.world.machines[id_].disks:
             raise CloudError(f"droplet {id_} has volumes attached")
         self.world.stop(id_)
 
     def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if there := self.same("VolumeAttachment", props):
+            return there, {}
         self.world.attach(props["volumeId"], str(int(props["dropletId"])))
         return self.world.new_id("attachment-"), {}
 
@@ -311,6 +335,8 @@ class DigitalOcean(Cloud):
         self.world.detach(props["volumeId"])
 
     def create_ReservedIpAssignment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if there := self.same("ReservedIpAssignment", props):
+            return there, {}
         self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
         return self.world.new_id("assignment-"), {}
 
@@ -324,6 +350,46 @@ class Libvirt(Cloud):
 
     package = "libvirt"
     unique = ("Volume", "Domain", "Network", "Ignition")
+
+    def virsh(self, command: str, *arguments: str) -> str:
+        """What ``virsh`` does."""
+        kinds = {"vol-delete": ("Volume", "Ignition"), "vol-path": ("Volume",), "domuuid": ("Domain",)}
+        with self.world.lock:
+            for kind, id_ in list(self.resources):
+                if kind in kinds.get(command, ()) and self.resources[kind, id_]["name"] == arguments[-1]:
+                    if command != "vol-delete":
+                        return id_
+                    self.delete(kind, id_)
+        return ""
+
+    def install(self, folder: Path) -> None:
+        """Put a ``virsh`` into a folder that speaks to this."""
+        libvirt = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                arguments = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(libvirt.virsh(*arguments).encode())
+
+            def log_message(self, format: str, *values: object) -> None:  # noqa: A002
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        script = folder / "virsh"
+        script.write_text(
+            f"#!{sys.executable}\nimport json, sys, urllib.request\n"
+            # After `--connect URI --quiet`.
+            f"url, asked = 'http://127.0.0.1:{self._server.server_port}', json.dumps(sys.argv[4:]).encode()\n"
+            "print(urllib.request.urlopen(url, asked).read().decode())\n"
+        )
+        script.chmod(0o755)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
 
     def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         id_ = f"/pool/{props['name']}"
@@ -432,10 +498,16 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             replaces=replaces,
         )
 
+    def Invoke(self, request: Any, context: Any) -> Any:
+        function = getattr(self._cloud, f"call_{request.tok.rpartition(':')[2]}")
+        with self._reported(context):
+            return provider_pb2.InvokeResponse(**{"return": _struct(function(_values(request.args)))})
+
     def Create(self, request: Any, context: Any) -> Any:
         if request.preview:
             return provider_pb2.CreateResponse(properties=request.properties)
         name = request.urn.rpartition("::")[2]
+        time.sleep(self._cloud.world.pace)
         with self._reported(context):
             id_, props = self._cloud.create(_kind(request.urn), name, _values(request.properties))
             return provider_pb2.CreateResponse(id=id_, properties=_struct(props))
@@ -513,6 +585,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         """Whether a change of an input replaces the resource: by its own fact, or by one of what is in it."""
         if old == new:
             return False
+        if new == UNKNOWN:
+            return bool(fact.get("replaces"))
         if fact.get("replaces"):
             return True
         if fact.get("type") == "array" and "items" in fact:

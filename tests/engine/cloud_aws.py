@@ -124,6 +124,8 @@ class Aws(Cloud):
         self.ec2.release_address(AllocationId=id_)
 
     def create_EipAssociation(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if there := self.same("EipAssociation", props):
+            return there, {}
         made = self.ec2.associate_address(
             AllocationId=props["allocationId"],
             InstanceId=props["instanceId"],
@@ -156,6 +158,8 @@ class Aws(Cloud):
         return self.ec2.create_snapshot(VolumeId=props["volumeId"])["SnapshotId"], {}
 
     def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if there := self.same("VolumeAttachment", props):
+            return there, {}
         volume = self.resources["Volume", props["volumeId"]]
         instance = self.resources["Instance", props["instanceId"]]
         if volume["availabilityZone"] != instance["availabilityZone"]:
@@ -196,6 +200,16 @@ class Aws(Cloud):
         address = self.world.new_address()
         self.world.start(Machine(name, id_, decoded(kept), props["ami"], {address}))
         return id_, {"publicIp": address, "privateIp": made["PrivateIpAddress"]}
+
+    def call_getInstances(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        (subnet,) = arguments["filters"]
+        assert subnet["name"] == "subnet-id"
+        found = [
+            id_
+            for id_, props in self.of("Instance").items()
+            if props["subnetId"] in subnet["values"] and arguments["instanceTags"].items() <= props["tags"].items()
+        ]
+        return {"id": "found", "ids": found}
 
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.terminate_instances(InstanceIds=[id_])

@@ -1,69 +1,18 @@
-"""A stack whose QEMU is a stand-in."""
+"""Stacks on the real engine, whose QEMU or cloud is a stand-in."""
 
 from __future__ import annotations
 
-import http.client
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import SPEC, STACK, Folder, Result, in_turn, meanwhile
-
-OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
-PROBE = """\
-    ready:
-      - http: {port: 8080}
-    ready_timeout: 8
-    data_disks:
-      a: {size_gib: 1, mount: /var/a}
-"""
-
-
-def looked_at(places: Sequence[str]) -> AbstractContextManager[list[int]]:
-    """Asks nodes meanwhile, over and over; gives a list of how many were down at each look.
-
-    Args:
-        places: Their addresses and ports.
-    """
-
-    def down(place: str) -> bool:
-        try:
-            urllib.request.urlopen(f"http://{place}/", timeout=1)
-        except (urllib.error.URLError, http.client.HTTPException, OSError):
-            return True
-        return False
-
-    return meanwhile(lambda: sum(map(down, places)), pause=0.02)
-
-
-class Stack(Folder):
-    log: Path
-
-    def spec(self, count: int, greeting: str) -> None:
-        self.write("fleet.yaml", SPEC.format(count=count, greeting=greeting) + PROBE)
-
-    def up(self) -> Result:
-        return self.fleet("up", *STACK)
-
-    def sicken(self, node: str) -> None:
-        """Make a node answer 503, whatever its config, until it is healed."""
-        (self.log.parent / f"sick-{node}").touch()
-
-    def heal(self, node: str) -> None:
-        (self.log.parent / f"sick-{node}").unlink()
-
-    def started(self) -> list[str]:
-        """The nodes started since the last question."""
-        names = [line.split()[1] for line in self.log.read_text().splitlines()] if self.log.exists() else []
-        self.log.write_text("")
-        return names
+from tests.conftest import STACK, Folder, in_turn
+from tests.engine.places import CLOUDS, CloudPlace, Place, QemuPlace, cloud
+from tests.engine.stack import OFFSET, Stack
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +29,7 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     qemu.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("qemu_stand_in.py")} "$@"\n')
     qemu.chmod(0o755)
     made = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
-    made.log = tmp_path / "log"
+    made.log, made.tools = tmp_path / "log", tools
     made.environment["STAND_IN_LOG"] = str(made.log)
     made.make_project(f"{{port_offset: {OFFSET}}}")
     made.write("__main__.py", "from fleet.spec.deploy import main\n\nmain()\n")
@@ -88,3 +37,22 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield made
     made.fleet("destroy", *STACK, "--yes")
+
+
+@pytest.fixture(params=["qemu", *CLOUDS])
+def place(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Place]:
+    if request.param == "qemu":
+        made = QemuPlace(stack)
+        made.lock("44.1")
+        yield made
+        return
+    with cloud(request.param, stack) as there:
+        there.lock("44.1")
+        yield there
+
+
+@pytest.fixture
+def aws(stack: Stack) -> Iterator[CloudPlace]:
+    with cloud("aws", stack) as there:
+        there.lock("44.1")
+        yield there

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import random
-import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from tests.conftest import FLEET, STACK
-from tests.engine.conftest import OFFSET, Stack, looked_at
+from tests.engine.stack import OFFSET, Stack, looked_at
 
 GROUP = """\
   {name}:
@@ -244,102 +237,3 @@ def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(s
     third = stack.up()
     assert third.status == 0, third
     first.wait()
-
-
-PARTS = {
-    "engine": "pulumi --non-interactive up ",
-    "program": "fleet up ",
-    "provider": "-m pulumi.dynamic",
-}
-
-
-def processes(session: int) -> Iterator[tuple[int, str]]:
-    """Number and command line of every process of a session."""
-    told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
-    for line in told.splitlines()[1:]:
-        pid, of, arguments = line.split(None, 2)
-        if int(of) == session:
-            yield int(pid), arguments
-
-
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def killed(stack: Stack, part: str, delay: float) -> tuple[int, float | None]:
-    """Start an update and kill a part of it after a while, or as soon after as there is one.
-
-    Returns:
-        Its session, and how many seconds it took if it ended before there was anything to kill.
-    """
-    update = subprocess.Popen(
-        [FLEET, "up", *STACK],
-        cwd=stack.path,
-        env=stack.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    begin = time.monotonic()
-    time.sleep(delay)
-    while not (found := [pid for pid, arguments in processes(update.pid) if PARTS[part] in arguments]):
-        if update.poll() is not None:
-            return update.pid, time.monotonic() - begin
-        time.sleep(0.05)
-    for pid in found:
-        kill(pid)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        update.wait(30)
-    return update.pid, None
-
-
-def converges(stack: Stack, rounds: int, seed: int) -> None:
-    source = random.Random(seed)
-
-    def change(greeting: str) -> None:
-        write(stack, group(3, greeting, "data_disks: {a: {size_gib: 1, mount: /var/a}}"))
-        # All nodes are well: a slow machine is no reason to stop.
-        stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
-
-    change("one")
-    begin = time.monotonic()
-    assert stack.up().status == 0
-    length = time.monotonic() - begin
-    disks = {path: path.stat().st_ino for path in (stack.path / ".fleet/test/disks").iterdir()}
-    kills = 0
-    for number in range(4 * rounds):
-        part = source.choice(sorted(PARTS))
-        delay = source.uniform(0.1, length)
-        change(f"round {number}")
-        session, ended = killed(stack, part, delay)
-        if ended is not None:
-            # A later update may well be quicker than the first.
-            length = min(length, ended)
-            continue
-        done = stack.up()
-        for pid, arguments in processes(session):
-            # An engine that is killed leaves its provider behind.
-            if PARTS["provider"] in arguments:
-                kill(pid)
-        assert done.status == 0, (part, delay, done)
-        state = json.loads((stack.path / ".pulumi/stacks/web/test.json").read_text())["checkpoint"]["latest"]
-        assert not state.get("pending_operations"), (part, delay)
-        assert not [r for r in state["resources"] if r.get("delete")], (part, delay)
-        running = subprocess.run(["pgrep", "-fc", f"qemu_stand_in.py.*{stack.path}"], capture_output=True, text=True)
-        assert int(running.stdout) == 3, (part, delay, running)
-        assert {path: path.stat().st_ino for path in (stack.path / ".fleet/test/disks").iterdir()} == disks
-        assert "nothing changes" in stack.up().out
-        kills += 1
-        if kills == rounds:
-            return
-    pytest.fail(f"only {kills} of {rounds} updates were still going on when they were to be killed")
-
-
-def test_an_update_that_is_killed_is_repaired_by_the_next(stack: Stack) -> None:
-    converges(stack, rounds=6, seed=1)
-
-
-@pytest.mark.long
-def test_an_update_that_is_killed_at_any_of_fifty_moments_is_repaired_by_the_next(stack: Stack) -> None:
-    converges(stack, rounds=50, seed=2)

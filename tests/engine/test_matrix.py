@@ -15,8 +15,8 @@ import yaml
 
 from fleet.config import Limits, Snippet, compose, deliver
 from tests.conftest import Folder, file_text
-from tests.engine.conftest import Stack
-from tests.engine.test_platforms import CLOUDS, cloud
+from tests.engine.places import CLOUDS, cloud
+from tests.engine.stack import Stack
 
 STACK = ("matrix.py", "--stack", "test")
 ZONES = {"aws": "fleet:aws: {dns_zone: Z1}", "gcp": "fleet:gcp: {dns_zone: home}", "digitalocean": "", "libvirt": ""}
@@ -56,7 +56,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
             records = [props for (kind, _), props in place.cloud.resources.items() if kind in RECORDS]
             assert len([record for record in records if first.address in json.dumps(record)]) == 3
         assert stack.secrets()
-        assert not [value for value in stack.secrets().values() if value in place.state.read_text() + up.out]
+        assert not [value for value in stack.secrets().values() if value in place.state_file.read_text() + up.out]
 
         assert "nothing changes" in stack.fleet("up", *STACK).out
         kept, disks = stack.secrets(), place.disks()

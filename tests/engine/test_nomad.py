@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.conftest import Folder, file_text
-from tests.engine.conftest import Stack, looked_at
-from tests.engine.test_platforms import CLOUDS, cloud
+from tests.engine.places import CLOUDS, cloud
+from tests.engine.stack import Stack, looked_at
 from tools.cache import ROOT
 
 EXAMPLE = ROOT / "examples/nomad"

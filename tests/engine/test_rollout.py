@@ -6,7 +6,7 @@ import json
 import subprocess
 
 from tests.conftest import STACK, Result
-from tests.engine.conftest import OFFSET, Stack
+from tests.engine.stack import OFFSET, Stack
 
 
 def test_a_change_goes_through_a_group_in_order_and_stops_at_a_node_that_does_not_get_ready(stack: Stack) -> None:

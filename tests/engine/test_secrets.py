@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import STACK
-from tests.engine.conftest import Stack
+from tests.engine.stack import Stack
 
 SPEC = """\
 name: web

@@ -1,0 +1,196 @@
+"""Stacks on each platform, and what is there to be seen from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from fleet.images import Disk, ImageLock, LockedImage, write_lock
+from fleet.images.lock import GcpImage
+from tests.conftest import STACK, Result
+from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
+from tests.engine.cloud_aws import Aws
+from tests.engine.stack import Stack
+
+REGION = "eu-central-1"
+CLOUDS: dict[str, tuple[type[Cloud], str]] = {
+    "aws": (Aws, f"aws:region: {REGION}"),
+    "gcp": (Gcp, "gcp:project: shop\n  gcp:zone: europe-west3-a"),
+    "digitalocean": (DigitalOcean, 'fleet:digitalocean: {region: fra1, ssh_keys: ["1"]}'),
+    "libvirt": (Libvirt, "fleet:libvirt: {cidr: 127.78.0.0/16}"),
+}
+
+STATELESS = """\
+name: web
+{more}groups:
+  web:
+    count: {count}
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["8080:80"]
+        environment: {{GREETING: "{greeting}"}}
+    ready: [{{http: {{port: 8080}}}}]
+    ready_timeout: 8
+"""
+SPEC = (
+    STATELESS
+    + """\
+    data_disks:
+      site: {{size_gib: 1, mount: /var/site{disk}}}
+"""
+)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A machine as a user sees it from outside."""
+
+    id: str
+    address: str
+    config: str
+    image: str
+    disks: frozenset[str]
+
+
+class Place(Protocol):
+    """A stack on a platform, and what is there."""
+
+    stack: Stack
+
+    @property
+    def state_file(self) -> Path: ...
+    def write(self, greeting: str, *, count: int = 2, more: str = "", disk: str = "") -> None: ...
+    def lock(self, release: str) -> None: ...
+    def fleet(self, command: str, *arguments: str) -> Result: ...
+    def running(self) -> dict[str, Running]: ...
+    def disks(self) -> dict[str, int]: ...
+    def started(self) -> list[str]: ...
+    def state(self) -> dict[str, Any]: ...
+    def orphans(self) -> list[str]: ...
+
+
+class _Place:
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    def write(self, greeting: str, *, count: int = 2, more: str = "", disk: str = "") -> None:
+        self.stack.write("fleet.yaml", SPEC.format(count=count, greeting=greeting, more=more, disk=disk))
+
+    def lock(self, release: str) -> None:
+        base = self.stack.path / f"{release}.qcow2"
+        base.write_bytes((self.stack.path / "base.qcow2").read_bytes() + release.encode())
+        digest = hashlib.sha256(base.read_bytes()).hexdigest()
+        disk = Disk(location=str(base), sha256=digest, uncompressed_sha256=digest)
+        remote = disk.model_copy(update={"location": f"https://example.org/{release}.qcow2.gz"})
+        image = LockedImage(
+            release=release,
+            ignition_spec="3.5.0",
+            disks={"qemu": disk, "digitalocean": remote},
+            aws={REGION: f"ami-{digest[:17]}"},
+            gcp=GcpImage(project="fedora-coreos-cloud", name=f"fedora-coreos-{release.replace('.', '-')}"),
+        )
+        write_lock(self.stack.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
+
+    @property
+    def state_file(self) -> Path:
+        (found,) = self.stack.path.glob(".pulumi/stacks/*/test.json")
+        return found
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads(self.state_file.read_text())["checkpoint"]["latest"]
+        return state
+
+    def fleet(self, command: str, *arguments: str) -> Result:
+        return self.stack.fleet(command, *STACK, *arguments)
+
+
+class QemuPlace(_Place):
+    def running(self) -> dict[str, Running]:
+        found = {}
+        for folder in (self.stack.path / ".fleet/test/nodes").glob("*"):
+            index = int(folder.name.rpartition("-")[2])
+            disks = (self.stack.path / ".fleet/test/disks").glob(f"{folder.name}-*")
+            found[folder.name] = Running(
+                (folder / "qemu.pid").read_text().strip(),
+                str(8080 + 1000 * index),
+                (folder / "config.ign").read_text(),
+                self._image(folder),
+                frozenset(disk.name for disk in disks),
+            )
+        return found
+
+    def _image(self, folder: Path) -> str:
+        root = next(folder.glob("*.qcow2"))
+        return root.read_bytes()[:4096].split(b".qcow2")[0][-12:].decode(errors="replace")
+
+    def disks(self) -> dict[str, int]:
+        folder = self.stack.path / ".fleet/test/disks"
+        return {disk.name: disk.stat().st_ino for disk in folder.iterdir()} if folder.exists() else {}
+
+    def started(self) -> list[str]:
+        return self.stack.started()
+
+    def orphans(self) -> list[str]:
+        told = subprocess.run(
+            ["pgrep", "-fa", f"qemu_stand_in.py.*{self.stack.path}"], capture_output=True, text=True
+        ).stdout.splitlines()
+        known = {node.id for node in self.running().values()}
+        return [line for line in told if line.split()[0] not in known]
+
+
+class CloudPlace(_Place):
+    def __init__(self, stack: Stack, world: World, cloud: Cloud) -> None:
+        super().__init__(stack)
+        self.world, self.cloud = world, cloud
+
+    def running(self) -> dict[str, Running]:
+        shown = next(r for r in self.state()["resources"] if r["type"] == "pulumi:pulumi:Stack")["outputs"]["nodes"]
+        found = {}
+        for machine in self.world.machines.values():
+            address = shown[machine.node]["address"]
+            assert address in machine.addresses, (machine, address)
+            found[machine.node] = Running(
+                machine.id, address, machine.user_data, machine.image, frozenset(machine.disks)
+            )
+        assert len(found) == len(self.world.machines)
+        return found
+
+    def disks(self) -> dict[str, int]:
+        return dict(self.world.disks)
+
+    def started(self) -> list[str]:
+        return self.world.started()
+
+    def orphans(self) -> list[str]:
+        known = {(r["type"].rpartition(":")[2], r.get("id")) for r in self.state()["resources"]}
+        return [f"{kind} {id_}" for kind, id_ in self.cloud.resources if (kind, id_) not in known]
+
+
+class cloud:  # noqa: N801  (used like a function)
+    """A stack on a cloud's stand-in."""
+
+    def __init__(self, name: str, stack: Stack, *, config: str = "", tls: Path | None = None, port: int = PORT) -> None:
+        self._kind, given = CLOUDS[name]
+        self._config = config or given
+        self._name, self._stack = name, stack
+        self._world = World(tls, port)
+
+    def __enter__(self) -> CloudPlace:
+        self._cloud = self._kind(self._world)
+        self._cloud.install(self._stack.tools)
+        self._serving = serving(self._cloud)
+        self._stack.environment["PULUMI_DEBUG_PROVIDERS"] = self._serving.__enter__()
+        self._stack.environment["DIGITALOCEAN_TOKEN"] = "a-token"
+        self._stack.write("Pulumi.test.yaml", f"config:\n  fleet:platform: {self._name}\n  {self._config}\n")
+        return CloudPlace(self._stack, self._world, self._cloud)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.fleet("destroy", *STACK, "--yes")
+        self._serving.__exit__(None, None, None)
+        self._cloud.close()
+        self._world.close()

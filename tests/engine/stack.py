@@ -1,0 +1,62 @@
+"""A stack in a folder, and what is there to be seen of its nodes."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from tests.conftest import SPEC, STACK, Folder, Result, meanwhile
+
+OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
+PROBE = """\
+    ready:
+      - http: {port: 8080}
+    ready_timeout: 8
+    data_disks:
+      a: {size_gib: 1, mount: /var/a}
+"""
+
+
+def looked_at(places: Sequence[str]) -> AbstractContextManager[list[int]]:
+    """Asks nodes meanwhile, over and over; gives a list of how many were down at each look.
+
+    Args:
+        places: Their addresses and ports.
+    """
+
+    def down(place: str) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{place}/", timeout=1)
+        except (urllib.error.URLError, http.client.HTTPException, OSError):
+            return True
+        return False
+
+    return meanwhile(lambda: sum(map(down, places)), pause=0.02)
+
+
+class Stack(Folder):
+    log: Path
+    tools: Path
+
+    def spec(self, count: int, greeting: str) -> None:
+        self.write("fleet.yaml", SPEC.format(count=count, greeting=greeting) + PROBE)
+
+    def up(self) -> Result:
+        return self.fleet("up", *STACK)
+
+    def sicken(self, node: str) -> None:
+        """Make a node answer 503, whatever its config, until it is healed."""
+        (self.log.parent / f"sick-{node}").touch()
+
+    def heal(self, node: str) -> None:
+        (self.log.parent / f"sick-{node}").unlink()
+
+    def started(self) -> list[str]:
+        """The nodes started since the last question."""
+        names = [line.split()[1] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        self.log.write_text("")
+        return names

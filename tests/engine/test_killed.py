@@ -1,0 +1,179 @@
+"""Updates that are killed: the next one repairs everything, on every platform."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import FLEET, STACK
+from tests.engine.places import STATELESS, CloudPlace, Place
+from tests.engine.stack import Stack
+
+PARTS = {
+    "engine": "pulumi --non-interactive up ",
+    "program": "fleet up ",
+    "provider": "-m pulumi.dynamic",
+}
+
+
+def processes(session: int) -> Iterator[tuple[int, str]]:
+    """Number and command line of every process of a session."""
+    told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
+    for line in told.splitlines()[1:]:
+        pid, of, arguments = line.split(None, 2)
+        if int(of) == session:
+            yield int(pid), arguments
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def killed(stack: Stack, part: str, delay: float) -> tuple[int, float | None]:
+    """Start an update and kill a part of it after a while, or as soon after as there is one.
+
+    Returns:
+        Its session, and how many seconds it took if it ended before there was anything to kill.
+    """
+    update = subprocess.Popen(
+        [FLEET, "up", *STACK],
+        cwd=stack.path,
+        env=stack.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    begin = time.monotonic()
+    time.sleep(delay)
+    while not (found := [pid for pid, arguments in processes(update.pid) if PARTS[part] in arguments]):
+        if update.poll() is not None:
+            return update.pid, time.monotonic() - begin
+        time.sleep(0.05)
+    for pid in found:
+        kill(pid)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        update.wait(30)
+    return update.pid, None
+
+
+def change(place: Place, greeting: str) -> None:
+    place.write(greeting, count=3)
+    # All nodes are well: a slow machine is no reason to stop.
+    place.stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
+
+
+def repaired(place: Place, disks: dict[str, int], why: object) -> None:
+    """The next update makes all well, and leaves nothing behind."""
+    done = place.fleet("up")
+    assert done.status == 0, (why, done)
+    state = place.state()
+    assert not state.get("pending_operations"), why
+    assert not [r for r in state["resources"] if r.get("delete")], why
+    assert sorted(place.running()) == ["web-0", "web-1", "web-2"], why
+    assert not place.orphans(), why
+    assert place.disks() == disks, why
+    assert "nothing changes" in place.fleet("up").out, why
+
+
+def converges(place: Place, rounds: int, seed: int) -> None:
+    source = random.Random(seed)
+    change(place, "one")
+    begin = time.monotonic()
+    assert place.fleet("up").status == 0
+    length = time.monotonic() - begin
+    disks = place.disks()
+    kills = 0
+    for number in range(4 * rounds):
+        part = source.choice(sorted(PARTS))
+        delay = source.uniform(0.1, length)
+        change(place, f"round {number}")
+        session, ended = killed(place.stack, part, delay)
+        if ended is not None:
+            # A later update may well be quicker than the first.
+            length = min(length, ended)
+            continue
+        repaired(place, disks, (part, delay))
+        for pid, arguments in processes(session):
+            # An engine that is killed leaves its provider behind.
+            if PARTS["provider"] in arguments:
+                kill(pid)
+        kills += 1
+        if kills == rounds:
+            return
+    pytest.fail(f"only {kills} of {rounds} updates were still going on when they were to be killed")
+
+
+def begun(place: Place, *, forgotten: bool) -> None:
+    """Have the state say that the last update was cut off while it made the machine of web-1.
+
+    Args:
+        place: Where.
+        forgotten: The machine is not in the state but the one before it, removed; else another update came since.
+    """
+    state = json.loads(place.state_file.read_text())
+    latest = state["checkpoint"]["latest"]
+    (machine,) = (r for r in latest["resources"] if r["type"] in MACHINES and r["urn"].endswith("::web-1"))
+    operation = {key: value for key, value in machine.items() if key not in ("id", "outputs")}
+    latest["pending_operations"] = [{"resource": operation, "type": "creating"}]
+    if forgotten:
+        machine.update(id="an-earlier-one", pendingReplacement=True)
+    place.state_file.write_text(json.dumps(state))
+
+
+MACHINES = {
+    "pulumi-python:dynamic/fleet:QemuMachine",
+    "aws:ec2/instance:Instance",
+    "gcp:compute/instance:Instance",
+    "digitalocean:index/droplet:Droplet",
+    "libvirt:index/domain:Domain",
+}
+
+
+def test_a_machine_whose_making_was_cut_off_is_not_left_behind(place: Place) -> None:
+    change(place, "one")
+    assert place.fleet("up").status == 0
+    first, disks = place.running(), place.disks()
+    begun(place, forgotten=True)
+    repaired(place, disks, "cut off")
+    second = place.running()
+    assert second["web-0"] == first["web-0"]
+    assert second["web-1"].disks == first["web-1"].disks
+
+    # A note that is older than what has been made since harms no machine.
+    begun(place, forgotten=False)
+    repaired(place, disks, "noted")
+    assert place.running() == second
+
+
+def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed(aws: CloudPlace) -> None:
+    aws.stack.write("fleet.yaml", STATELESS.format(count=2, more="", greeting="one"))
+    assert aws.fleet("up").status == 0
+    first = aws.running()
+    begun(aws, forgotten=False)
+    (old,) = (props for props in aws.cloud.of("Instance").values() if props["tags"]["Name"] == "web-1")
+    inputs = {key: value for key, value in old.items() if key not in ("privateIp", "publicIp")}
+    aws.cloud.create("Instance", "web-1", inputs)
+    assert len(aws.world.machines) == 3
+    done = aws.fleet("up")
+    assert done.status == 0, done
+    assert aws.running() == first
+    assert not aws.orphans()
+    assert "nothing changes" in aws.fleet("up").out
+
+
+def test_an_update_that_is_killed_is_repaired_by_the_next(place: Place) -> None:
+    converges(place, rounds=3, seed=1)
+
+
+@pytest.mark.long
+def test_an_update_that_is_killed_at_any_of_fifty_moments_is_repaired_by_the_next(place: Place) -> None:
+    converges(place, rounds=50, seed=2)
