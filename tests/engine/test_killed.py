@@ -171,7 +171,7 @@ def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed(aws: Cloud
 
 
 def test_an_update_that_is_killed_is_repaired_by_the_next(place: Place) -> None:
-    converges(place, rounds=3, seed=1)
+    converges(place, rounds=2, seed=1)
 
 
 @pytest.mark.long
