@@ -39,12 +39,17 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     made.fleet("destroy", *STACK, "--yes")
 
 
+@pytest.fixture
+def qemu(stack: Stack) -> QemuPlace:
+    made = QemuPlace(stack)
+    made.lock("44.1")
+    return made
+
+
 @pytest.fixture(params=["qemu", *CLOUDS])
 def place(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Place]:
     if request.param == "qemu":
-        made = QemuPlace(stack)
-        made.lock("44.1")
-        yield made
+        yield request.getfixturevalue("qemu")
         return
     with cloud(request.param, stack) as there:
         there.lock("44.1")

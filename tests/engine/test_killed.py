@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import FLEET, STACK
-from tests.engine.places import STATELESS, CloudPlace, Place
+from tests.engine.places import STATELESS, CloudPlace, Place, QemuPlace
 from tests.engine.stack import Stack
 
 PARTS = {
@@ -170,8 +170,8 @@ def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed(aws: Cloud
     assert "nothing changes" in aws.fleet("up").out
 
 
-def test_an_update_that_is_killed_is_repaired_by_the_next(place: Place) -> None:
-    converges(place, rounds=2, seed=1)
+def test_an_update_that_is_killed_is_repaired_by_the_next(qemu: QemuPlace) -> None:
+    converges(qemu, rounds=4, seed=1)
 
 
 @pytest.mark.long
