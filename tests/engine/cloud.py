@@ -16,7 +16,6 @@ import re
 import ssl
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
@@ -75,8 +74,6 @@ class World:
         self.snapshots: list[str] = []
         self.log: list[str] = []
         self.sick: set[str] = set()
-        self.pace = 0.0
-        """Seconds that each resource takes to be made."""
         self._counter = itertools.count(1)
         self._addresses = itertools.count(1)
         self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
@@ -507,7 +504,6 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             return provider_pb2.CreateResponse(properties=request.properties)
         name = request.urn.rpartition("::")[2]
-        time.sleep(self._cloud.world.pace)
         with self._reported(context):
             id_, props = self._cloud.create(_kind(request.urn), name, _values(request.properties))
             return provider_pb2.CreateResponse(id=id_, properties=_struct(props))

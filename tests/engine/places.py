@@ -14,7 +14,7 @@ from fleet.images.lock import GcpImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws
-from tests.engine.stack import Stack
+from tests.engine.stack import GROUP, Stack
 
 REGION = "eu-central-1"
 CLOUDS: dict[str, tuple[type[Cloud], str]] = {
@@ -24,19 +24,7 @@ CLOUDS: dict[str, tuple[type[Cloud], str]] = {
     "libvirt": (Libvirt, "fleet:libvirt: {cidr: 127.78.0.0/16}"),
 }
 
-STATELESS = """\
-name: web
-{more}groups:
-  web:
-    count: {count}
-    containers:
-      hello:
-        image: docker.io/library/caddy:2
-        ports: ["8080:80"]
-        environment: {{GREETING: "{greeting}"}}
-    ready: [{{http: {{port: 8080}}}}]
-    ready_timeout: 8
-"""
+STATELESS = "name: web\n{more}groups:\n" + GROUP.replace("{name}", "web").replace("{port}", "8080")
 SPEC = (
     STATELESS
     + """\

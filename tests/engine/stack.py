@@ -12,6 +12,17 @@ from pathlib import Path
 from tests.conftest import SPEC, STACK, Folder, Result, meanwhile
 
 OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
+GROUP = """\
+  {name}:
+    count: {count}
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["{port}:80"]
+        environment: {{GREETING: "{greeting}"}}
+    ready: [{{http: {{port: {port}}}}}]
+    ready_timeout: 8
+"""
 PROBE = """\
     ready:
       - http: {port: 8080}

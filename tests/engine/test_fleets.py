@@ -8,19 +8,7 @@ import threading
 import time
 
 from tests.conftest import FLEET, STACK
-from tests.engine.stack import OFFSET, Stack, looked_at
-
-GROUP = """\
-  {name}:
-    count: {count}
-    containers:
-      hello:
-        image: docker.io/library/caddy:2
-        ports: ["{port}:80"]
-        environment: {{GREETING: "{greeting}"}}
-    ready: [{{http: {{port: {port}}}}}]
-    ready_timeout: 8
-"""
+from tests.engine.stack import GROUP, OFFSET, Stack, looked_at
 
 
 def group(count: int, greeting: str, *more: str, name: str = "web", port: int = 8080) -> str:
