@@ -117,6 +117,21 @@ class Stack:
                 else:
                     time.sleep(1)
 
+    def preview(self, event: Callable[[automation.EngineEvent], None]) -> None:
+        """Preview an update.
+
+        Args:
+            event: Told what would be done.
+        """
+        workspace = self.automation.workspace
+        given = workspace.env_vars
+        # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
+        workspace.env_vars = {**given, "PULUMI_SKIP_CHECKPOINTS": "true"}
+        try:
+            self.run(lambda: self.automation.preview(on_event=event, refresh=True))
+        finally:
+            workspace.env_vars = given
+
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""

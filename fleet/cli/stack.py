@@ -77,7 +77,7 @@ class Session:
         stack, plan, platform = self._plan()
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
         with _failing(stack, reporter):
-            stack.run(lambda: stack.automation.preview(on_event=reporter.event, refresh=True))
+            stack.preview(reporter.event)
         return plan, reporter
 
     def up(self, bar: Bar) -> None:
@@ -271,8 +271,8 @@ class Session:
         return stack, plan, platform
 
     def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
-        def program() -> None:
-            deploy(plan, platform, project=self._project.folder, stack=stack.name)
+        async def program() -> None:
+            await deploy(plan, platform, project=self._project.folder, stack=stack.name)
 
         stack.automation.workspace.program = program
 

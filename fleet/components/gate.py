@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,14 +134,19 @@ class Roster:
 
     def __init__(self, file: Path, peers: Sequence[Peer]) -> None:
         self.members = len(peers)
-        described = pulumi.Output.json_dumps([{"name": peer.name, **peer.describe()} for peer in peers])
+
+        def described(addresses: Sequence[str]) -> str:
+            known = [replace(peer, address=address) for peer, address in zip(peers, addresses, strict=True)]
+            return json.dumps([{"name": peer.name, **peer.describe()} for peer in known])
+
+        text = pulumi.Output.all(*[peer.address for peer in peers]).apply(described)
 
         async def written() -> str:
             # In a preview, addresses may not be known yet; nobody is asked then.
-            if text := await described.future():
+            if content := await text.future():
                 file.parent.mkdir(parents=True, exist_ok=True)
                 partial = file.with_suffix(".partial")
-                partial.write_text(text, encoding="utf-8")
+                partial.write_text(content, encoding="utf-8")
                 partial.replace(file)
             return str(file)
 

@@ -49,7 +49,7 @@ class NodeGroup(pulumi.ComponentResource):
         plan: GroupPlan,
         *,
         folder: Path,
-        after: Sequence[pulumi.Resource] = (),
+        after: Sequence[pulumi.Input[pulumi.Resource]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
@@ -71,8 +71,8 @@ class NodeGroup(pulumi.ComponentResource):
                 roster=roster,
                 down=plan.window,
                 pause=plan.pause if position else 0,
-                after=[readies[behind]] if behind is not None else after,
-                ready_after=readies[-1:],
+                after=[readies[behind].passed] if behind is not None else after,
+                ready_after=[ready.passed for ready in readies[-1:]],
                 opts=child,
             )
             readies.append(made[node.name].ready)
@@ -106,17 +106,17 @@ class Fleet(pulumi.ComponentResource):
         with _without_positions():
             site = platform.site(plan, child)
             for group in plan.in_order:
-                before = [made[name].last for name in group.after]
                 made[group.name] = NodeGroup(
                     platform,
                     site,
                     group,
                     folder=folder / "rosters",
-                    after=[ready for ready in before if ready is not None],
+                    after=[last.passed for name in group.after if (last := made[name].last)],
                     opts=child,
                 )
             self.groups = {name: made[name] for name in plan.groups}
-            Record(plan, after=[node.ready for node in self.nodes.values()], opts=child)
+            # Each group's last readiness waits for all others of the group.
+            Record(plan, after=[group.last for group in made.values() if group.last], opts=child)
         self.register_outputs({})
 
     @property

@@ -70,8 +70,8 @@ class Node(pulumi.ComponentResource):
         roster: Roster,
         down: int = 1,
         pause: float = 0,
-        after: Sequence[pulumi.Resource] = (),
-        ready_after: Sequence[pulumi.Resource] = (),
+        after: Sequence[pulumi.Input[pulumi.Resource]] = (),
+        ready_after: Sequence[pulumi.Input[pulumi.Resource]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("fleet:components:Node", plan.name, None, opts)
@@ -87,9 +87,7 @@ class Node(pulumi.ComponentResource):
             pause=pause,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
-        self.instance = site.instance(
-            plan, {name: disk.resource for name, disk in self.disks.items()}, [*after, gate], child
-        )
+        self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)
         self.ready = Ready(
             plan.name,
             node=plan.name,

@@ -6,12 +6,14 @@ until the node is well; after a failed hook the next update would take the node 
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
+from pulumi.resource import DependencyResource
 
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError
@@ -117,3 +119,19 @@ class Ready(Resource, module="fleet", name="Ready"):
             **describe_endpoint(address, endpoints, probes, watch),
         }
         super().__init__(ReadyProvider(), name, props, opts)
+
+    @property
+    def passed(self) -> pulumi.Output[pulumi.Resource]:
+        """The resource, as what other nodes wait for.
+
+        Whenever a resource depends on another, Pulumi looks for cycles in all that the other depends on in turn, which
+        along a chain of nodes takes time that grows faster than its square. Here the search ends; no cycle is missed,
+        as each node waits for earlier ones alone.
+        """
+
+        async def reference() -> pulumi.Resource:
+            return DependencyResource(str(await self.urn.future()))
+
+        known = asyncio.Future[bool]()
+        known.set_result(True)
+        return pulumi.Output(set(), asyncio.ensure_future(reference()), known)

@@ -309,7 +309,7 @@ class Site(Protocol):
         Args:
             node: The plan.
             disks: What :meth:`data_disk` returned, by the disk's name.
-            after: Resources that must be there first: earlier nodes' readiness.
+            after: Resources that must be there first: the node's gate.
             opts: Options to pass on; they set the parent.
         """
         ...
