@@ -1,7 +1,9 @@
 """What `pulumi` takes with a fleet in its program, next to a bare program of as many resources.
 
 Both run on the real engine and on one provider, libvirt's stand-in, in this process; nodes answer at once. The bare
-program registers as many components and as many resources of a provider as the fleet has, with no dependencies.
+program is what one would write by hand for the same nodes: a component, a root volume, an Ignition volume with the
+same config and a domain for each, replaced together when the config changes; and, for the count to be the same, a
+small volume in the place of each resource that is fleet's own. It has no order, no gates, and asks no node.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import hashlib
 import json
 import os
 import subprocess
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from tests.bench.cost import Cost, cost
@@ -45,13 +47,52 @@ storage: {{files: [{{path: /etc/greeting, contents: {{inline: {0}}}}}]}}
 """
 
 BARE = """\
+import hashlib
+import json
+from pathlib import Path
+
 import pulumi
 import pulumi_libvirt as libvirt
 
-for index in range({components}):
-    pulumi.ComponentResource("bench:index:Part", f"part-{{index}}")
-for index in range({resources}):
-    libvirt.Volume(f"volume-{{index}}", pool="default", size=(2 if index == 0 and {greeting!r} == "two" else 1) << 30)
+fleet = pulumi.ComponentResource("bench:index:Fleet", "bench")
+pulumi.ComponentResource("bench:index:Group", "web", opts=pulumi.ResourceOptions(parent=fleet))
+base = libvirt.Volume("base", pool="default", source="base.qcow2", format="qcow2")
+network = libvirt.Network("bench", mode="nat", addresses=["127.79.0.0/16"], autostart=True)
+libvirt.Volume("record", pool="default", size=1 << 20)
+libvirt.Provider("other")
+for index, (name, config) in enumerate(sorted(json.loads(Path("{0}.json").read_text()).items())):
+    node = pulumi.ComponentResource("bench:index:Node", name, opts=pulumi.ResourceOptions(parent=fleet))
+    child = pulumi.ResourceOptions(
+        parent=node, delete_before_replace=True, replacement_trigger=hashlib.sha256(config.encode()).hexdigest()
+    )
+    root = libvirt.Volume(
+        name, name=f"{{name}}.qcow2", pool="default", base_volume_id=base.id, size=16 << 30, format="qcow2", opts=child
+    )
+    ignition = libvirt.Ignition(name, name=f"{{name}}.ign", pool="default", content=config, opts=child)
+    libvirt.Domain(
+        name,
+        name=name,
+        type="kvm",
+        arch="x86_64",
+        vcpu=2,
+        memory=2048,
+        cpu=libvirt.DomainCpuArgs(mode="host-passthrough"),
+        coreos_ignition=ignition.id,
+        disks=[libvirt.DomainDiskArgs(volume_id=root.id)],
+        network_interfaces=[
+            libvirt.DomainNetworkInterfaceArgs(
+                network_id=network.id,
+                mac=f"52:54:7F:4F:{{index // 250 + 1:02X}}:{{index % 250 + 1:02X}}",
+                hostname=name,
+            )
+        ],
+        consoles=[libvirt.DomainConsoleArgs(type="pty", target_type="serial", target_port="0")],
+        autostart=True,
+        running=True,
+        opts=child,
+    )
+    for part in ("gate", "ready"):
+        libvirt.Volume(f"{{name}}-{{part}}", name=f"{{name}}-{{part}}", pool="default", size=1 << 20, opts=child)
 """
 
 
@@ -77,8 +118,17 @@ def project(folder: Path) -> Iterator[None]:
     world.close()
 
 
-def steps(folder: Path, write: dict[str, str], program: str) -> dict[str, Cost]:
-    """Take every step of :data:`STEPS`; ``write`` has the text of the program's file for each greeting."""
+def steps(folder: Path, write: dict[str, str], program: str) -> tuple[dict[str, Cost], list[list[dict[str, Any]]]]:
+    """Take every step of :data:`STEPS`.
+
+    Args:
+        folder: The project.
+        write: The text of the program's file for each greeting.
+        program: Its name.
+
+    Returns:
+        What each step took, and the state's resources for each greeting.
+    """
     options = ("--stack", "test", "--non-interactive", "--skip-preview", "--parallel", "16")
     up = ("pulumi", "up", "--yes", *options)
     (folder / program).write_text(write["one"])
@@ -87,8 +137,16 @@ def steps(folder: Path, write: dict[str, str], program: str) -> dict[str, Cost]:
         "first up": cost(folder, *up),
         "no-op up": cost(folder, *up),
     }
+    states = [resources(folder)]
     (folder / program).write_text(write["two"])
-    return {**found, "one change up": cost(folder, *up)}
+    found["one change up"] = cost(folder, *up)
+    return found, [*states, resources(folder)]
+
+
+def resources(folder: Path) -> list[dict[str, Any]]:
+    """The resources in a project's state."""
+    state = json.loads((folder / ".pulumi/stacks/bench/test.json").read_text())
+    return list(state["checkpoint"]["latest"]["resources"])
 
 
 def main(scratch: Path, sizes: Sequence[int]) -> None:
@@ -111,18 +169,20 @@ def main(scratch: Path, sizes: Sequence[int]) -> None:
                 (ours / f"{word}.bu").write_text(SNIPPET.format(word))
             (ours / "__main__.py").write_text("from fleet.spec.deploy import main\n\nmain()\n")
             specs = {word: SPEC.format(count=size, greeting=word) for word in ("one", "two")}
-            measured = steps(ours, specs, "fleet.yaml")
-            state = json.loads((ours / ".pulumi/stacks/bench/test.json").read_text())
-        counted = Counter(r["custom"] for r in state["checkpoint"]["latest"]["resources"])
+            measured, states = steps(ours, specs, "fleet.yaml")
         with project(bare):
-            programs = {
-                word: BARE.format(components=counted[False], resources=counted[True], greeting=word)
-                for word in ("one", "two")
-            }
-            plain = steps(bare, programs, "__main__.py")
+            for word, state in zip(specs, states, strict=True):
+                configs = {
+                    r["urn"].rpartition("::")[2]: r["inputs"]["content"]
+                    for r in state
+                    if r["type"].endswith("Ignition")
+                }
+                (bare / f"{word}.json").write_text(json.dumps(configs))
+            plain, others = steps(bare, {word: BARE.format(word) for word in specs}, "__main__.py")
+        (count,) = {len(state) for state in (*states, *others)}
         for step in STEPS:
             a, b = plain[step], measured[step]
-            what = f"{step}, {size} nodes, {counted.total()} resources"
+            what = f"{step}, {size} nodes, {count} resources"
             print(
                 f"{what:40}{a.seconds:7.2f} s{b.seconds:7.2f} s{b.seconds / a.seconds:8.2f}"
                 f"{a.mib:6.0f} MiB{b.mib:6.0f} MiB",
