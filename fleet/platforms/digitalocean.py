@@ -319,12 +319,15 @@ class Site:
         reserved = self._addresses[node.name]
 
         def assign(after: Sequence[pulumi.Resource]) -> pulumi.Resource:
-            # Taken from the old droplet first: taking it away later would take it from the new one.
+            # It can go from one droplet to another at once: the provider takes an address away only from the droplet
+            # that it gave it to (resource_reserved_ip_assignment.go).
             return digitalocean.ReservedIpAssignment(
                 node.name,
                 ip_address=reserved.ip_address,
                 droplet_id=droplet,
-                opts=pulumi.ResourceOptions.merge(replaced, pulumi.ResourceOptions(depends_on=list(after))),
+                opts=pulumi.ResourceOptions.merge(
+                    opts, pulumi.ResourceOptions(depends_on=list(after), delete_before_replace=not node.surge)
+                ),
             )
 
         address: pulumi.Output[str] = machine.ipv4_address

@@ -263,7 +263,7 @@ class Gcp(Cloud):
 
 
 class DigitalOcean(Cloud):
-    """DigitalOcean. Unassigning a reserved IP takes it from whichever droplet has it."""
+    """DigitalOcean."""
 
     package = "digitalocean"
     limit = 65536
@@ -337,9 +337,19 @@ class DigitalOcean(Cloud):
         self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
         return self.world.new_id("assignment-"), {}
 
+    def _assigned(self, props: dict[str, Any]) -> bool:
+        machine = self.world.machines.get(str(int(props["dropletId"])))
+        return machine is not None and props["ipAddress"] in machine.addresses
+
+    def read_ReservedIpAssignment(self, props: dict[str, Any]) -> dict[str, Any] | None:
+        return props if self._assigned(props) else None
+
     def delete_ReservedIpAssignment(self, id_: str, props: dict[str, Any]) -> None:
-        for machine in self.world.machines.values():
-            machine.addresses.discard(props["ipAddress"])
+        """The provider asks which droplet has the address, and falls over if none has."""
+        if not any(props["ipAddress"] in machine.addresses for machine in self.world.machines.values()):
+            raise CloudError("invalid memory address or nil pointer dereference")
+        if self._assigned(props):
+            self.world.machines[str(int(props["dropletId"]))].addresses.remove(props["ipAddress"])
 
 
 class Libvirt(Cloud):
@@ -515,6 +525,9 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
                 return provider_pb2.ReadResponse()
             handler = getattr(self._cloud, f"read_{_kind(request.urn)}", None)
             found = handler(found) if handler else found
+            if found is None:
+                del self._cloud.resources[_kind(request.urn), request.id]
+                return provider_pb2.ReadResponse()
             known = self._facts(request.urn)["inputs"]
             given = _values(request.inputs) or {key: value for key, value in found.items() if key in known}
             return provider_pb2.ReadResponse(

@@ -14,7 +14,7 @@ from fleet.images.lock import GcpImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws
-from tests.engine.stack import GROUP, Stack
+from tests.engine.stack import GROUP, OFFSET, Stack
 
 REGION = "eu-central-1"
 CLOUDS: dict[str, tuple[type[Cloud], str]] = {
@@ -60,6 +60,9 @@ class Place(Protocol):
     def started(self) -> list[str]: ...
     def state(self) -> dict[str, Any]: ...
     def orphans(self) -> list[str]: ...
+    def page(self, node: str) -> str: ...
+    def sicken(self, node: str) -> None: ...
+    def heal(self, node: str) -> None: ...
 
 
 class _Place:
@@ -123,6 +126,15 @@ class QemuPlace(_Place):
     def started(self) -> list[str]:
         return self.stack.started()
 
+    def page(self, node: str) -> str:
+        return f"127.0.0.1:{int(self.running()[node].address) + OFFSET}"
+
+    def sicken(self, node: str) -> None:
+        self.stack.sicken(node)
+
+    def heal(self, node: str) -> None:
+        self.stack.heal(node)
+
     def orphans(self) -> list[str]:
         told = subprocess.run(
             ["pgrep", "-fa", f"qemu_stand_in.py.*{self.stack.path}"], capture_output=True, text=True
@@ -153,6 +165,15 @@ class CloudPlace(_Place):
 
     def started(self) -> list[str]:
         return self.world.started()
+
+    def page(self, node: str) -> str:
+        return f"{self.running()[node].address}:{PORT}"
+
+    def sicken(self, node: str) -> None:
+        self.world.sick.add(node)
+
+    def heal(self, node: str) -> None:
+        self.world.sick.remove(node)
 
     def orphans(self) -> list[str]:
         known = {(r["type"].rpartition(":")[2], r.get("id")) for r in self.state()["resources"]}

@@ -81,49 +81,67 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
     assert place.disks().items() >= disks.items()
 
 
-def test_an_unready_node_stops_a_rollout_on_every_platform(place: Place) -> None:
-    place.write("one")
+def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -> None:
+    place.write("one", count=3)
     assert place.fleet("up").status == 0
-    before = place.running()
+    pages = [place.page(f"web-{index}") for index in range(3)]
     place.started()
-    place.write("sick")
-    failed = place.fleet("up")
+
+    # The new config makes it so.
+    place.write("sick", count=3)
+    with looked_at(pages) as down:
+        failed = place.fleet("up")
     assert failed.status == 1
     assert "Node web-0 is not ready: http port 8080 / was not content within 8 s" in failed.err
     assert place.started() == ["web-0"]
-    assert place.running()["web-1"] == before["web-1"]
     assert place.fleet("up").status == 1
     assert place.started() == []
-    place.write("well")
-    assert place.fleet("up").status == 0
-    assert place.started() == ["web-0", "web-1"]
+    place.write("well", count=3)
+    with looked_at(pages) as later:
+        assert place.fleet("up").status == 0
+    assert place.started() == ["web-0", "web-1", "web-2"]
+    assert max(down) == max(later) == 1
     assert {disk for node in place.running().values() for disk in node.disks} == set(place.disks())
 
+    # It is so when a new config comes: it goes first.
+    place.sicken("web-1")
+    place.write("two", count=3)
+    with looked_at([pages[0], pages[2]]) as down:
+        failed = place.fleet("up")
+    assert failed.status == 1
+    assert "Not ready, so re-provisioned first: web-1." in failed.out
+    assert place.started() == ["web-1"]
+    assert max(down) == 0
+    place.heal("web-1")
+    assert place.fleet("up").status == 0
+    assert place.started() == ["web-0", "web-2"]
 
-def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is_ready(aws: CloudPlace) -> None:
-    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="one"))
-    assert aws.fleet("up").status == 0
-    first = aws.running()
-    aws.started()
+
+@pytest.mark.parametrize("place", ["aws", "digitalocean"], indirect=True)
+def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is_ready(place: CloudPlace) -> None:
+    place.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="one"))
+    assert place.fleet("up").status == 0
+    first = place.running()
+    place.started()
 
     # A new machine that is not ready leaves the old one where it is, and its address with it.
-    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="sick"))
-    assert aws.fleet("up").status == 1
-    assert aws.started() == ["web-0"]
-    assert {machine.id for machine in aws.world.machines.values()} > {node.id for node in first.values()}
+    place.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="sick"))
+    assert place.fleet("up").status == 1
+    assert place.started() == ["web-0"]
+    assert {machine.id for machine in place.world.machines.values()} > {node.id for node in first.values()}
     for node in first.values():
-        assert node.address in aws.world.machines[node.id].addresses
+        assert node.address in place.world.machines[node.id].addresses
 
     # Once it is well, all move, no address is ever without a ready machine, and no old machine is left.
-    aws.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="two"))
+    place.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="two"))
     with looked_at([f"{node.address}:8080" for node in first.values()]) as down:
-        done = aws.fleet("up")
+        done = place.fleet("up")
     assert done.status == 0, done
     assert max(down) == 0
-    second = aws.running()
+    second = place.running()
     assert {name: node.address for name, node in second.items()} == {name: node.address for name, node in first.items()}
     assert not {node.id for node in second.values()} & {node.id for node in first.values()}
-    assert "nothing changes" in aws.fleet("up").out
+    assert "nothing changes" in place.fleet("up").out
 
 
 def test_a_snapshot_is_taken_before_each_re_provisioning_if_asked_and_kept(aws: CloudPlace) -> None:

@@ -9,30 +9,6 @@ from tests.conftest import STACK, Result
 from tests.engine.stack import OFFSET, Stack
 
 
-def test_a_change_goes_through_a_group_in_order_and_stops_at_a_node_that_does_not_get_ready(stack: Stack) -> None:
-    stack.spec(2, "one")
-    assert stack.up().status == 0
-    assert stack.started() == ["web-0", "web-1"]
-    assert "nothing changes" in stack.up().out
-    assert stack.started() == []
-
-    stack.spec(2, "sick")
-    failed = stack.up()
-    assert failed.status == 1
-    assert (
-        "Node web-0 is not ready: http port 8080 / was not content within 8 s; it last said: status 503, not 200"
-        in failed.err
-    )
-    assert "says hello" in failed.err
-    assert stack.started() == ["web-0"]
-    assert stack.up().status == 1
-    assert stack.started() == []
-
-    stack.spec(2, "well")
-    assert stack.up().status == 0
-    assert stack.started() == ["web-0", "web-1"]
-
-
 def test_plain_pulumi_sees_the_same_state_as_fleet_and_does_the_same(stack: Stack) -> None:
     stack.spec(1, "one")
     assert stack.up().status == 0
