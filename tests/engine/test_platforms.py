@@ -144,31 +144,33 @@ def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is
     assert "nothing changes" in place.fleet("up").out
 
 
-def test_a_snapshot_is_taken_before_each_re_provisioning_if_asked_and_kept(aws: CloudPlace) -> None:
-    aws.write("one", count=1, disk=", snapshot: true")
-    assert aws.fleet("up").status == 0
-    taken = len(aws.world.snapshots)
-    aws.write("two", count=1, disk=", snapshot: true")
-    assert aws.fleet("up").status == 0
-    assert aws.world.snapshots[taken:] == list(aws.disks())
-    assert "nothing changes" in aws.fleet("up").out
+@pytest.mark.parametrize("place", ["aws", "gcp", "digitalocean"], indirect=True)
+def test_a_snapshot_is_taken_before_each_re_provisioning_if_asked_and_kept(place: CloudPlace) -> None:
+    place.write("one", count=1, disk=", snapshot: true")
+    assert place.fleet("up").status == 0
+    taken = len(place.world.snapshots)
+    place.write("two", count=1, disk=", snapshot: true")
+    assert place.fleet("up").status == 0
+    assert place.world.snapshots[taken:] == list(place.disks())
+    assert "nothing changes" in place.fleet("up").out
 
 
-def test_a_data_disk_that_was_left_is_taken_over(aws: CloudPlace) -> None:
-    aws.write("one", count=1)
-    assert aws.fleet("up").status == 0
-    (disk,) = aws.disks()
-    kept = aws.fleet("destroy", "--yes")
+@pytest.mark.parametrize("place", list(CLOUDS), indirect=True)
+def test_a_data_disk_that_was_left_is_taken_over(place: CloudPlace) -> None:
+    place.write("one", count=1)
+    assert place.fleet("up").status == 0
+    (disk,) = place.disks()
+    kept = place.fleet("destroy", "--yes")
     assert f"web-0-site kept: {disk}" in kept.out
-    aws.write("one", count=1)
-    aws.stack.edit(
+    place.write("one", count=1)
+    place.stack.edit(
         "fleet.yaml", "    count: 1\n", f"    count: 1\n    nodes: {{0: {{data_disks: {{site: {disk}}}}}}}\n"
     )
-    taken = aws.fleet("up")
+    taken = place.fleet("up")
     assert taken.status == 0, taken
-    assert aws.running()["web-0"].disks == {disk}
-    assert list(aws.disks()) == [disk]
-    assert "nothing changes" in aws.fleet("up").out
+    assert place.running()["web-0"].disks == {disk}
+    assert list(place.disks()) == [disk]
+    assert "nothing changes" in place.fleet("up").out
 
 
 @pytest.mark.parametrize("platform", ["aws", "gcp"])
