@@ -136,8 +136,8 @@ class Roster:
         self.members = len(peers)
 
         def described(addresses: Sequence[str]) -> str:
-            known = [replace(peer, address=address) for peer, address in zip(peers, addresses, strict=True)]
-            return json.dumps([{"name": peer.name, **peer.describe()} for peer in known])
+            located = [replace(peer, address=address) for peer, address in zip(peers, addresses, strict=True)]
+            return json.dumps([{"name": peer.name, **peer.describe()} for peer in located])
 
         text = pulumi.Output.all(*[peer.address for peer in peers]).apply(described)
 
