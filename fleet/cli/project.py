@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -40,12 +41,12 @@ class Project:
     Attributes:
         folder: The folder.
         name: The project's name.
-        has_backend: Whether the file says where state is kept.
+        backend: The URL of where state is kept, if the file says it.
     """
 
     folder: Path
     name: str
-    has_backend: bool
+    backend: str
 
     @classmethod
     def around(cls, spec: Path) -> Project:
@@ -59,7 +60,7 @@ class Project:
             if file.is_file():
                 try:
                     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-                    return cls(folder, str(content["name"]), bool((content.get("backend") or {}).get("url")))
+                    return cls(folder, str(content["name"]), str((content.get("backend") or {}).get("url") or ""))
                 except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
                     raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
         raise UsageError(
@@ -83,8 +84,10 @@ class Stack:
     def __init__(self, project: Project, name: str, *, create: bool) -> None:
         self.project, self.name = project, name
         find_pulumi()
-        if not project.has_backend and not _logged_in():
-            os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}"
+        backend = os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()
+        if not backend:
+            backend = os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
+        _mend(backend, project.folder)
         _ask_passphrase(project, name)
         # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
         with translated(self):
@@ -216,14 +219,29 @@ def _alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def _logged_in() -> bool:
-    if os.environ.get("PULUMI_BACKEND_URL"):
-        return True
+def _login() -> str:
+    """The backend that ``pulumi login`` chose."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
-        return bool(json.loads((home / "credentials.json").read_text()).get("current"))
+        return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
     except (OSError, ValueError, AttributeError):
-        return False
+        return ""
+
+
+def _mend(backend: str, project: Path) -> None:
+    """Take away what keeps a backend of files from being read after an update was killed.
+
+    Beside each file, Pulumi keeps one of metadata that nothing needs (gocloud.dev/blob/fileblob), unless the URL says
+    ``metadata=skip``. A state is written as a whole, but that file is emptied first: an engine that is killed just then
+    leaves it empty, and the state beside it cannot be read ("failed to load checkpoint: EOF"), though it is well.
+    """
+    if not backend.startswith("file://"):
+        return
+    folder = project / Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
+    for metadata in (folder / ".pulumi").rglob("*.attrs"):
+        with contextlib.suppress(FileNotFoundError):
+            if metadata.stat().st_size == 0:
+                metadata.unlink()
 
 
 def _ask_passphrase(project: Project, stack: str) -> None:

@@ -170,6 +170,18 @@ def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed(aws: Cloud
     assert "nothing changes" in aws.fleet("up").out
 
 
+def test_a_state_is_read_whose_metadata_was_cut_off(qemu: QemuPlace) -> None:
+    qemu.write("one", count=1)
+    assert qemu.fleet("up").status == 0
+    files = list((qemu.stack.path / ".pulumi").rglob("*.attrs"))
+    assert qemu.state_file.with_name("test.json.attrs") in files
+    for file in files:
+        file.write_text("")
+    again = qemu.fleet("up")
+    assert again.status == 0, again
+    assert "nothing changes" in again.out
+
+
 def test_an_update_that_is_killed_is_repaired_by_the_next(qemu: QemuPlace) -> None:
     converges(qemu, rounds=4, seed=1)
 
