@@ -237,11 +237,13 @@ def _mend(backend: str, project: Path) -> None:
     """
     if not backend.startswith("file://"):
         return
-    folder = project / Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
-    for metadata in (folder / ".pulumi").rglob("*.attrs"):
-        with contextlib.suppress(FileNotFoundError):
-            if metadata.stat().st_size == 0:
-                metadata.unlink()
+    state = project / Path(backend.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
+    # In a home, plugins are beside them.
+    for pattern in ("*.attrs", *(f"{folder}/**/*.attrs" for folder in ("stacks", "locks", "history", "backups"))):
+        for metadata in state.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                if metadata.stat().st_size == 0:
+                    metadata.unlink()
 
 
 def _ask_passphrase(project: Project, stack: str) -> None:
