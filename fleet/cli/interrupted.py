@@ -88,7 +88,7 @@ def _run(program: Callable[[], None], config: Mapping[str, str]) -> None:
     longer declared, which is all, and is refused where disks are protected.
     """
     with tempfile.TemporaryDirectory() as folder:
-        environment = {"PULUMI_BACKEND_URL": f"file://{folder}?metadata=skip", PASSPHRASE: secrets.token_hex()}
+        environment = {"PULUMI_BACKEND_URL": f"file://{folder}", PASSPHRASE: secrets.token_hex()}
         asking = automation.create_stack(
             "lookup",
             project_name="lookup",

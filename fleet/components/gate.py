@@ -11,7 +11,6 @@ gates read: in the inputs of each, the state would grow with the square of the g
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
+from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.components.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
@@ -150,10 +150,7 @@ class Roster:
                 partial.replace(file)
             return str(file)
 
-        known, secret = asyncio.Future[bool](), asyncio.Future[bool]()
-        known.set_result(True)
-        secret.set_result(False)
-        self.file = pulumi.Output(set(), asyncio.ensure_future(written()), known, secret)
+        self.file = independent(written())
 
 
 class Gate(Resource, module="fleet", name="Gate"):

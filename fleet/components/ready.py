@@ -6,7 +6,6 @@ until the node is well; after a failed hook the next update would take the node 
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
 from pulumi.resource import DependencyResource
 
+from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError
 from fleet.platforms.base import Watch, describe_endpoint
@@ -132,6 +132,4 @@ class Ready(Resource, module="fleet", name="Ready"):
         async def reference() -> pulumi.Resource:
             return DependencyResource(str(await self.urn.future()))
 
-        known = asyncio.Future[bool]()
-        known.set_result(True)
-        return pulumi.Output(set(), asyncio.ensure_future(reference()), known)
+        return independent(reference())

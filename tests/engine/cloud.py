@@ -108,6 +108,10 @@ class World:
             self._servers[address, port] = server
             threading.Thread(target=server.serve_forever, daemon=True).start()
 
+    def at(self, address: str) -> Machine | None:
+        """The machine that an address leads to."""
+        return next((m for m in list(self.machines.values()) if address in m.addresses), None)
+
     def attach(self, disk: str, machine: str) -> None:
         for other in self.machines.values():
             if disk in other.disks:
@@ -136,7 +140,7 @@ class World:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                machine = next((m for m in list(world.machines.values()) if address in m.addresses), None)
+                machine = world.at(address)
                 if machine is None:
                     self.close_connection = True
                     return
@@ -337,19 +341,17 @@ class DigitalOcean(Cloud):
         self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
         return self.world.new_id("assignment-"), {}
 
-    def _assigned(self, props: dict[str, Any]) -> bool:
-        machine = self.world.machines.get(str(int(props["dropletId"])))
-        return machine is not None and props["ipAddress"] in machine.addresses
-
     def read_ReservedIpAssignment(self, props: dict[str, Any]) -> dict[str, Any] | None:
-        return props if self._assigned(props) else None
+        droplet = self.world.at(props["ipAddress"])
+        return props if droplet and droplet.id == str(int(props["dropletId"])) else None
 
     def delete_ReservedIpAssignment(self, id_: str, props: dict[str, Any]) -> None:
         """The provider asks which droplet has the address, and falls over if none has."""
-        if not any(props["ipAddress"] in machine.addresses for machine in self.world.machines.values()):
+        droplet = self.world.at(props["ipAddress"])
+        if droplet is None:
             raise CloudError("invalid memory address or nil pointer dereference")
-        if self._assigned(props):
-            self.world.machines[str(int(props["dropletId"]))].addresses.remove(props["ipAddress"])
+        if droplet.id == str(int(props["dropletId"])):
+            droplet.addresses.remove(props["ipAddress"])
 
 
 class Libvirt(Cloud):

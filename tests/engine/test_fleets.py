@@ -49,8 +49,10 @@ def test_an_unready_third_node_stops_the_rollout_until_it_is_well(stack: Stack) 
     with watched(5) as down:
         failed = stack.up()
     assert failed.status == 1
-    assert "Node web-2 is not ready: http port 8080 / was not content within 8 s" in failed.err
-    assert "status 503, not 200" in failed.err
+    assert (
+        "Node web-2 is not ready: http port 8080 / was not content within 8 s; it last said: status 503, not 200"
+        in failed.err
+    )
     assert "says hello" in failed.err
     assert max(down) == 1
     assert stack.started() == ["web-0", "web-1", "web-2"]

@@ -84,6 +84,7 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
 def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -> None:
     place.write("one", count=3)
     assert place.fleet("up").status == 0
+    before = place.running()
     pages = [place.page(f"web-{index}") for index in range(3)]
     place.started()
 
@@ -94,6 +95,7 @@ def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -
     assert failed.status == 1
     assert "Node web-0 is not ready: http port 8080 / was not content within 8 s" in failed.err
     assert place.started() == ["web-0"]
+    assert place.running()["web-1"] == before["web-1"]
     assert place.fleet("up").status == 1
     assert place.started() == []
     place.write("well", count=3)
