@@ -2,7 +2,8 @@
 
 A node's folder holds all of it: ``node.json`` (its id), ``config.ign``, ``root.qcow2`` (an overlay on the image),
 ``console.log``, ``qemu.pid`` and ``qmp.sock``. A folder belongs to one node name, and at most one process runs from it:
-starting a node first ends and clears whatever an interrupted update left there. Data disks lie elsewhere.
+starting a node first ends and clears whatever an interrupted update left there, a QEMU among it that has not yet come
+to write its ``qemu.pid``. Data disks lie elsewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -163,18 +165,33 @@ def stop(folder: Path, identity: str | None = None) -> None:
     Args:
         folder: The node's folder.
         identity: Only if it is this machine; a later one of the same name is left alone.
+
+    Raises:
+        FleetError: It does not end.
     """
-    if not folder.is_dir() or (identity is not None and _identity(folder) not in (identity, None)):
+    there = _identity(folder)
+    if not folder.is_dir() or (identity is not None and there not in (identity, None)):
         return
-    pid = _pid(folder)
-    if pid is not None:
-        with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
-            asyncio.run(_monitor(folder, "system_powerdown"))
-            _wait_for_end(folder, _GRACE)
-        if _pid(folder) == pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            _wait_for_end(folder, 10)
+    if there is not None:
+        with _processes(there) as processes:
+            if processes:
+                with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
+                    asyncio.run(_monitor(folder, "system_powerdown"))
+                    _wait_for_end(processes, _GRACE)
+        # One that was just starting may have become two.
+        for _ in range(3):
+            with _processes(there) as processes:
+                if not processes:
+                    break
+                for process in processes:
+                    with contextlib.suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(process, signal.SIGKILL)
+                _wait_for_end(processes, 10)
+        else:
+            raise FleetError(
+                f"The machine {there} of {folder} does not end, though it was killed.",
+                fix="Look for what its QEMU waits for, such as a disk that no longer answers.",
+            )
     shutil.rmtree(folder)
 
 
@@ -347,10 +364,37 @@ def _pid(folder: Path) -> int | None:
     return pid if identity and identity.encode() in command else None
 
 
-def _wait_for_end(folder: Path, seconds: float) -> None:
+@contextlib.contextmanager
+def _processes(identity: str) -> Iterator[Sequence[int]]:
+    """Descriptors of all processes of a machine that run (pidfd_open(2)).
+
+    The one that starts QEMU and the one that goes on as a daemon are two, and neither has written a process id yet
+    when an update that is killed leaves them behind.
+    """
+    name = b"-name\0" + identity.encode() + b"\0"
+    with contextlib.ExitStack() as opened:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                # Opened before it is looked at: from then on its number cannot become another's.
+                process = os.pidfd_open(int(entry.name))
+                opened.callback(os.close, process)
+                if name in (entry / "cmdline").read_bytes():
+                    found.append(process)
+        yield found
+
+
+def _wait_for_end(processes: Sequence[int], seconds: float) -> None:
+    """Wait until processes are gone with all of their threads.
+
+    Before that, a process that ends has no command line any more, but still all of its ports: a machine's memory goes
+    first, and takes a while.
+    """
     deadline = time.monotonic() + seconds
-    while _pid(folder) is not None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    for process in processes:
+        end = select.poll()
+        end.register(process, select.POLLIN)
+        end.poll(max(0, deadline - time.monotonic()) * 1000)
 
 
 async def _monitor(folder: Path, command: str, arguments: dict[str, str] | None = None) -> Any:

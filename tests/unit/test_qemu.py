@@ -6,7 +6,9 @@ import json
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,47 @@ def test_a_data_disk_is_taken_over_and_grown_but_never_shrunk(tmp_path: Path) ->
 
 def test_stopping_what_is_not_there_does_nothing(tmp_path: Path) -> None:
     qemu_machine.stop(tmp_path / "nodes" / "web-0")
+
+
+LARGE = """
+import socket, threading
+memory = b"1" * (1 << 29)
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], flush=True)
+threading.Thread(target=server.accept).start()
+server.accept()
+"""
+
+
+@contextmanager
+def machine(folder: Path, *, started: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A process with memory and threads, as QEMU has them, in the place of a node's machine; and a port that it holds.
+
+    Args:
+        folder: The node's folder.
+        started: It came to write its process id.
+    """
+    folder.mkdir(parents=True)
+    (folder / "node.json").write_text('{"id": "web-0-12345678", "forwards": []}')
+    with subprocess.Popen([sys.executable, "-c", LARGE, "-name", "web-0-12345678"], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        port = int(process.stdout.readline())
+        if started:
+            (folder / "qemu.pid").write_text(f"{process.pid}\n")
+        try:
+            yield process, port
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("started", [True, False], ids=["running", "starting"])
+def test_a_machine_that_was_stopped_has_given_its_ports_back(tmp_path: Path, started: bool) -> None:
+    folder = tmp_path / "nodes" / "web-0"
+    with machine(folder, started=started) as (process, port):
+        qemu_machine.stop(folder, "web-0-12345678")
+        qemu_machine.check_start(folder, "web-0", "127.0.0.1", [qemu_machine.Forward(port, 80)])
+        assert process.wait(0) != 0
+    assert not folder.exists()
 
 
 def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
