@@ -161,7 +161,9 @@ def _install_python(image: ContainerImage, tree: Path) -> None:
     (python,) = tree.glob("usr/bin/python3.[0-9]*")
     version = python.name.removeprefix("python")
     target = tree / f"usr/local/lib/python{version}/dist-packages"
-    install: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet", "--target", target]
+    install: list[str | Path] = [Path(sys.executable).with_name("uv"), "pip", "install", "--quiet"]
+    # Of its own accord uv trusts only the authorities that it brings.
+    install += ["--system-certs", "--target", target]
     kind = ["--python-version", version, "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:"]
     subprocess.run([*install, *kind, *image.requirements], check=True)
     subprocess.run(["chroot", tree, f"/usr/bin/{python.name}", "-m", "compileall", "-q", "/usr/lib/python3",
