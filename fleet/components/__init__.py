@@ -1,8 +1,6 @@
-"""Pulumi components that know no provider: Fleet, NodeGroup, Node, DataDisk, Gate, Ready."""
+"""Pulumi components that know no provider, and fleet's own resources, which are dynamic ones.
 
-from fleet.components.gate import Gate
-from fleet.components.group import Fleet, NodeGroup
-from fleet.components.node import DataDisk, Node
-from fleet.components.ready import Ready
-
-__all__ = ["DataDisk", "Fleet", "Gate", "Node", "NodeGroup", "Ready"]
+The engine runs the providers of dynamic resources in a process of their own, which every preview and update waits
+for, and which needs nothing of the plan: so nothing is imported here, and the providers' modules (gate, ready, drain,
+record) import what describes nodes for type checkers alone, and what asks them when one is asked.
+"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
@@ -16,7 +16,9 @@ from pulumi.dynamic import CreateResult, DiffResult, Resource
 from fleet.components.provider import Provider, known
 from fleet.components.ready import watcher_of
 from fleet.errors import FleetError
-from fleet.platforms.base import Watch
+
+if TYPE_CHECKING:
+    from fleet.platforms.base import Watch
 
 
 class DrainProvider(Provider):

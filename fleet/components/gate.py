@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
@@ -26,8 +26,9 @@ from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.components.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
-from fleet.platforms.base import Peer
-from fleet.probes import NotReadyError, Probe, ask_all
+
+if TYPE_CHECKING:
+    from fleet.platforms.base import Peer
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
@@ -102,6 +103,8 @@ def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 def _answer(peer: Mapping[str, Any]) -> str:
     """Why a node that is asked once is not ready; empty if it is."""
+    from fleet.probes import NotReadyError, Probe, ask_all
+
     watcher = watcher_of(peer.get("watch"))
     if watcher and not watcher.alive():
         return "it does not run"

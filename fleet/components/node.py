@@ -9,7 +9,7 @@ import pulumi
 from fleet.components.drain import Drain
 from fleet.components.gate import Gate, Roster
 from fleet.components.ready import Ready
-from fleet.platforms.base import Instance, NodePlan, Platform, Site
+from fleet.platforms.base import Instance, NodePlan, Peer, Platform, Site
 from fleet.platforms.common import sealed
 
 
@@ -89,14 +89,9 @@ class Node(pulumi.ComponentResource):
         )
         self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)
         self.ready = Ready(
-            plan.name,
-            node=plan.name,
+            Peer(plan.name, self.instance.address, self.instance.endpoints, plan.probes, self.instance.watch),
             instance=self.instance.id,
-            address=self.instance.address,
-            endpoints=self.instance.endpoints,
-            probes=plan.probes,
             timeout=plan.ready_timeout,
-            watch=self.instance.watch,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.instance.resources, *ready_after]),
         )
         if self.instance.hand_over:

@@ -7,8 +7,8 @@ until the node is well; after a failed hook the next update would take the node 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
@@ -17,8 +17,10 @@ from pulumi.resource import DependencyResource
 from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError
-from fleet.platforms.base import Watch, describe_endpoint
-from fleet.probes import Endpoint, NotReadyError, Probe, wait
+
+if TYPE_CHECKING:
+    from fleet.platforms.base import Peer
+    from fleet.probes import Endpoint
 
 _IDENTITY = ("instance", "address", "endpoints", "probes")
 """A change of these asks the probes anew. A longer time-out does not."""
@@ -50,6 +52,8 @@ class ReadyProvider(Provider):
         return DiffResult(changes=bool(changed), replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        from fleet.probes import NotReadyError, Probe, wait
+
         address, watcher = props["address"], watcher_of(props.get("watch"))
         try:
             wait(
@@ -88,37 +92,22 @@ class Ready(Resource, module="fleet", name="Ready"):
     """A node that answered its probes.
 
     Args:
-        name: The resource's name.
-        node: The node's name, for errors.
+        node: How to ask it, and to look at its instance meanwhile.
         instance: The instance's id: another instance is asked anew.
-        address: Its address.
-        endpoints: By port, host and port that reach it from here.
-        probes: Asked in order.
-        timeout: Seconds for all of them.
-        watch: How to look at the instance meanwhile.
+        timeout: Seconds for all probes.
         opts: Resource options.
     """
 
     def __init__(
         self,
-        name: str,
+        node: Peer,
         *,
-        node: str,
         instance: pulumi.Input[str],
-        address: pulumi.Input[str],
-        endpoints: Mapping[int, tuple[str, int]],
-        probes: Sequence[Probe],
         timeout: int,
-        watch: Watch | None,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {
-            "node": node,
-            "instance": instance,
-            "timeout": timeout,
-            **describe_endpoint(address, endpoints, probes, watch),
-        }
-        super().__init__(ReadyProvider(), name, props, opts)
+        props = {"node": node.name, "instance": instance, "timeout": timeout, **node.describe()}
+        super().__init__(ReadyProvider(), node.name, props, opts)
 
     @property
     def passed(self) -> pulumi.Output[pulumi.Resource]:

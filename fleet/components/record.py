@@ -11,13 +11,15 @@ import hashlib
 import json
 import lzma
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
 from fleet.components.provider import Provider
-from fleet.platforms.base import FleetPlan, NodePlan
+
+if TYPE_CHECKING:
+    from fleet.platforms.base import FleetPlan, NodePlan
 
 RECORD = "dynamic/fleet:Record"
 

@@ -210,14 +210,14 @@ class Watch:
 
 @dataclass(frozen=True)
 class Peer:
-    """How a node can be asked whether it is ready, by what is not its own readiness.
+    """How a node can be asked whether it is ready.
 
     Attributes:
         name: The node's name.
-        address: Its address.
+        address: Its address: its own for its peers, its instance's for its readiness.
         endpoints: As :attr:`Instance.endpoints`.
-        probes: What to ask.
-        watch: How to look at it, whichever instance it is.
+        probes: What to ask, in order.
+        watch: How to look at it, if there is a way.
     """
 
     name: str
@@ -228,24 +228,14 @@ class Peer:
 
     def describe(self) -> dict[str, Any]:
         """As a resource's input."""
-        return describe_endpoint(self.address, self.endpoints, self.probes, self.watch)
-
-
-def describe_endpoint(
-    address: pulumi.Input[str],
-    endpoints: Mapping[int, tuple[str, int]],
-    probes: Sequence[Probe],
-    watch: Watch | None,
-) -> dict[str, Any]:
-    """Where and what to ask, as a resource's inputs."""
-    made: dict[str, Any] = {
-        "address": address,
-        "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(endpoints.items())},
-        "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in probes],
-    }
-    if watch:
-        made["watch"] = {"function": watch.function, "argument": watch.argument}
-    return made
+        made: dict[str, Any] = {
+            "address": self.address,
+            "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(self.endpoints.items())},
+            "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in self.probes],
+        }
+        if self.watch:
+            made["watch"] = {"function": self.watch.function, "argument": self.watch.argument}
+        return made
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from fleet import platforms
-from fleet.components import Fleet
+from fleet.components.group import Fleet
 from fleet.errors import FleetError, UsageError
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
