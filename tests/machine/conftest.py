@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +36,10 @@ def machines(folder: Folder) -> Iterator[Callable[[str], Folder]]:
         return folder
 
     yield make
+    # An emulated machine takes most of a minute to power off, which is not what is tested here.
+    for pid in folder.path.rglob("qemu.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid.read_text()), signal.SIGKILL)
     folder.fleet("destroy", *STACK, "--yes", "--delete-data-disks")
 
 
