@@ -160,6 +160,8 @@ def main(scratch: Path, sizes: Sequence[int]) -> None:
         PATH=f"{os.environ['PATH']}:{FLEET.parent}",
         PULUMI_CONFIG_PASSPHRASE="",
         PULUMI_HOME=str(scratch / "pulumi-home"),
+        # Without a network it may take seconds of every command, as much for a bare program as for a fleet.
+        PULUMI_SKIP_UPDATE_CHECK="true",
     )
     print(f"\n{'on the engine':40}{'bare':>9}{'fleet':>9}{'ratio':>8}{'bare':>10}{'fleet':>10}")
     for size in sizes:
