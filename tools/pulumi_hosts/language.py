@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import runpy
+import signal
 import sys
 from concurrent import futures
 from pathlib import Path
@@ -52,12 +53,13 @@ class LanguageHost(LanguageServer):
 
 
 def main() -> None:
+    # The engine ends it with an interrupt, which what a shell starts in the background would ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(sys.argv[1]), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    # The engine ends it with an interrupt.
     with contextlib.suppress(KeyboardInterrupt):
         Event().wait()
 
