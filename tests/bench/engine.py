@@ -23,7 +23,7 @@ from tests.conftest import FLEET
 from tests.engine.cloud import Libvirt, World, serving
 
 SIZES = (10, 100)
-"""Nodes. 500 take a bare program's first update ten minutes, a fleet's twice that: `python -m tests.bench 500`."""
+"""Nodes. 500 take more than twenty minutes in all, most of it two first updates: `python -m tests.bench 500`."""
 STEPS = ("preview", "first up", "no-op up", "one change up")
 
 SPEC = """\
