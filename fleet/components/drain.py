@@ -102,5 +102,5 @@ class Drain(Resource, module="fleet", name="Drain"):
             "address": address,
         }
         if watch:
-            props["watch"] = {"function": watch.function, "argument": watch.argument}
+            props["watch"] = watch.describe()
         super().__init__(DrainProvider(), node, props, opts)

@@ -207,6 +207,10 @@ class Watch:
     function: str
     argument: pulumi.Input[str]
 
+    def describe(self) -> dict[str, Any]:
+        """As a resource's input."""
+        return {"function": self.function, "argument": self.argument}
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -234,7 +238,7 @@ class Peer:
             "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in self.probes],
         }
         if self.watch:
-            made["watch"] = {"function": self.watch.function, "argument": self.watch.argument}
+            made["watch"] = self.watch.describe()
         return made
 
 

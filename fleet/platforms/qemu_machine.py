@@ -178,20 +178,7 @@ def stop(folder: Path, identity: str | None = None) -> None:
                 with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
                     asyncio.run(_monitor(folder, "system_powerdown"))
                     _wait_for_end(processes, _GRACE)
-        # One that was just starting may have become two.
-        for _ in range(3):
-            with _processes(there) as processes:
-                if not processes:
-                    break
-                for process in processes:
-                    with contextlib.suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(process, signal.SIGKILL)
-                _wait_for_end(processes, 10)
-        else:
-            raise FleetError(
-                f"The machine {there} of {folder} does not end, though it was killed.",
-                fix="Look for what its QEMU waits for, such as a disk that no longer answers.",
-            )
+        _kill(folder, there)
     shutil.rmtree(folder)
 
 
@@ -358,10 +345,34 @@ def _pid(folder: Path) -> int | None:
     identity = _identity(folder)
     try:
         pid = int((folder / "qemu.pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return pid if identity and _is_machine(pid, identity) else None
     except (OSError, ValueError):
         return None
-    return pid if identity and identity.encode() in command else None
+
+
+def _is_machine(pid: int, identity: str) -> bool:
+    """Whether a process that runs is a machine's.
+
+    Raises:
+        OSError: It is gone.
+    """
+    return b"-name\0" + identity.encode() + b"\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _kill(folder: Path, identity: str) -> None:
+    # One that was just starting may have become two.
+    for _ in range(3):
+        with _processes(identity) as processes:
+            if not processes:
+                return
+            for process in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(process, signal.SIGKILL)
+            _wait_for_end(processes, 10)
+    raise FleetError(
+        f"The machine {identity} of {folder} does not end, though it was killed.",
+        fix="Look for what its QEMU waits for, such as a disk that no longer answers.",
+    )
 
 
 @contextlib.contextmanager
@@ -371,15 +382,14 @@ def _processes(identity: str) -> Iterator[Sequence[int]]:
     The one that starts QEMU and the one that goes on as a daemon are two, and neither has written a process id yet
     when an update that is killed leaves them behind.
     """
-    name = b"-name\0" + identity.encode() + b"\0"
     with contextlib.ExitStack() as opened:
         found = []
-        for entry in Path("/proc").glob("[0-9]*"):
+        for pid in [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]:
             with contextlib.suppress(OSError):
                 # Opened before it is looked at: from then on its number cannot become another's.
-                process = os.pidfd_open(int(entry.name))
+                process = os.pidfd_open(pid)
                 opened.callback(os.close, process)
-                if name in (entry / "cmdline").read_bytes():
+                if _is_machine(pid, identity):
                     found.append(process)
         yield found
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,9 +34,9 @@ def machines(folder: Folder) -> Iterator[Callable[[str], Folder]]:
 
     yield make
     # An emulated machine takes most of a minute to power off, which is not what is tested here.
-    for pid in folder.path.rglob("qemu.pid"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid.read_text()), signal.SIGKILL)
+    for file in folder.path.rglob("qemu.pid"):
+        # By its name, too: a process id alone may be another's by now.
+        subprocess.run(["pkill", "-KILL", "--pidfile", file, "qemu-system"])
     folder.fleet("destroy", *STACK, "--yes", "--delete-data-disks")
 
 
