@@ -6,14 +6,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 from rich.console import Console
 
 from fleet.cli.project import find_pulumi
 from fleet.config import _transpiler
 from fleet.errors import FleetError
-from fleet.platforms import qemu_machine
+from fleet.platforms import qemu_accelerator
 
 Finding = tuple[str, bool | None, str]
 """What was looked at; whether it is well (``None``: well enough, but could be better); what was seen, or the remedy."""
@@ -36,14 +35,14 @@ def _findings() -> Iterator[Finding]:
         where = shutil.which(host)
         yield host, bool(where), where or "install Pulumi's release archive, which brings it beside the CLI"
     for command, apt, dnf in (
-        (qemu_machine.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
+        (qemu_accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
         ("qemu-img", "qemu-utils", "qemu-img"),
         ("ssh", "openssh-client", "openssh-clients"),
     ):
         where = shutil.which(command)
         yield command, bool(where), where or _install(apt, dnf)
-    if shutil.which(qemu_machine.BINARY):
-        yield "KVM", *_kvm_state()
+    if shutil.which(qemu_accelerator.BINARY):
+        yield "QEMU's accelerator", *_accelerator_state()
 
 
 def _transpiler_state() -> tuple[bool, str]:
@@ -66,16 +65,27 @@ def _pulumi_state() -> tuple[bool, str]:
     return answer.returncode == 0, answer.stdout.strip() or answer.stderr.strip()
 
 
-def _kvm_state() -> tuple[bool | None, str]:
-    if qemu_machine.kvm_works():
-        return True, "works"
-    device = Path("/dev/kvm")
-    if device.exists() and not os.access(device, os.R_OK | os.W_OK):
-        return (
-            None,
-            "this user may not use it: `sudo usermod -aG kvm $USER`, then log in anew; QEMU emulates until then",
-        )
-    return None, "does not work here; QEMU emulates, and a boot takes a minute"
+def _accelerator_state() -> tuple[bool | None, str]:
+    """Which accelerator nodes of `qemu` are started with, and why."""
+    try:
+        choice = qemu_accelerator.chosen("auto")
+    except FleetError as error:
+        return False, str(error)
+    if choice == "tcg":
+        return None, f"{qemu_accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
+    said = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
+    answer = qemu_accelerator.known()
+    if answer.works is not False:
+        return True, f"{said}kvm: {answer.why}"
+    device = qemu_accelerator.DEVICE
+    why = answer.why
+    if not device.exists():
+        why = f"there is no {device}"
+    elif not os.access(device, os.R_OK | os.W_OK):
+        why = f"this user may not use {device}: `sudo usermod -aG kvm $USER`, then log in anew"
+    if choice == "kvm":
+        return False, f"{said}but it does not work: {why}"
+    return None, f"tcg, since KVM does not work here: {why}; QEMU emulates, and a boot takes a minute"
 
 
 def _install(apt: str, dnf: str) -> str:

@@ -17,6 +17,7 @@ from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.cli.project import urn_name
 from fleet.cli.state import READY, Deployed
+from fleet.components.provider import NOTE
 from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
 from fleet.spec import FleetPlan
@@ -91,6 +92,11 @@ class Reporter:
             self.operations |= {op for op, count in event.summary_event.resource_changes.items() if count}
         elif event.diagnostic_event and event.diagnostic_event.severity == "error":
             self._diagnose(event.diagnostic_event)
+        elif event.diagnostic_event:
+            # What else comes from providers is theirs to know.
+            text = clean(event.diagnostic_event.message)
+            if text.startswith(NOTE):
+                self._say("", text.removeprefix(NOTE))
 
     def _begins(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)

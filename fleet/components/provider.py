@@ -35,6 +35,19 @@ class Provider(ResourceProvider):
         sys.tracebacklimit = 0
 
 
+NOTE = "fleet: "
+"""What a line on a provider's standard error begins with that is meant for the user; the engine shows all of them."""
+
+
+def tell(text: str) -> None:
+    """Tell the user something while a provider works: plain ``pulumi`` shows it among the diagnostics.
+
+    Args:
+        text: A sentence or two, in one line.
+    """
+    print(f"{NOTE}{text}", file=sys.stderr, flush=True)
+
+
 class BugError(Exception):
     """An exception that is no FleetError: its message holds the traceback that ``configure`` takes away."""
 

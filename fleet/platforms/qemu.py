@@ -23,7 +23,7 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 from pydantic import Field
 
-from fleet.components.provider import Provider, known
+from fleet.components.provider import Provider, known, tell
 from fleet.config import Limits
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
@@ -41,10 +41,12 @@ from fleet.platforms.common import (
     sealed,
     stack_folder,
 )
+from fleet.platforms.qemu_accelerator import Choice
 from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-_IMAGE_KEYS = ("image", "follow_image")
+_NO_REASON = ("image", "follow_image", "accelerator")
+"""Properties of a machine that hold for its next start, and by themselves bring none about."""
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -59,6 +61,8 @@ class Options(Model):
         root_size_gib: A node's root disk in GiB; it takes only what is written.
         port_offset: Added to every host port, so that stacks can run side by side.
         host_ports: Host ports by ``<node>:<port>``, or ``<node>:<port>/udp``.
+        accelerator: "kvm"; "tcg", which emulates; "auto" takes KVM where it works. It holds for machines that are
+            started from then on. :data:`fleet.platforms.qemu_accelerator.VARIABLE` in the environment wins.
     """
 
     state_dir: str = ""
@@ -68,6 +72,7 @@ class Options(Model):
     root_size_gib: int = Field(default=10, ge=10)
     port_offset: int = Field(default=0, ge=0)
     host_ports: dict[str, int] = {}
+    accelerator: Choice = "auto"
 
 
 class Qemu:
@@ -166,7 +171,7 @@ class Qemu:
         return ()
 
     def trigger(self, node: NodePlan) -> str:
-        props = {key: value for key, value in self._props(node).items() if key not in _IMAGE_KEYS}
+        props = {key: value for key, value in self._props(node).items() if key not in _NO_REASON}
         return digest(props)
 
     def image(self, node: NodePlan) -> str:
@@ -207,6 +212,7 @@ class Qemu:
             "cpus": cpus,
             "root_size_gib": self.options.root_size_gib,
             "bind": self.options.bind,
+            "accelerator": self.options.accelerator,
             "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
             # The disk's path and not an output of it: a grown disk must not look like another one.
             "disks": [[disk.name, self._disk_path(node, disk)] for disk in node.disks],
@@ -306,6 +312,8 @@ class MachineProvider(Provider):
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         # Before anything is deleted: the old node goes before the new one is tried.
         try:
+            if not olds:
+                qemu_machine.check_accelerator(news["accelerator"])
             if known(news["forwards"]) and (not olds or olds.get("forwards") != news["forwards"]):
                 qemu_machine.check_start(Path(news["folder"]), news["name"], news["bind"], _forwards(news))
         except FleetError as error:
@@ -326,7 +334,7 @@ class MachineProvider(Provider):
             disks=[qemu_machine.Attached(name, path) for name, path in props["disks"]],
             private=tuple(props["private"]) if "private" in props else None,
         )
-        identity = qemu_machine.start(Path(props["folder"]), machine)
+        identity = qemu_machine.start(Path(props["folder"]), machine, props["accelerator"], tell)
         return CreateResult(identity, _outputs(props))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
@@ -349,7 +357,7 @@ def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _differs(key: str, olds: dict[str, Any], news: dict[str, Any]) -> bool:
-    if key == "follow_image":
+    if key in ("follow_image", "accelerator"):
         return False
     if key == "image":
         # Where it is downloaded from makes no difference.

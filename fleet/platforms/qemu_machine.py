@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import os
 import re
@@ -20,9 +19,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +28,9 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from fleet.errors import FleetError
+from fleet.platforms import qemu_accelerator as accelerator
+from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
 
-BINARY = "qemu-system-x86_64"
 _GRACE = 40.0
 """Seconds that a machine has to shut down before it is killed; what is not yet written to a data disk is lost then."""
 _SERIAL_LENGTH = 20
@@ -89,15 +88,111 @@ def disk_serial(name: str) -> str:
     return f"data-{name}"[:_SERIAL_LENGTH]
 
 
-def start(folder: Path, machine: Machine) -> str:
+def start(folder: Path, machine: Machine, choice: Choice = "auto", tell: Callable[[str], None] = print) -> str:
     """Start a new machine, in the place of any that is there, and return its id.
 
+    Args:
+        folder: The node's folder.
+        machine: What to start.
+        choice: The accelerator. With "auto", a machine in which KVM brings no kernel to run is started once more,
+            emulated.
+        tell: Told in a sentence what KVM turned out not to do.
+
     Raises:
-        FleetError: QEMU is not there or refuses to start, a port is in use, or the folder cannot be written.
+        FleetError: QEMU is not there or refuses to start, KVM is chosen and does not work, a port is in use, or the
+            folder cannot be written.
     """
+    check_accelerator(choice)
+    choice = accelerator.chosen(choice)
     stop(folder)
     check_start(folder, machine.name, machine.bind, machine.forwards)
     identity = f"{machine.name}-{secrets.token_hex(4)}"
+    answer = Answer(False, "it is not chosen") if choice == "tcg" else accelerator.known()
+    if answer.works is None:
+        with accelerator.turn():
+            # Another node may have found out meanwhile.
+            answer = accelerator.known()
+            if answer.works is None:
+                _launch_first(folder, identity, machine, choice, tell)
+                return identity
+    if choice == "kvm":
+        accelerator.require(answer)
+    _launch(folder, identity, machine, accelerator.KVM if answer.works else accelerator.TCG)
+    return identity
+
+
+def _launch_first(folder: Path, identity: str, machine: Machine, choice: Choice, tell: Callable[[str], None]) -> None:
+    """Start a machine under KVM while only a kernel can tell whether it works; if it does not, once more without it."""
+    answer = _try_kvm(folder, identity, machine)
+    if not answer.works:
+        _kill(folder, identity)
+        shutil.rmtree(folder, ignore_errors=True)
+        if choice == "kvm":
+            accelerator.remember(answer)
+            accelerator.require(answer)
+        _launch(folder, identity, machine, accelerator.TCG)
+        tell(
+            f"KVM does not work on this host: {answer.why}. Node {machine.name} was started anew without it, and until "
+            "the host boots again nodes are emulated, which makes a boot take a minute or more."
+        )
+    # Only now: a machine that does not start without KVM either is no proof.
+    accelerator.remember(answer)
+
+
+def _try_kvm(folder: Path, identity: str, machine: Machine) -> Answer:
+    """Start a machine under KVM and see whether it comes to its kernel."""
+    try:
+        _launch(folder, identity, machine, accelerator.KVM)
+    except QemuRefusedError as error:
+        return Answer(False, accelerator.refusal(error.said, error.status))
+    wait = accelerator.kernel_wait()
+    deadline = time.monotonic() + wait
+    while True:
+        # In this order: a machine may come to its kernel, and end at once.
+        ended = not running(folder, identity)
+        with contextlib.suppress(OSError):
+            if accelerator.kernel_speaks((folder / "console.log").read_bytes()):
+                return Answer(True, "a kernel ran under it on this boot of the host")
+        if ended:
+            return Answer(False, "QEMU ended before a kernel spoke")
+        # A kernel may have no serial console.
+        with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
+            if _written(folder) > _BOOT_LOADERS_WRITES:
+                return Answer(True, "a kernel ran under it on this boot of the host")
+            if asyncio.run(_monitor(folder, "query-status"))["status"] == "internal-error":
+                return Answer(False, "QEMU reports an internal error of it")
+        if time.monotonic() >= deadline:
+            return Answer(False, f"firmware ran under it, but no kernel within {wait:.0f} s")
+        time.sleep(0.2)
+
+
+_BOOT_LOADERS_WRITES = 64 << 10
+"""Bytes. GRUB may write its environment block, of 1 KiB; a kernel that mounts its root soon writes more than this."""
+
+
+def _written(folder: Path) -> int:
+    """Bytes that a machine has written to its root disk."""
+    drives = asyncio.run(_monitor(folder, "query-blockstats"))
+    return next((int(drive["stats"]["wr_bytes"]) for drive in drives if drive.get("device") == "root"), 0)
+
+
+class QemuRefusedError(FleetError):
+    """QEMU did not start a machine.
+
+    Args:
+        name: The node's name.
+        said: What QEMU wrote on standard error.
+        status: Its exit status.
+    """
+
+    def __init__(self, name: str, said: str, status: int) -> None:
+        self.said, self.status = said, status
+        super().__init__(f"QEMU does not start node {name}: {said.strip() or f'status {status}'}.")
+
+
+def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence[str]) -> None:
+    """Start a machine with a fresh root disk in a folder that no machine runs from."""
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True, mode=0o700)
         (folder / "node.json").write_text(
@@ -109,7 +204,11 @@ def start(folder: Path, machine: Machine) -> str:
         _image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.base), str(folder / "root.qcow2"),
                     f"{machine.root_gib}G")  # fmt: skip
         result = subprocess.run(
-            _command(identity, machine), cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            _command(identity, machine, accelerator),
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
         )
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -119,10 +218,18 @@ def start(folder: Path, machine: Machine) -> str:
         ) from None
     if result.returncode != 0:
         shutil.rmtree(folder, ignore_errors=True)
-        raise FleetError(
-            f"QEMU does not start node {machine.name}: {result.stderr.strip() or f'status {result.returncode}'}."
-        )
-    return identity
+        raise QemuRefusedError(machine.name, result.stderr, result.returncode)
+
+
+def check_accelerator(choice: Choice) -> None:
+    """Check the accelerator before a machine is started, and before the one that it replaces is ended.
+
+    Raises:
+        FleetError: KVM is chosen and known not to work, or an environment variable has a wrong value.
+    """
+    accelerator.kernel_wait()
+    if accelerator.chosen(choice) == "kvm":
+        accelerator.require(accelerator.known())
 
 
 def check_start(folder: Path, name: str, bind: str, forwards: Sequence[Forward]) -> None:
@@ -265,12 +372,12 @@ def make_disk(path: Path, size_gib: int) -> None:
         raise FleetError(f"The data disk {path} cannot be made: {error.strerror}.") from None
 
 
-def _command(identity: str, machine: Machine) -> list[str]:
+def _command(identity: str, machine: Machine, accelerator: Sequence[str]) -> list[str]:
     forwards = "".join(f",hostfwd={f.protocol}:{machine.bind}:{f.host}-:{f.node}" for f in machine.forwards)
     command = [BINARY, "-name", identity, "-nodefaults", "-no-user-config", "-display", "none", "-daemonize"]
     command += ["-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off"]
     # q35's firmware and PCIe cost an emulated boot seconds, and a node has no use for them.
-    command += ["-machine", "pc", *_accelerator(), "-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
+    command += ["-machine", "pc", *accelerator, "-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
     command += ["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]
     command += ["-fw_cfg", "name=opt/com.coreos/config,file=config.ign"]
     command += ["-netdev", f"user,id=user{forwards}", "-device", "virtio-net-pci,netdev=user"]
@@ -287,41 +394,6 @@ def _command(identity: str, machine: Machine) -> list[str]:
         command += ["-drive", f"if=none,id=data{index},file={path},format=qcow2,cache=writeback,discard=unmap"]
         command += ["-device", f"virtio-blk-pci,drive=data{index},serial={disk_serial(disk.name)}"]
     return command
-
-
-def _accelerator() -> list[str]:
-    if kvm_works():
-        return ["-accel", "kvm", "-cpu", "host"]
-    # Emulated, newer CPU models made guests panic in sched_clock_cpu, two boots of ten.
-    return ["-accel", "tcg,thread=multi,tb-size=256", "-cpu", "qemu64"]
-
-
-@functools.cache
-def kvm_works(device: Path = Path("/dev/kvm")) -> bool:
-    """Whether KVM runs a guest: a device that opens may still hang, so the firmware of a tiny machine must speak."""
-    if not os.access(device, os.R_OK | os.W_OK):
-        return False
-    with tempfile.TemporaryDirectory() as scratch:
-        log = Path(scratch) / "firmware.log"
-        command = [BINARY, "-accel", "kvm", "-cpu", "host", "-machine", "pc", "-m", "32", "-nodefaults"]
-        command += ["-display", "none", "-chardev", f"file,id=log,path={log}"]
-        command += ["-device", "isa-debugcon,iobase=0x402,chardev=log"]
-        try:
-            probe = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        except OSError:
-            return False
-        try:
-            for _ in range(50):
-                if probe.poll() is not None:
-                    return False
-                if log.exists() and log.stat().st_size:
-                    return True
-                time.sleep(0.1)
-            return False
-        finally:
-            probe.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                probe.wait(5)
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     made = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
     made.log, made.tools = tmp_path / "log", tools
     made.environment["STAND_IN_LOG"] = str(made.log)
+    made.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
     made.make_project(f"{{port_offset: {OFFSET}}}")
     made.write("__main__.py", "from fleet.spec.deploy import main\n\nmain()\n")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)

@@ -2,6 +2,9 @@
 
 A config that holds the word ``sick`` makes it answer 503, and so does a file
 ``sick-NODE`` beside the log. It ends at SIGKILL only, as there is no QMP socket.
+
+What KVM does here is in the environment's ``STAND_IN_KVM``: "works"; "hangs" where the firmware runs, and after a boot
+loader nothing does; "missing" where there is no device. Emulated, a machine is always well.
 """
 
 from __future__ import annotations
@@ -17,6 +20,14 @@ from pathlib import Path
 
 def main() -> None:
     arguments = sys.argv[1:]
+    accelerator = arguments[arguments.index("-accel") + 1].partition(",")[0]
+    kvm = os.environ.get("STAND_IN_KVM", "works") if accelerator == "kvm" else ""
+    if kvm == "missing":
+        sys.exit("qemu-system-x86_64: Could not access KVM kernel module: No such file or directory")
+    if "-name" not in arguments:
+        firmware = next(re.finditer(r"path=([^,]+)", " ".join(arguments)))[1].split()[0]
+        Path(firmware).write_text("SeaBIOS (version 1.16.2)\n")
+        time.sleep(3600)
     name = arguments[arguments.index("-name") + 1]
     forwards = re.findall(r"hostfwd=tcp:([\d.]+):(\d+)-:(\d+)", " ".join(arguments))
     sick = "sick" in Path("config.ign").read_text()
@@ -37,9 +48,13 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    Path("console.log").write_text(f"{name} says hello\n")
+    # A boot loader clears the screen.
+    console = "\033[H\033[J\033[1;1H" if kvm == "hangs" else f"[    0.000000] Linux version 6\n{name} says hello\n"
+    Path("console.log").write_text(console)
     with Path(os.environ["STAND_IN_LOG"]).open("a") as log:
-        log.write(f"{time.monotonic()} {name.rpartition('-')[0]}\n")
+        log.write(f"{time.monotonic()} {name.rpartition('-')[0]} {accelerator}\n")
+    if kvm == "hangs":
+        time.sleep(3600)
     for address, host, node in forwards:
         if node != "22":
             server = http.server.ThreadingHTTPServer((address, int(host)), Handler)

@@ -68,6 +68,10 @@ class Stack(Folder):
 
     def started(self) -> list[str]:
         """The nodes started since the last question."""
-        names = [line.split()[1] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return [node for node, _ in self.started_with()]
+
+    def started_with(self) -> list[tuple[str, str]]:
+        """The nodes started since the last question, and the accelerator of each."""
+        lines = [line.split() for line in self.log.read_text().splitlines()] if self.log.exists() else []
         self.log.write_text("")
-        return names
+        return [(node, accelerator) for _, node, accelerator in lines]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fleet.platforms import qemu_accelerator
 from tests.conftest import STACK, Folder, in_turn
 from tools import machine_image
 
@@ -26,13 +28,22 @@ def _alone(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def machines(folder: Folder) -> Iterator[Callable[[str], Folder]]:
     """Makes the folder a project on qemu, with the given options; its machines are gone afterwards."""
 
+    # Whether KVM works here is found out once, not by each test.
+    cache = Path(folder.environment["XDG_CACHE_HOME"]) / "fleet"
+    cache.mkdir(parents=True, exist_ok=True)
+    answer, ours = qemu_accelerator.memory(), cache / qemu_accelerator.memory().name
+
     def make(options: str) -> Folder:
         folder.make_project(options)
+        if answer.exists():
+            shutil.copy(answer, ours)
         locked = folder.fleet("image", "lock", "fleet.yaml", "--file", str(machine_image.machine_image()))
         assert locked.status == 0, locked.err
         return folder
 
     yield make
+    if ours.exists():
+        shutil.copy(ours, answer)
     # An emulated machine takes most of a minute to power off, which is not what is tested here.
     for file in folder.path.rglob("qemu.pid"):
         # By its name, too: a process id alone may be another's by now.

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import FleetError, UsageError
-from fleet.platforms import qemu_machine
+from fleet.platforms import qemu_accelerator, qemu_machine
 from fleet.platforms.qemu import Qemu
 from fleet.probes import NotReadyError, Probe, ask, wait
 from fleet.spec import Resolver, plan_spec
@@ -129,6 +129,46 @@ def test_a_machine_that_was_stopped_has_given_its_ports_back(tmp_path: Path, sta
         qemu_machine.check_start(folder, "web-0", "127.0.0.1", [qemu_machine.Forward(port, 80)])
         assert process.wait(0) != 0
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("console", "kernel"),
+    [
+        (b"\x1b[H\x1b[J\x1b[1;1H", False),
+        (b"SeaBIOS (version 1.16.2)\r\nBooting from Hard Disk...\r\nGRUB loading..\r\nWelcome to GRUB!\r\n", False),
+        (b"Loading Linux 6.12.88 ...\r\nLoading initial ramdisk ...\r\n", False),
+        (b"Booting `Fedora CoreOS 44.20260701.3.0 (ostree:0)'\r\n", False),
+        (b"Loading Linux 6.1 ...\r\n[    0.000000] Linux version 6.1.0 (gcc)\r\n", True),
+        (b"[   12.012345] virtio_blk virtio1: 2/0/0 default/read/poll queues\r\n", True),
+        (b"[\x1b[0;32m  OK  \x1b[0m] Reached target \x1b[0;1;39mBasic System\x1b[0m.\r\n", True),
+        (b"\r\nweb-0 login: ", True),
+    ],
+)
+def test_only_what_a_kernel_or_its_programs_write_counts_as_a_kernel(console: bytes, kernel: bool) -> None:
+    assert qemu_accelerator.kernel_speaks(console) is kernel
+
+
+def test_a_wrong_accelerator_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_QEMU_ACCELERATOR", "xen")
+    with pytest.raises(UsageError, match=r"FLEET_QEMU_ACCELERATOR is 'xen'\. It can be auto, kvm or tcg\."):
+        qemu_machine.check_accelerator("auto")
+    monkeypatch.setenv("FLEET_QEMU_ACCELERATOR", "auto")
+    monkeypatch.setenv("FLEET_KVM_WAIT", "soon")
+    with pytest.raises(UsageError, match=r"FLEET_KVM_WAIT is 'soon'\. It is a number of seconds\."):
+        qemu_machine.check_accelerator("auto")
+
+
+@needs_qemu_img
+def test_the_accelerator_is_no_part_of_what_re_provisions_a_node(folder: Folder) -> None:
+    def triggers(**options: object) -> list[str]:
+        platform = Qemu.from_options(options, project=folder.path, stack="local")
+        plan = plan_spec(folder.path / "fleet.yaml", Resolver(), platform, need_lock=True)
+        return [platform.trigger(node) for node in plan.nodes]
+
+    base = folder.path / "base.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", base, "1G"], check=True)
+    assert folder.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
+    assert triggers() == triggers(accelerator="tcg")
 
 
 def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
