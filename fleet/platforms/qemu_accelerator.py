@@ -101,11 +101,10 @@ def kernel_wait() -> float:
     Raises:
         UsageError: The environment variable holds no number.
     """
-    value = os.environ.get(WAIT_VARIABLE)
-    try:
-        return float(value) if value else KERNEL_WAIT
-    except ValueError:
-        raise UsageError(f"{WAIT_VARIABLE} is {value!r}.", fix="It is a number of seconds.") from None
+    value = os.environ.get(WAIT_VARIABLE) or str(KERNEL_WAIT)
+    if not re.fullmatch(r"\d{1,4}(\.\d*)?", value):
+        raise UsageError(f"{WAIT_VARIABLE} is {value!r}.", fix="It is a number of seconds.")
+    return float(value)
 
 
 def kernel_speaks(console: bytes) -> bool:

@@ -107,44 +107,43 @@ def start(folder: Path, machine: Machine, choice: Choice = "auto", tell: Callabl
     stop(folder)
     check_start(folder, machine.name, machine.bind, machine.forwards)
     identity = f"{machine.name}-{secrets.token_hex(4)}"
-    answer = Answer(False, "it is not chosen") if choice == "tcg" else accelerator.known()
-    if answer.works is None:
-        with accelerator.turn():
-            # Another node may have found out meanwhile.
-            answer = accelerator.known()
-            if answer.works is None:
-                _launch_first(folder, identity, machine, choice, tell)
-                return identity
-    if choice == "kvm":
-        accelerator.require(answer)
-    _launch(folder, identity, machine, accelerator.KVM if answer.works else accelerator.TCG)
+    if choice == "tcg":
+        _launch(folder, identity, machine, accelerator.TCG)
+        return identity
+    answer = accelerator.known()
+    with accelerator.turn() if answer.works is None else contextlib.nullcontext():
+        # Another node may have found out meanwhile.
+        answer = accelerator.known() if answer.works is None else answer
+        if choice == "kvm":
+            accelerator.require(answer)
+        if answer.works is False:
+            _launch(folder, identity, machine, accelerator.TCG)
+            return identity
+        proved = _try_kvm(folder, identity, machine, watch=answer.works is None)
+        if not proved.works:
+            _kill(folder, identity)
+            shutil.rmtree(folder, ignore_errors=True)
+            if choice == "kvm":
+                accelerator.remember(proved)
+                accelerator.require(proved)
+            _launch(folder, identity, machine, accelerator.TCG)
+            tell(
+                f"KVM does not work on this host: {proved.why}. Node {machine.name} was started anew without it, and "
+                "until the host boots again nodes are emulated, which makes a boot take a minute or more."
+            )
+        # Only now: a machine that does not start without KVM either is no proof.
+        accelerator.remember(proved)
     return identity
 
 
-def _launch_first(folder: Path, identity: str, machine: Machine, choice: Choice, tell: Callable[[str], None]) -> None:
-    """Start a machine under KVM while only a kernel can tell whether it works; if it does not, once more without it."""
-    answer = _try_kvm(folder, identity, machine)
-    if not answer.works:
-        _kill(folder, identity)
-        shutil.rmtree(folder, ignore_errors=True)
-        if choice == "kvm":
-            accelerator.remember(answer)
-            accelerator.require(answer)
-        _launch(folder, identity, machine, accelerator.TCG)
-        tell(
-            f"KVM does not work on this host: {answer.why}. Node {machine.name} was started anew without it, and until "
-            "the host boots again nodes are emulated, which makes a boot take a minute or more."
-        )
-    # Only now: a machine that does not start without KVM either is no proof.
-    accelerator.remember(answer)
-
-
-def _try_kvm(folder: Path, identity: str, machine: Machine) -> Answer:
-    """Start a machine under KVM and see whether it comes to its kernel."""
+def _try_kvm(folder: Path, identity: str, machine: Machine, *, watch: bool) -> Answer:
+    """Start a machine under KVM and, to ``watch`` it, see whether it comes to its kernel."""
     try:
         _launch(folder, identity, machine, accelerator.KVM)
     except QemuRefusedError as error:
         return Answer(False, accelerator.refusal(error.said, error.status))
+    if not watch:
+        return _PROVED
     wait = accelerator.kernel_wait()
     deadline = time.monotonic() + wait
     while True:
@@ -152,13 +151,13 @@ def _try_kvm(folder: Path, identity: str, machine: Machine) -> Answer:
         ended = not running(folder, identity)
         with contextlib.suppress(OSError):
             if accelerator.kernel_speaks((folder / "console.log").read_bytes()):
-                return Answer(True, "a kernel ran under it on this boot of the host")
+                return _PROVED
         if ended:
             return Answer(False, "QEMU ended before a kernel spoke")
         # A kernel may have no serial console.
         with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
             if _written(folder) > _BOOT_LOADERS_WRITES:
-                return Answer(True, "a kernel ran under it on this boot of the host")
+                return _PROVED
             if asyncio.run(_monitor(folder, "query-status"))["status"] == "internal-error":
                 return Answer(False, "QEMU reports an internal error of it")
         if time.monotonic() >= deadline:
@@ -166,6 +165,7 @@ def _try_kvm(folder: Path, identity: str, machine: Machine) -> Answer:
         time.sleep(0.2)
 
 
+_PROVED = Answer(True, "a kernel ran under it on this boot of the host")
 _BOOT_LOADERS_WRITES = 64 << 10
 """Bytes. GRUB may write its environment block, of 1 KiB; a kernel that mounts its root soon writes more than this."""
 
