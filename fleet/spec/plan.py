@@ -282,10 +282,17 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     if spec.fleet.network:
         snippets.append(hosts_snippet(spec.fleet))
     for disk, what in sorted(group.data_disks.items()):
-        snippets.append(data_disk_snippet(disk, what, platform.device(disk), platform.disk_rule(disk)))
+        device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
+        snippets.append(data_disk_snippet(disk, what, device, rule, services))
     # The group is its workload; one with nothing in it makes an empty snippet.
     snippets.append(
-        workload_snippet(group, secrets=spec.values.secrets, folder=spec.folder, name=f"containers of {name}")
+        workload_snippet(
+            group,
+            secrets=spec.values.secrets,
+            folder=spec.folder,
+            name=f"containers of {name}",
+            mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
+        )
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):

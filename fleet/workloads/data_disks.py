@@ -4,11 +4,20 @@ A oneshot unit runs ``systemd-makefs``, which formats a device only if it finds 
 the mount unit requires it. Nothing here is required by ``local-fs.target``: a disk that is missing must not drop the
 node into emergency mode, where SSH is gone too. Quadlet makes a service whose volumes lie under the mount point wait
 for it (``RequiresMountsFor``), so a container never writes to the root disk in its place.
+
+A disk may come late: a cloud attaches it to a machine that runs already, and an emulated host is slow. systemd would
+give its device 90 seconds (``DefaultDeviceTimeoutSec``), then fail all that waits for it, and never try again. Here the
+device's job has no time limit, as ``x-systemd.device-timeout=0`` of systemd.mount(5) would say it; what waits for it
+waits on, and the node's other units are not held up. The limit is not the group's ``ready_timeout``, a change of which
+must not re-provision nodes. And when a disk goes and comes back, what systemd stopped with it is started again: the
+device wants the mount unit, and that the services (systemd starts what an active unit wants only when it becomes
+active, so what was stopped by hand stays so).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -47,7 +56,7 @@ class DataDisk(Model):
         return mount
 
 
-def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "") -> Snippet:
+def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", services: Sequence[str] = ()) -> Snippet:
     """The units that mount a data disk.
 
     Args:
@@ -55,23 +64,28 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "") ->
         disk: The disk.
         device: Its stable path on the node.
         rule: The udev rule that makes this path, where there has to be one.
+        services: Services that need it and start with the node; they are started again when it comes back.
     """
     mount = f"{escape_path(disk.mount)}.mount"
     makefs = f"fleet-makefs-{name}.service"
+    label = f"fleet-label-{name}.service"
+    device_unit = f"{escape_path(device)}.device"
+    grow = f"systemd-growfs@{escape_path(disk.mount)}.service"
     values = {
         "name": name,
         "device": device,
-        "device_unit": f"{escape_path(device)}.device",
+        "device_unit": device_unit,
         "mount": mount,
         "path": disk.mount,
         "makefs": makefs,
         "format": disk.format,
-        "grow": f"systemd-growfs@{escape_path(disk.mount)}.service",
+        "wants": "\n".join(f"Wants={wanted}" for wanted in (grow, label, *services)),
     }
     units = [
         unit(makefs, _MAKEFS.format(**values), enabled=False),
         unit(mount, _MOUNT.format(**values)),
-        unit(f"fleet-label-{name}.service", _LABEL.format(**values)),
+        unit(label, _LABEL.format(**values)),
+        {"name": device_unit, "dropins": [{"name": "50-fleet.conf", "contents": _DEVICE.format(**values)}]},
     ]
     config: dict[str, object] = {"ignition": {"version": "3.0.0"}, "systemd": {"units": units}}
     if rule:
@@ -91,6 +105,12 @@ def escape_path(path: str) -> str:
             escaped += "".join(f"\\x{byte:02x}" for byte in char.encode())
     return escaped or "-"
 
+
+_DEVICE = """\
+[Unit]
+JobRunningTimeoutSec=infinity
+Wants={mount}
+"""
 
 _MAKEFS = """\
 [Unit]
@@ -112,7 +132,7 @@ _MOUNT = """\
 Description=Data disk {name}
 Requires={makefs}
 After={makefs}
-Wants={grow}
+{wants}
 
 [Mount]
 What={device}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fleet.errors import FleetError
 from fleet.workloads.container import PODMAN_NETWORKS, Container, HealthCheck, NetworkUse, SecretUse
 from fleet.workloads.quoting import line, unit_word, word
 from fleet.workloads.resources import Build, ImagePull, Network, Pod, Volume
-from fleet.workloads.workload import Workload
+from fleet.workloads.workload import Workload, below
 
 SECRETS_SERVICE = "fleet-secrets.service"
 """The unit that gives the node's secrets to Podman; containers that use one start after it."""
@@ -26,16 +26,24 @@ BUILDS_FOLDER = "/etc/fleet/builds"
 Entry = tuple[str, str]
 
 
-def quadlet_files(workload: Workload) -> Iterator[tuple[str, str | None, str]]:
+def quadlet_files(workload: Workload, mounts: Sequence[str] = ()) -> Iterator[tuple[str, str | None, str]]:
     """Every Quadlet file of a workload: its name, the user whose it is (``None``: root), and its text.
+
+    Args:
+        workload: The workload.
+        mounts: Where the node's data disks are mounted. What has data on one waits for it.
 
     Raises:
         FleetError: A value cannot exist in a unit file or a process argument.
     """
     sections: dict[str, Iterable[Entry]]
     before: dict[str | None, str] = {}
+
+    def stored(user: str | None) -> list[Entry]:
+        return [] if user else _after_mounts([workload.storage], mounts)
+
     for name, network in sorted(workload.networks.items()):
-        unit = [_about("Network", name)]
+        unit = [_about("Network", name), *stored(network.run_as)]
         # One after the other: of two that are made at once at the first boot, one now and then fails with "network
         # already exists", in spite of --ignore (Podman 5.4).
         if network.run_as in before:
@@ -43,37 +51,45 @@ def quadlet_files(workload: Workload) -> Iterator[tuple[str, str | None, str]]:
         before[network.run_as] = name
         yield f"{name}.network", network.run_as, _text({"Unit": unit, "Network": _network(name, network)})
     for name, volume in sorted(workload.volumes.items()):
-        sections = {"Unit": [_about("Volume", name)], "Volume": _volume(name, volume)}
+        device = [] if volume.run_as else _after_mounts([volume.device], mounts)
+        sections = {"Unit": [_about("Volume", name), *stored(volume.run_as), *device], "Volume": _volume(name, volume)}
         yield f"{name}.volume", volume.run_as, _text(sections)
     for name, image in sorted(workload.images.items()):
-        unit = [_about("Image", name), *_network_first()]
+        unit = [_about("Image", name), *stored(image.run_as), *_network_first()]
         yield f"{name}.image", image.run_as, _text({"Unit": unit, "Image": _image(name, image), "Service": _SLOW_START})
     for name, build in sorted(workload.builds.items()):
-        unit = [_about("Build of image", name), *_network_first()]
+        unit = [_about("Build of image", name), *stored(build.run_as), *_network_first()]
         yield f"{name}.build", build.run_as, _text({"Unit": unit, "Build": _build(name, build), "Service": _SLOW_START})
     for name, pod in sorted(workload.pods.items()):
-        sections = {"Unit": [_about("Pod", name)], "Pod": _pod(name, pod, workload), "Install": _install(pod.run_as)}
+        unit = [_about("Pod", name), *stored(pod.run_as)]
+        sections = {"Unit": unit, "Pod": _pod(name, pod, workload), "Install": _install(pod.run_as)}
         yield f"{name}.pod", pod.run_as, _text(sections)
     for name, container in sorted(workload.containers.items()):
-        yield f"{name}.container", container.run_as, container_file(name, container, workload)
+        yield f"{name}.container", container.run_as, container_file(name, container, workload, mounts)
 
 
-def container_file(name: str, container: Container, workload: Workload) -> str:
+def container_file(name: str, container: Container, workload: Workload, mounts: Sequence[str] = ()) -> str:
     """The text of ``<name>.container``.
 
     Args:
         name: The container's name.
         container: What it is.
         workload: The workload it belongs to, where its networks and volumes are looked up.
+        mounts: Where the node's data disks are mounted.
 
     Raises:
         FleetError: A value cannot exist in a unit file or a process argument.
     """
+    needed = workload.lies_on(container, mounts)
     sections: dict[str, list[Entry]] = {
         "Unit": list(_unit(name, container)),
         "Container": list(_container(name, container, workload)),
         "Service": list(_service(container)),
     }
+    if container.run_as:
+        sections["Service"] += [("ExecStartPre", _UNTIL_MOUNTED.format(mount=mount)) for mount in needed]
+    else:
+        sections["Unit"] += _after_mounts([workload.storage], mounts)
     if container.schedule is None:
         sections["Install"] = _install(container.run_as)
     for section, extra in container.quadlet.items():
@@ -88,6 +104,19 @@ def container_file(name: str, container: Container, workload: Workload) -> str:
 def file_path(container: str, target: str) -> str:
     """Where on the node a file that is mounted in a container lies."""
     return f"{FILES_FOLDER}/{container}{target}"
+
+
+_UNTIL_MOUNTED = "/bin/sh -c 'until mountpoint -q {mount}; do sleep 1; done'"
+"""A user's manager has no units of the system's mounts, so ``RequiresMountsFor`` waits for none there."""
+
+
+def _after_mounts(paths: Iterable[str], mounts: Iterable[str]) -> list[Entry]:
+    """What makes a unit wait for those of its paths that lie on data disks."""
+    return [
+        ("RequiresMountsFor", unit_word(path, "a path on a data disk"))
+        for path in paths
+        if any(below(path, mount) for mount in mounts)
+    ]
 
 
 _SLOW_START = [("TimeoutStartSec", "900")]

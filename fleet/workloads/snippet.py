@@ -6,7 +6,7 @@ Podman reads for that user alone: nothing of a rootless workload needs a folder 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fleet.workloads import docker
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
 from fleet.workloads.quoting import line
-from fleet.workloads.workload import Workload
+from fleet.workloads.workload import Workload, below
 
 SECRETS_FOLDER = "/etc/fleet/secrets"
 """Root's secrets, one file each."""
@@ -33,6 +33,7 @@ def workload_snippet(
     secrets: Mapping[str, str] | None = None,
     folder: Path | None = None,
     name: str = "containers",
+    mounts: Sequence[str] = (),
 ) -> Snippet:
     """Compile a workload.
 
@@ -42,11 +43,12 @@ def workload_snippet(
             starts, a Podman secret.
         folder: Where files and build contexts are looked for; without it there can be none.
         name: What errors call the snippet.
+        mounts: Where the node's data disks are mounted. What has data on one waits for it.
 
     Raises:
         FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
-    made = _Made(workload, secrets or {}, folder)
+    made = _Made(workload, secrets or {}, folder, mounts)
     made.users()
     made.files()
     made.secrets()
@@ -70,6 +72,7 @@ class _Made:
     workload: Workload
     values: Mapping[str, str]
     folder: Path | None
+    mounts: Sequence[str]
     accounts: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     directories: list[dict[str, Any]] = field(default_factory=list)
@@ -161,7 +164,7 @@ class _Made:
 
     def podman(self) -> None:
         workload = self.workload
-        for name, user, text in quadlet_files(workload):
+        for name, user, text in quadlet_files(workload, self.mounts):
             place = f"users/{workload.users[user].uid}/" if user else ""
             self.entries.append(file(f"/etc/containers/systemd/{place}{name}", text, mode=0o644))
         containers = workload.containers
@@ -189,6 +192,9 @@ class _Made:
 
     def docker(self) -> None:
         self.units.append({"name": "podman.socket", "mask": True})
+        if any(below(self.workload.storage, mount) for mount in self.mounts):
+            waits = f"[Unit]\nRequiresMountsFor={self.workload.storage}\n"
+            self.units.append({"name": "docker.service", "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
         for name, text in docker.units(self.workload, SECRETS_FOLDER):
             # What a timer starts has no [Install] section, and is not enabled.
             self.units.append(unit(name, text) if "[Install]" in text else {"name": name, "contents": text})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -68,6 +69,49 @@ class Workload(Model):
             thing = kinds[kind][name]
             kinds[kind][name] = thing.model_copy(update={"image": f"{reference}@{digests[reference]}"})
         return self.model_copy(update=kinds)
+
+    def services_on(self, mount: str) -> list[str]:
+        """The system's services that start with the node and need what is mounted somewhere, by themselves or because
+        one that they depend on does. Users' own services are not among them: their managers know no mounts.
+
+        Args:
+            mount: The mount point, an absolute path.
+        """
+        needing = {name for name, container in self.containers.items() if self.lies_on(container, [mount])}
+        found = [
+            f"{name}.service"
+            for name, container in self.containers.items()
+            if not container.run_as and not container.schedule and needing & {name, *self._reached_from(name)}
+        ]
+        return sorted(found)
+
+    def lies_on(self, container: Container, mounts: Iterable[str]) -> list[str]:
+        """Those of some mount points that a container of this workload has data on, in their order.
+
+        Args:
+            container: The container.
+            mounts: Mount points, absolute paths.
+        """
+        paths = list(self._paths(container))
+        return [mount for mount in mounts if any(below(path, mount) for path in paths)]
+
+    @property
+    def storage(self) -> str:
+        """Where the system's engine keeps images and containers on a node."""
+        return "/var/lib/docker" if self.engine == "docker" else "/var/lib/containers"
+
+    def _paths(self, container: Container) -> Iterator[str]:
+        """The node's paths that must be there before a container starts."""
+        if not container.run_as:
+            yield self.storage
+        for volume in container.volumes:
+            source = volume.partition(":")[0]
+            yield self.volumes[source].device if source in self.volumes else source
+        for key in ("Mount", "Volume"):
+            for item in _lines(container.quadlet.get("Container", {}).get(key, [])):
+                yield from re.findall(r"(?:^|,)(?:(?:source|src)=)?(/[^,:]*)", item)[:1]
+        for item in _lines(container.quadlet.get("Unit", {}).get("RequiresMountsFor", [])):
+            yield from item.split()
 
     @model_validator(mode="after")
     def _whole(self) -> Workload:
@@ -160,6 +204,15 @@ class Workload(Model):
                 found.add(other)
                 pending += self.containers[other].depends_on
         return found
+
+
+def below(path: str, mount: str) -> bool:
+    """Whether a path lies on what is mounted at a mount point."""
+    return f"{path.rstrip('/')}/".startswith(f"{mount}/")
+
+
+def _lines(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def _list(names: Any) -> str:

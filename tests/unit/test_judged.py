@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fleet.config import compose
+from fleet.config import Snippet, compose
 from fleet.errors import FleetError
 from fleet.workloads import Container, DataDisk, Workload, container_file, data_disk_snippet, workload_snippet
 from tests.judge import Judge, option
@@ -93,6 +94,103 @@ def test_an_empty_word_reaches_an_entrypoint_and_is_refused_for_the_images_own(j
         command(judge, command=["a", ""])
 
 
+def disk_snippet(workload: Workload, mount: str) -> Snippet:
+    """A data disk, mounted for a workload."""
+    disk, device = DataDisk(size_gib=1, mount=mount), "/dev/disk/by-id/virtio-data-site"
+    return data_disk_snippet("site", disk, device, services=workload.services_on(mount))
+
+
+def system_units(judge: Judge) -> dict[str, str]:
+    """The system's units of a node: what Podman's generator makes, and what was written, with its drop-ins."""
+    folder = judge.changes / "etc/systemd/system"
+    units = judge.services()
+    for path in folder.glob("*.*"):
+        if path.is_file() and not path.is_symlink():
+            units[path.name] = path.read_text()
+    for path in folder.glob("*.d/*.conf"):
+        name = path.parent.name.removesuffix(".d")
+        units[name] = units.get(name, "") + path.read_text()
+    return units
+
+
+def values(text: str, *keys: str) -> set[str]:
+    """The words that keys of a unit have."""
+    lines = (line.partition("=") for line in text.splitlines())
+    return {word for key, _, words in lines if key in keys for word in shlex.split(words)}
+
+
+def started_with_the_node(units: dict[str, str], mount: str) -> set[str]:
+    """The services that start at boot and cannot while a mount is missing, as systemd would see it."""
+    needing: set[str] = set()
+    while True:
+        more = {
+            name
+            for name, text in units.items()
+            if name.endswith(".service")
+            and (
+                any(f"{path}/".startswith(f"{mount}/") for path in values(text, "RequiresMountsFor"))
+                or values(text, "Requires", "BindsTo") & needing
+            )
+        }
+        if more == needing:
+            break
+        needing = more
+    return {name for name in needing if "WantedBy=multi-user.target" in units[name]}
+
+
+def test_a_disk_that_comes_late_or_comes_back_brings_all_that_waits_for_it(judge: Judge) -> None:
+    containers: dict[str, Any] = {
+        "db": {"image": IMAGE, "volumes": ["/var/lib/site/db:/db"]},
+        "web": {"image": IMAGE, "depends_on": ["db"]},
+        "proxy": {"image": IMAGE, "depends_on": ["web"]},
+        "named": {"image": IMAGE, "volumes": ["on-disk:/data"]},
+        "own": {"image": IMAGE, "quadlet": {"Container": {"Mount": "type=bind,source=/var/lib/site/own,target=/own"}}},
+        "podded": {"image": IMAGE, "pod": "front", "volumes": ["/var/lib/site:/srv"]},
+        "once": {"image": IMAGE, "oneshot": True, "volumes": ["/var/lib/site:/srv"]},
+        "nightly": {"image": IMAGE, "schedule": "daily", "volumes": ["/var/lib/site:/srv"]},
+        "beside": {"image": IMAGE, "volumes": ["/var/lib/sites:/srv"]},
+        "mine": {"image": IMAGE, "run_as": "app", "volumes": ["/var/lib/site/mine:/srv"]},
+    }
+    workload = Workload.model_validate(
+        {
+            "containers": containers,
+            "pods": {"front": {}},
+            "volumes": {"on-disk": {"device": "/var/lib/site/named", "type": "none", "options": "bind"}},
+            "users": {"app": {"uid": 2001}},
+        }
+    )
+    mount = "/var/lib/site"
+    judge.apply(compose([workload_snippet(workload, mounts=[mount]), disk_snippet(workload, mount)]).ignition)
+    units = system_units(judge)
+    device = units[r"dev-disk-by\x2did-virtio\x2ddata\x2dsite.device"]
+    assert values(device, "JobRunningTimeoutSec") == {"infinity"}
+    assert values(device, "Wants") == {"var-lib-site.mount"}
+    waiting = started_with_the_node(units, mount)
+    assert {f"{name}.service" for name in ("db", "web", "proxy", "named", "own", "podded", "once")} <= waiting
+    assert "on-disk-volume.service" in values(units["named.service"], "Requires")
+    assert values(units["var-lib-site.mount"], "Wants") - waiting == {"systemd-growfs@var-lib-site.service"}
+    assert waiting <= values(units["var-lib-site.mount"], "Wants")
+    assert judge.verify(units) == ""
+
+    mine = judge.services("/etc/containers/systemd/users/2001", user=True)["mine.service"]
+    assert "ExecStartPre=/bin/sh -c 'until mountpoint -q /var/lib/site; do sleep 1; done'" in mine
+    assert judge.verify({"mine.service": mine}, user=True) == ""
+
+
+@pytest.mark.parametrize(("engine", "storage"), [("podman", "/var/lib/containers"), ("docker", "/var/lib/docker")])
+def test_an_engine_whose_images_lie_on_a_data_disk_waits_for_it(judge: Judge, engine: str, storage: str) -> None:
+    workload = Workload.model_validate(
+        {"engine": engine, "containers": {"app": {"image": IMAGE, "networks": ["net"]}}, "networks": {"net": {}}}
+    )
+    judge.apply(compose([workload_snippet(workload, mounts=[storage]), disk_snippet(workload, storage)]).ignition)
+    units = system_units(judge)
+    assert "app.service" in started_with_the_node(units, storage)
+    mount = next(text for name, text in units.items() if name.endswith(".mount"))
+    assert "app.service" in values(mount, "Wants")
+    engines = units["docker.service"] if engine == "docker" else units["net-network.service"]
+    assert storage in values(engines, "RequiresMountsFor")
+
+
 EVERYTHING: dict[str, Any] = {
     "pods": {"front": {"ports": ["8080:80"], "networks": [{"name": "net", "ip": "10.89.9.9"}]}},
     "networks": {
@@ -162,8 +260,12 @@ EVERYTHING: dict[str, Any] = {
 def everything(judge: Judge) -> Judge:
     """A node whose workload uses all that a workload can, as Ignition wrote it."""
     workload = Workload.model_validate(EVERYTHING)
-    disk = data_disk_snippet("site", DataDisk(size_gib=1, mount="/var/lib/site"), "/dev/disk/by-id/virtio-data-site")
-    config = compose([workload_snippet(workload, secrets={"token": "t", "key": "k"}), disk])
+    config = compose(
+        [
+            workload_snippet(workload, secrets={"token": "t", "key": "k"}, mounts=["/var/lib/site"]),
+            disk_snippet(workload, "/var/lib/site"),
+        ]
+    )
     judge.apply(config.ignition)
     return judge
 
