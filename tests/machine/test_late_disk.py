@@ -47,6 +47,8 @@ def stack(folder: Folder, machines: Callable[[str], Folder], tmp_path: Path) -> 
     wrapper = tools / "qemu-system-x86_64"
     wrapper.write_text(WITHOUT_DATA_DISKS.format(qemu=shutil.which("qemu-system-x86_64")))
     wrapper.chmod(0o755)
+    # What KVM does under this QEMU is nothing to remember for the real one.
+    folder.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
     folder.environment["PATH"] = f"{tools}:{folder.environment['PATH']}"
     return machines(f"{{port_offset: {OFFSET}, cpus: 1}}")
 
