@@ -23,6 +23,7 @@ from typing import Any
 
 from pulumi import automation
 
+from fleet.cli.engine import Engine
 from fleet.cli.project import PASSPHRASE, Stack, is_data_disk, plain, translated, urn_name
 from fleet.cli.report import Say
 from fleet.platforms import Platform
@@ -79,11 +80,12 @@ def _found(stack: Stack, platform: Platform, begun: Sequence[dict[str, Any]]) ->
                 answer().apply(functools.partial(found.__setitem__, index))
 
     if any(map(callable, answers)):
-        _run(program, {key: value for key, value in stack.config.items() if key.startswith(f"{platform.name}:")})
+        config = {key: value for key, value in stack.config.items() if key.startswith(f"{platform.name}:")}
+        _run(program, config, stack.engine)
     return found
 
 
-def _run(program: Callable[[], None], config: Mapping[str, str]) -> None:
+def _run(program: Callable[[], None], config: Mapping[str, str], engine: Engine) -> None:
     """Run a program that has no resources, in a stack of its own: a preview of the real one would go on to what is no
     longer declared, which is all, and is refused where disks are protected.
     """
@@ -93,7 +95,7 @@ def _run(program: Callable[[], None], config: Mapping[str, str]) -> None:
             "lookup",
             project_name="lookup",
             program=program,
-            opts=automation.LocalWorkspaceOptions(work_dir=folder, env_vars=environment),
+            opts=automation.LocalWorkspaceOptions(work_dir=folder, env_vars=environment, pulumi_command=engine),
         )
         asking.set_all_config({key: automation.ConfigValue(value, secret=True) for key, value in config.items()})
         asking.preview()

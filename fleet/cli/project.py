@@ -25,6 +25,7 @@ import yaml
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
+from fleet.cli.engine import Engine, Listener
 from fleet.errors import FleetError, Position, UsageError
 
 T = TypeVar("T")
@@ -91,7 +92,10 @@ class Stack:
         _ask_passphrase(project, name)
         # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
         with translated(self):
-            workspace = automation.LocalWorkspace(work_dir=str(project.folder), program=_nothing)
+            self.engine = Engine()
+            workspace = automation.LocalWorkspace(
+                work_dir=str(project.folder), program=_nothing, pulumi_command=self.engine
+            )
             self.automation = _QuickStack(
                 name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
             )
@@ -120,7 +124,7 @@ class Stack:
                 else:
                     time.sleep(1)
 
-    def preview(self, event: Callable[[automation.EngineEvent], None]) -> None:
+    def preview(self, event: Listener) -> None:
         """Preview an update.
 
         Args:
@@ -131,9 +135,28 @@ class Stack:
         # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
         workspace.env_vars = {**given, "PULUMI_SKIP_CHECKPOINTS": "true"}
         try:
-            self.run(lambda: self.automation.preview(on_event=event, refresh=True))
+            self.run(lambda: self.automation.preview(on_event=self.engine.hearing(event), refresh=True))
         finally:
             workspace.env_vars = given
+
+    def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
+        """Update the stack.
+
+        Args:
+            event: Told what is done.
+            target: URN patterns of the only resources to touch.
+            replace: URNs of resources to replace in any case.
+        """
+        heard = self.engine.hearing(event)
+        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=replace))
+
+    def destroy(self, event: Listener) -> None:
+        """Remove all resources.
+
+        Args:
+            event: Told what is done.
+        """
+        self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
 
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
