@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FLEET, STACK, Result
+from tests.conftest import FLEET, STACK, Result, small_disk
 from tests.engine.places import CloudPlace, Place, QemuPlace
 from tests.engine.test_killed import repaired
 from tests.engine.test_stopped import held
@@ -167,40 +166,23 @@ def test_a_machine_whose_notes_were_cut_off_is_still_the_nodes(qemu: QemuPlace) 
 
 
 @pytest.fixture
-def small_disks(qemu: QemuPlace) -> Iterator[list[Path]]:
-    """The stack's files are on small disks of their own."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root: `make test` as root has it")
-    libc = ctypes.CDLL(None, use_errno=True)
-    places = [qemu.stack.path / ".pulumi", qemu.stack.path / ".fleet"]
-    for place in places:
-        place.mkdir()
-        if libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=8m"):
-            raise OSError(ctypes.get_errno(), "mount")
-    yield places
-    qemu.fleet("destroy", "--yes")
-    for place in places:
-        libc.umount2(os.fsencode(place), 2)  # MNT_DETACH
+def fills(qemu: QemuPlace) -> Iterator[list[Callable[[], Path]]]:
+    """The stack's files are on small disks of their own; what fills them."""
+    with small_disk(qemu.stack.path / ".pulumi", "8m") as state, small_disk(qemu.stack.path / ".fleet", "8m") as disks:
+        yield [state, disks]
+        qemu.fleet("destroy", "--yes")
 
 
-def fill(disk: Path) -> Path:
-    file = disk / "filling"
-    with contextlib.suppress(OSError), file.open("wb", buffering=0) as out:
-        for size in (1 << 16, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    out.write(b"x" * size)
-    return file
-
-
-def test_an_update_whose_disk_was_full_is_repaired_by_the_next(qemu: QemuPlace, small_disks: list[Path]) -> None:
+def test_an_update_whose_disk_was_full_is_repaired_by_the_next(
+    qemu: QemuPlace, fills: list[Callable[[], Path]]
+) -> None:
     qemu.write("one", count=3)
     qemu.stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
     assert qemu.fleet("up").status == 0
     disks = qemu.disks()
     qemu.stack.edit("fleet.yaml", "one", "held")
     with held(qemu, FLEET, "up", *STACK) as update:
-        filled = [fill(disk) for disk in small_disks]
+        filled = [fill() for fill in fills]
     # The engine tries to save its state for half a minute.
     time.sleep(3)
     for pid, _ in update.left():
