@@ -229,19 +229,20 @@ def _state(text: bytes | None) -> dict[str, Any] | None:
 
 
 def _note_machines(state: dict[str, Any]) -> None:
-    """Have a state of before say of each machine that it was just being made: there may be a later one by now, and what
-    clears up after an update that was cut off looks for it (:mod:`fleet.cli.interrupted`).
+    """Have a state of before say of each machine that it was just being changed: there may be a later one by now, and
+    what clears up after an update that was cut off looks for it (:mod:`fleet.cli.interrupted`).
     """
     latest = state["checkpoint"].get("latest") or {}
     resources = latest.get("resources") or []
     ready = {r["outputs"].get("instance") for r in resources if r["type"] == _READY and r.get("outputs")} - {None}
     noted = latest.get("pending_operations") or []
     known = {operation["resource"]["urn"] for operation in noted}
+    ours = _READY.rpartition(":")[0]
     for resource in resources:
-        if resource.get("id") in ready and "fleet:components:Node$" in resource["urn"] and resource["type"] != _READY:
-            begun = {key: value for key, value in resource.items() if key not in ("id", "outputs", "delete")}
-            if resource["urn"] not in known and not resource["type"].startswith(_READY.rpartition(":")[0]):
-                noted.append({"resource": begun, "type": "creating"})
+        # Of fleet's own machines, the node's folder tells.
+        is_machine = "fleet:components:Node$" in resource["urn"] and not resource["type"].startswith(ours)
+        if is_machine and resource.get("id") in ready and resource["urn"] not in known:
+            noted.append({"resource": resource, "type": "updating"})
     if noted:
         latest["pending_operations"] = noted
 

@@ -55,6 +55,15 @@ def settle(stack: Stack, platform: Platform, say: Say) -> None:
                     say("", _unknown(resource))
                 for id_ in found or ():
                     _take(resources, resource, id_)
+            # Of a machine that was being changed, or is in a state of before (:mod:`fleet.cli.backend`), there may be
+            # another one by now.
+            unsure = [
+                operation["resource"]
+                for operation in pending
+                if operation["type"] == "updating" and operation["resource"]["type"] == platform.machine_type
+            ]
+            for resource, ids in zip(unsure, _found(stack, platform, unsure), strict=True):
+                _correct(resources, resource, ids or ())
             settled = {**deployment, "resources": resources, "pending_operations": []}
             stack.run(
                 lambda: stack.automation.import_stack(automation.Deployment(version=state.version, deployment=settled))
@@ -118,6 +127,16 @@ def _take(resources: list[dict[str, Any]], begun: Mapping[str, Any], id_: str) -
     needed = {begun.get("parent"), *begun.get("dependencies", ()), begun.get("provider", "").rpartition("::")[0]}
     places = [index for index, r in enumerate(resources) if r["urn"] in needed]
     resources.insert(max(places, default=-1) + 1, taken)
+
+
+def _correct(resources: list[dict[str, Any]], known: Mapping[str, Any], ids: Sequence[str]) -> None:
+    """Have a state say which machine there is, if the one that it has is gone."""
+    for index, resource in enumerate(resources):
+        if resource["urn"] == known["urn"] and _live(resource) and ids and resource.get("id") not in ids:
+            resources[index] = {**resource, "id": ids[0], "outputs": resource.get("inputs", {})}
+            ids = ids[1:]
+    for id_ in ids:
+        _take(resources, known, id_)
 
 
 def _of_a_provider(resource: Mapping[str, Any]) -> bool:
