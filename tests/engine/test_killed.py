@@ -26,11 +26,11 @@ PARTS = {
 
 
 def processes(session: int) -> Iterator[tuple[int, str]]:
-    """Number and command line of every process of a session."""
+    """Number and command line of every process of a session that runs; one that has ended may wait to be collected."""
     told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
     for line in told.splitlines()[1:]:
         pid, of, arguments = line.split(None, 2)
-        if int(of) == session:
+        if int(of) == session and not arguments.endswith("<defunct>"):
             yield int(pid), arguments
 
 
