@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import ctypes
 import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -30,6 +32,10 @@ from tools.cache import ROOT, locked
 # How fast an example is decides nothing here: machines are emulated beside these tests.
 settings.register_profile("fleet", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fleet")
+
+# A shell has what it starts in the background ignore it, and so would the commands that tests interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 T = TypeVar("T")
 
@@ -198,6 +204,38 @@ def own_loopback() -> Iterator[None]:
             raise OSError(ctypes.get_errno(), "setns")
 
 
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[], Path]]:
+    """Mounts a disk of its own on a folder, which is made; yields what fills it, and gives the file to remove again.
+
+    Args:
+        folder: The folder.
+        size: Such as ``8m`` (tmpfs(5)).
+    """
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root: `make test` as root has it")
+    libc = ctypes.CDLL(None, use_errno=True)
+    folder.mkdir()
+    if libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, f"size={size}".encode()):
+        raise OSError(ctypes.get_errno(), "mount")
+
+    def fill() -> Path:
+        file = folder / "filling"
+        with file.open("wb", buffering=0) as out:
+            for piece in (1 << 16, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        out.write(b"x" * piece)
+        return file
+
+    try:
+        yield fill
+    finally:
+        libc.umount2(os.fsencode(folder), _MNT_DETACH)
+
+
+_MNT_DETACH = 2
+"""umount(2)."""
 _CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
 """unshare(2), netdevice(7)."""
 

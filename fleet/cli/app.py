@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,6 +20,7 @@ from rich.table import Table
 
 from fleet import images, platforms
 from fleet.cli.board import Board
+from fleet.cli.signals import SIGNALS, Stopped
 from fleet.errors import FleetError, UsageError
 from fleet.platforms.common import ConfigReader
 from fleet.spec import FleetPlan, Resolver, load_image, load_tags, plan_spec
@@ -132,7 +133,7 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
         if session.preview() and not typer.confirm("Do it?"):
             raise UsageError("Nothing was done.")
         out.print()
-    with board, _graceful():
+    with board:
         session.up(_download_bar)
 
 
@@ -221,8 +222,7 @@ def replace(spec: Spec, node: Node, stack: StackName) -> None:
     """Re-provision one node from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 
-    with _graceful():
-        Session(spec, stack, _say).replace(node, _download_bar)
+    Session(spec, stack, _say).replace(node, _download_bar)
 
 
 @app.command()
@@ -233,7 +233,7 @@ def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
     if sys.stdin.isatty() and not yes and not typer.confirm(f"Roll stack {stack} back?"):
         raise UsageError("Nothing was done.")
     board = Board(out)
-    with board, _graceful():
+    with board:
         Session(spec, stack, board.say, begin=board.begin).rollback(_download_bar)
 
 
@@ -253,8 +253,7 @@ def destroy(
         what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
         if not typer.confirm(f"Remove {what} of stack {stack}?"):
             raise UsageError("Nothing was done.")
-    with _graceful():
-        Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
+    Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
 
 
 @app.command()
@@ -379,31 +378,23 @@ def _download_bar() -> Iterator[images.Progress]:
         yield progress
 
 
-@contextlib.contextmanager
-def _graceful() -> Iterator[None]:
-    """The engine hears Ctrl-C too and ends after its current step; leaving before it would hide what it did."""
-
-    def interrupted(signum: int, frame: object) -> None:
-        err.print("Stopping after the step that is going on; press again to stop at once.")
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def main() -> None:
-    """Run the command; an error is one paragraph on standard error."""
+    """Run the command; an error is one paragraph on standard error, and a signal ends it cleanly."""
+    SIGNALS.catch(lambda text: err.print(text, markup=False))
     try:
         app()
     except FleetError as error:
         err.print(f"Error: {error}", markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except Stopped as stopped:
+        sys.exit(stopped.exit_code)
     except BrokenPipeError:
         # Whoever read the output has enough; Python would complain when it flushes at exit.
         sys.stdout = None
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = f": {error.filename}" if error.filename else ""
+        err.print(f"Error: {error.strerror}{place}. Make room, and run the command again.", markup=False)
         sys.exit(1)

@@ -23,6 +23,7 @@ from typing import Any
 
 from pulumi import automation
 
+from fleet.cli.engine import Engine
 from fleet.cli.project import PASSPHRASE, Stack, is_data_disk, plain, translated, urn_name
 from fleet.cli.report import Say
 from fleet.platforms import Platform
@@ -54,6 +55,15 @@ def settle(stack: Stack, platform: Platform, say: Say) -> None:
                     say("", _unknown(resource))
                 for id_ in found or ():
                     _take(resources, resource, id_)
+            # Of a machine that was being changed, or is in a state of before (:mod:`fleet.cli.backend`), there may be
+            # another one by now.
+            unsure = [
+                operation["resource"]
+                for operation in pending
+                if operation["type"] == "updating" and operation["resource"]["type"] == platform.machine_type
+            ]
+            for resource, ids in zip(unsure, _found(stack, platform, unsure), strict=True):
+                _correct(resources, resource, ids or ())
             settled = {**deployment, "resources": resources, "pending_operations": []}
             stack.run(
                 lambda: stack.automation.import_stack(automation.Deployment(version=state.version, deployment=settled))
@@ -79,11 +89,12 @@ def _found(stack: Stack, platform: Platform, begun: Sequence[dict[str, Any]]) ->
                 answer().apply(functools.partial(found.__setitem__, index))
 
     if any(map(callable, answers)):
-        _run(program, {key: value for key, value in stack.config.items() if key.startswith(f"{platform.name}:")})
+        config = {key: value for key, value in stack.config.items() if key.startswith(f"{platform.name}:")}
+        _run(program, config, stack.engine)
     return found
 
 
-def _run(program: Callable[[], None], config: Mapping[str, str]) -> None:
+def _run(program: Callable[[], None], config: Mapping[str, str], engine: Engine) -> None:
     """Run a program that has no resources, in a stack of its own: a preview of the real one would go on to what is no
     longer declared, which is all, and is refused where disks are protected.
     """
@@ -93,7 +104,7 @@ def _run(program: Callable[[], None], config: Mapping[str, str]) -> None:
             "lookup",
             project_name="lookup",
             program=program,
-            opts=automation.LocalWorkspaceOptions(work_dir=folder, env_vars=environment),
+            opts=automation.LocalWorkspaceOptions(work_dir=folder, env_vars=environment, pulumi_command=engine),
         )
         asking.set_all_config({key: automation.ConfigValue(value, secret=True) for key, value in config.items()})
         asking.preview()
@@ -116,6 +127,16 @@ def _take(resources: list[dict[str, Any]], begun: Mapping[str, Any], id_: str) -
     needed = {begun.get("parent"), *begun.get("dependencies", ()), begun.get("provider", "").rpartition("::")[0]}
     places = [index for index, r in enumerate(resources) if r["urn"] in needed]
     resources.insert(max(places, default=-1) + 1, taken)
+
+
+def _correct(resources: list[dict[str, Any]], known: Mapping[str, Any], ids: Sequence[str]) -> None:
+    """Have a state say which machine there is, if the one that it has is gone."""
+    for index, resource in enumerate(resources):
+        if resource["urn"] == known["urn"] and _live(resource) and ids and resource.get("id") not in ids:
+            resources[index] = {**resource, "id": ids[0], "outputs": resource.get("inputs", {})}
+            ids = ids[1:]
+    for id_ in ids:
+        _take(resources, known, id_)
 
 
 def _of_a_provider(resource: Mapping[str, Any]) -> bool:

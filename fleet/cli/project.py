@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import os
@@ -25,6 +24,8 @@ import yaml
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
+from fleet.cli.backend import Backend, is_engine
+from fleet.cli.engine import Engine, Listener
 from fleet.errors import FleetError, Position, UsageError
 
 T = TypeVar("T")
@@ -87,11 +88,17 @@ class Stack:
         backend = os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()
         if not backend:
             backend = os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
-        _mend(backend, project.folder)
+        self._files = Backend.of(backend, beside=project.folder, project=project.name, stack=name)
+        if self._files:
+            # Not on standard output, which may be a config, or JSON.
+            self._files.mend(lambda text: print(text, file=sys.stderr))
         _ask_passphrase(project, name)
         # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
         with translated(self):
-            workspace = automation.LocalWorkspace(work_dir=str(project.folder), program=_nothing)
+            self.engine = Engine()
+            workspace = automation.LocalWorkspace(
+                work_dir=str(project.folder), program=_nothing, pulumi_command=self.engine
+            )
             self.automation = _QuickStack(
                 name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
             )
@@ -113,14 +120,15 @@ class Stack:
                 return operation()
             except automation.ConcurrentUpdateError as error:
                 holder = re.search(r"@(\S+) \(pid (\d+)\)", str(error))
-                if holder and holder[1] == socket.gethostname() and not _alive(int(holder[2])):
+                if self._files:
+                    self._files.free()
+                elif holder and holder[1] == socket.gethostname() and not is_engine(int(holder[2])):
                     self.automation.cancel()
-                elif time.monotonic() > deadline:
+                if time.monotonic() > deadline:
                     raise
-                else:
-                    time.sleep(1)
+                time.sleep(0.2)
 
-    def preview(self, event: Callable[[automation.EngineEvent], None]) -> None:
+    def preview(self, event: Listener) -> None:
         """Preview an update.
 
         Args:
@@ -131,9 +139,28 @@ class Stack:
         # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
         workspace.env_vars = {**given, "PULUMI_SKIP_CHECKPOINTS": "true"}
         try:
-            self.run(lambda: self.automation.preview(on_event=event, refresh=True))
+            self.run(lambda: self.automation.preview(on_event=self.engine.hearing(event), refresh=True))
         finally:
             workspace.env_vars = given
+
+    def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
+        """Update the stack.
+
+        Args:
+            event: Told what is done.
+            target: URN patterns of the only resources to touch.
+            replace: URNs of resources to replace in any case.
+        """
+        heard = self.engine.hearing(event)
+        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=replace))
+
+    def destroy(self, event: Listener) -> None:
+        """Remove all resources.
+
+        Args:
+            event: Told what is done.
+        """
+        self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
 
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
@@ -215,10 +242,6 @@ def find_pulumi() -> None:
     os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
 
 
-def _alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 def _login() -> str:
     """The backend that ``pulumi login`` chose."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
@@ -226,24 +249,6 @@ def _login() -> str:
         return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
     except (OSError, ValueError, AttributeError):
         return ""
-
-
-def _mend(backend: str, project: Path) -> None:
-    """Take away what keeps a backend of files from being read after an update was killed.
-
-    Beside each file, Pulumi keeps one of metadata that nothing needs (gocloud.dev/blob/fileblob), unless the URL says
-    ``metadata=skip``. A state is written as a whole, but that file is emptied first: an engine that is killed just then
-    leaves it empty, and the state beside it cannot be read ("failed to load checkpoint: EOF"), though it is well.
-    """
-    if not backend.startswith("file://"):
-        return
-    state = project / Path(backend.removeprefix("file://").partition("?")[0]).expanduser() / ".pulumi"
-    # In a home, plugins are beside them.
-    for pattern in ("*.attrs", *(f"{folder}/**/*.attrs" for folder in ("stacks", "locks", "history", "backups"))):
-        for metadata in state.glob(pattern):
-            with contextlib.suppress(FileNotFoundError):
-                if metadata.stat().st_size == 0:
-                    metadata.unlink()
 
 
 def _ask_passphrase(project: Project, stack: str) -> None:

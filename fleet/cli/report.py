@@ -23,7 +23,7 @@ from fleet.platforms import Platform
 from fleet.spec import FleetPlan
 
 _SHOWN_CHANGES = 6
-_ENDINGS = ("update failed", "preview failed", "Resource monitor has terminated")
+_ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
 
 Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
 
@@ -62,6 +62,7 @@ class Reporter:
         preview: Nothing is done; say what would be.
 
     Attributes:
+        preview: As given.
         nodes: What happens to each node that something happens to, in order.
         errors: The engine's and the providers' errors, in order, each once.
         operations: What the engine did with resources: "same", "update", "create", ...; known at the end.
@@ -70,7 +71,7 @@ class Reporter:
     def __init__(
         self, platform: Platform, plan: FleetPlan | None, before: list[dict[str, Any]], say: Say, *, preview: bool
     ) -> None:
-        self._machine, self._say, self._preview = platform.machine_type, say, preview
+        self._machine, self._say, self.preview = platform.machine_type, say, preview
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
         self._names = {node.name: group.names for group in groups for node in group.nodes}
@@ -102,12 +103,12 @@ class Reporter:
         name, op = urn_name(step.urn), str(step.op.value)
         if step.type == self._machine:
             self._announce(name, op, list(step.diffs or []))
-            if not self._preview:
+            if not self.preview:
                 if op in ("delete-replaced", "delete"):
                     self._say(name, "stopping")
                 elif op in ("create", "create-replacement"):
                     self._say(name, "starting from a fresh image")
-        elif READY in step.type and op in ("create", "create-replacement") and not self._preview:
+        elif READY in step.type and op in ("create", "create-replacement") and not self.preview:
             self._since[name] = time.monotonic()
             self._say(name, "started; waiting until it is ready")
             names = self._names.get(name)

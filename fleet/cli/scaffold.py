@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from pathlib import Path
@@ -50,5 +51,9 @@ def begin(folder: Path, platform: str) -> tuple[Path, str]:
             (folder / file).write_text(re.sub("^name: .*", f"name: {name}", text), encoding="utf-8")
         (folder / ".gitignore").write_text(IGNORED, encoding="utf-8")
     except OSError as error:
+        # None of them was there before.
+        for file in (*files, ".gitignore"):
+            with contextlib.suppress(OSError):
+                (folder / file).unlink()
         raise FleetError(f"{folder} cannot be written: {error.strerror or error}.") from None
     return folder / "fleet.yaml", STACKS[platform]

@@ -14,6 +14,7 @@ from typing import Any
 from fleet.cli.interrupted import settle
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
+from fleet.cli.signals import Stopped
 from fleet.cli.state import Deployed, NodeStatus
 from fleet.components.gate import PATIENCE
 from fleet.components.ready import watcher_of
@@ -76,7 +77,7 @@ class Session:
     def _previewed(self, say: Say) -> tuple[FleetPlan, Reporter]:
         stack, plan, platform = self._plan()
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
-        with _failing(stack, reporter):
+        with _failing(stack, reporter, self._say):
             stack.preview(reporter.event)
         return plan, reporter
 
@@ -115,12 +116,11 @@ class Session:
         deployed = Deployed(stack.resources, platform)
         self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
-        with _failing(stack, reporter):
+        with _failing(stack, reporter, self._say):
             if first := _sick_before_well(deployed, plan):
                 self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
-                targets = _targets(plan, first)
-                stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True, target=targets))
-            stack.run(lambda: stack.automation.up(on_event=reporter.event, refresh=True))
+                stack.up(reporter.event, target=_targets(plan, first))
+            stack.up(reporter.event)
         if reporter.counts:
             self._say("", f"{plan.name}: {reporter.summary()}.")
         else:
@@ -143,8 +143,8 @@ class Session:
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
         reporter = Reporter(platform, None, stack.resources, self._say, preview=False)
-        with _failing(stack, reporter):
-            stack.run(lambda: stack.automation.destroy(on_event=reporter.event))
+        with _failing(stack, reporter, self._say):
+            stack.destroy(reporter.event)
         self._say("", f"{self._project.name}: {reporter.summary()}.")
         folder = stack_folder(self._project.folder, stack.name)
         shutil.rmtree(folder / "rosters", ignore_errors=True)
@@ -177,12 +177,8 @@ class Session:
         parts = [
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
-        with _failing(stack, reporter):
-            stack.run(
-                lambda: stack.automation.up(
-                    on_event=reporter.event, refresh=True, target=_targets(plan, [node]), replace=parts
-                )
-            )
+        with _failing(stack, reporter, self._say):
+            stack.up(reporter.event, target=_targets(plan, [node]), replace=parts)
         self._say("", f"{plan.name}: {reporter.summary()}.")
 
     def login(self, node: str, *, identity: Path | None) -> list[str]:
@@ -299,11 +295,17 @@ def _targets(plan: FleetPlan, nodes: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _failing(stack: Stack, reporter: Reporter) -> Iterator[None]:
-    """What the resources said went wrong is the error, not how the engine ended."""
+def _failing(stack: Stack, reporter: Reporter, say: Say) -> Iterator[None]:
+    """What the resources said went wrong is the error, not how the engine ended; of a stop, both is said."""
     try:
         with translated(stack):
             yield
+    except Stopped:
+        for text in reporter.errors:
+            say("", f"Error: {text}")
+        if not reporter.preview:
+            say("", "Stopped; the same command goes on from here.")
+        raise
     except FleetError as error:
         if reporter.errors and type(error) is FleetError:
             raise FleetError("\n".join(reporter.errors)) from None

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource
 
-from fleet.components.provider import Provider, known
+from fleet.components.provider import Provider, kill_descendants, known
 from fleet.components.ready import watcher_of
 from fleet.errors import FleetError
 
@@ -47,6 +49,7 @@ class DrainProvider(Provider):
         theirs.close()
         worker.join(props["timeout"])
         if worker.is_alive():
+            kill_descendants(worker.pid or 0)
             worker.kill()
             raise _failed(props, f"it did not return within {props['timeout']} s")
         error = ours.recv() if ours.poll() else f"it ended with status {worker.exitcode}"
@@ -54,7 +57,17 @@ class DrainProvider(Provider):
             raise _failed(props, error)
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    kill_descendants(os.getpid())
+    os._exit(1)
+
+
 def _call(function: str, node: str, address: str, done: Any) -> None:
+    # The next update drains the node anew.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     module, _, name = function.partition(":")
     try:
         getattr(importlib.import_module(module), name)(node, address)

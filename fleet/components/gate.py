@@ -26,6 +26,7 @@ from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.components.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
+from fleet.files import write_whole
 
 if TYPE_CHECKING:
     from fleet.platforms.base import Peer
@@ -147,10 +148,11 @@ class Roster:
         async def written() -> str:
             # In a preview, addresses may not be known yet; nobody is asked then.
             if content := await text.future():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                partial = file.with_suffix(".partial")
-                partial.write_text(content, encoding="utf-8")
-                partial.replace(file)
+                try:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(file, content)
+                except OSError as error:
+                    raise FleetError(f"{file} cannot be written: {error.strerror}.") from None
             return str(file)
 
         self.file = independent(written())

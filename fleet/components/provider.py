@@ -6,10 +6,16 @@ its name is pickled as that name, a few bytes that do not change when the code d
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import select
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
@@ -33,6 +39,53 @@ class Provider(ResourceProvider):
     def configure(self, req: ConfigureRequest) -> None:
         # The plugin sends the formatted exception to the user; without this, a FleetError comes with a traceback.
         sys.tracebacklimit = 0
+        _end_with_engine()
+
+
+@functools.cache
+def _end_with_engine() -> None:
+    """From now on, end this process, and what it has started, when the engine is gone, however it went.
+
+    The engine reads the standard output of its plugins for as long as it lives (``pkg/resource/plugin/plugin.go`` of
+    github.com/pulumi/pulumi), so the pipe's other end closes when it dies, whichever shells and language hosts stand
+    between it and this process, and whoever becomes its parent then. Nothing is asked of an engine that lives.
+    """
+    # One of its own: a function of the user's may redirect the standard output.
+    output = os.dup(sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+    def watch() -> None:
+        closed = select.poll()
+        # A closed pipe is reported without being asked for; that there is room in it is not asked.
+        closed.register(output, 0)
+        closed.poll()
+        kill_descendants(os.getpid())
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def kill_descendants(process: int) -> None:
+    """End what a process has started, and what that has in turn, on the spot. Machines are daemons, and so none of it.
+
+    Args:
+        process: Its number.
+    """
+    for descendant in _descendants(process):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(descendant, signal.SIGKILL)
+
+
+def _descendants(process: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            # proc(5): the parent is the second field after the name in parentheses, which may hold any character.
+            parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(entry.name))
+    descendants = [process]
+    for each in descendants:
+        descendants += children.get(each, [])
+    return descendants[1:]
 
 
 NOTE = "fleet: "

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import lzma
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -158,6 +159,9 @@ def _unpack(disk: Disk, name: str, part: Path, final: Path, report: Progress) ->
             _write_sparse(out, plain)
             report("decompressing", source.tell(), size)
         out.truncate()
+        # From its final name on, it counts as whole, after a power failure too.
+        out.flush()
+        os.fsync(out.fileno())
     try:
         _check(digest.hexdigest(), disk.uncompressed_sha256, f"{disk.location}, decompressed,")
     except FleetError:

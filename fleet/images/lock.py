@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from fleet.errors import FleetError, Position
+from fleet.files import write_whole
 from fleet.model import Model
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -118,12 +119,17 @@ def read_lock(path: Path) -> ImageLock:
 
 
 def write_lock(path: Path, lock: ImageLock) -> None:
-    """Write a lock file, whole or not at all."""
+    """Write a lock file, whole or not at all.
+
+    Raises:
+        FleetError: It cannot be written, as on a full disk; it is as it was.
+    """
     text = (
         "# Which Fedora CoreOS release this fleet runs, and which container images. Written by `fleet image lock`,\n"
         "# `update` and `pin`; commit it: without it, machines of one fleet could differ.\n"
         + yaml.safe_dump(lock.model_dump(exclude_defaults=True), sort_keys=True, width=120)
     )
-    scratch = path.with_name(path.name + ".partial")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.replace(path)
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise FleetError(f"The image lock cannot be written: {error.strerror}.", at=Position.of(path)) from None

@@ -21,13 +21,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
 from fleet.errors import FleetError
+from fleet.files import write_whole
 from fleet.platforms import qemu_accelerator as accelerator
 from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
 
@@ -195,12 +196,8 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True, mode=0o700)
-        (folder / "node.json").write_text(
-            json.dumps({"id": identity, "forwards": [asdict(f) for f in machine.forwards]})
-        )
-        config = folder / "config.ign"
-        config.touch(mode=0o600)
-        config.write_text(machine.ignition, encoding="utf-8")
+        write_whole(folder / "node.json", json.dumps({"id": identity}))
+        write_whole(folder / "config.ign", machine.ignition, mode=0o600)
         _image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.base), str(folder / "root.qcow2"),
                     f"{machine.root_gib}G")  # fmt: skip
         result = subprocess.run(
@@ -210,6 +207,9 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
             text=True,
             stdin=subprocess.DEVNULL,
         )
+    except FleetError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise FleetError(
@@ -277,7 +277,7 @@ def stop(folder: Path, identity: str | None = None) -> None:
         FleetError: It does not end.
     """
     there = _identity(folder)
-    if not folder.is_dir() or (identity is not None and there not in (identity, None)):
+    if (there is None and not folder.is_dir()) or (identity is not None and there not in (identity, None)):
         return
     if there is not None:
         with _processes(there) as processes:
@@ -286,7 +286,8 @@ def stop(folder: Path, identity: str | None = None) -> None:
                     asyncio.run(_monitor(folder, "system_powerdown"))
                     _wait_for_end(processes, _GRACE)
         _kill(folder, there)
-    shutil.rmtree(folder)
+    if folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def running(folder: Path, identity: str) -> bool:
@@ -396,30 +397,59 @@ def _command(identity: str, machine: Machine, accelerator: Sequence[str]) -> lis
     return command
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads((folder / "node.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return record
-
-
 def _identity(folder: Path) -> str | None:
-    return _record(folder).get("id")
+    """The id of a folder's machine: as it was noted or, where the note is lost, as the process that runs has it."""
+    try:
+        return str(json.loads((folder / "node.json").read_text())["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return _running_identity(folder)
+
+
+def _running_identity(folder: Path) -> str | None:
+    named = re.compile(rb"-name\0(" + re.escape(folder.name).encode() + rb"-[0-9a-f]{8})\0")
+    place = str(folder.resolve())
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            name = named.search((process / "cmdline").read_bytes())
+            # Another stack may well have a node of the same name.
+            if name and _uses(process, place):
+                return name[1].decode()
+    return None
+
+
+def _uses(process: Path, folder: str) -> bool:
+    """Whether a process has a file of a folder open, or works in it, as QEMU does until it is a daemon."""
+    for link in (process / "cwd", *process.glob("fd/*")):
+        with contextlib.suppress(OSError):
+            if f"{link.readlink()}/".startswith(f"{folder}/"):
+                return True
+    return False
 
 
 def _forwards(folder: Path) -> list[Forward]:
-    return [Forward(**forward) for forward in _record(folder).get("forwards", [])] if _pid(folder) else []
+    """The ports that lead to a folder's machine, if it runs."""
+    try:
+        command = Path(f"/proc/{_pid(folder)}/cmdline").read_text()
+    except OSError:
+        return []
+    forwards = re.findall(r"hostfwd=(tcp|udp):[^,]*?:(\d+)-:(\d+)", command)
+    return [Forward(int(host), int(node), protocol) for protocol, host, node in forwards]
 
 
 def _pid(folder: Path) -> int | None:
-    """The process of a folder's machine, if it runs: a process id alone may be another's by now."""
+    """The process of a folder's machine, if it runs: a process id alone may be another's by now, or be lost."""
     identity = _identity(folder)
-    try:
-        pid = int((folder / "qemu.pid").read_text())
-        return pid if identity and _is_machine(pid, identity) else None
-    except (OSError, ValueError):
+    if identity is None:
         return None
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((folder / "qemu.pid").read_text())
+        if _is_machine(pid, identity):
+            return pid
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if _is_machine(int(entry.name), identity):
+                return int(entry.name)
+    return None
 
 
 def _is_machine(pid: int, identity: str) -> bool:

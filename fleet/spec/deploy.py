@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pulumi.runtime import config as runtime_config
 from fleet import platforms
 from fleet.components.group import Fleet
 from fleet.errors import FleetError, UsageError
+from fleet.files import write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
 from fleet.spec.plan import plan_spec
@@ -84,15 +86,45 @@ def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: st
         if key in there and there[key].value != stale:
             return there[key].value
         value = make()
-        workspace.set_config(stack, key, automation.ConfigValue(value, secret=True))
-    except automation.CommandError as error:
+        if (folder / f"Pulumi.{stack}.yaml").exists():
+            _set_secret(folder, stack, key, value)
+        else:
+            # Pulumi.yaml may name another folder for it (``stackConfigDir``).
+            workspace.set_config(stack, key, automation.ConfigValue(value, secret=True))
+    except (automation.CommandError, OSError) as error:
         lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
-        reason = lines[-1].partition("error:")[2].strip() if lines else "Pulumi failed"
+        reason = lines[-1].partition("error:")[2].strip() if lines else getattr(error, "strerror", "Pulumi failed")
         raise FleetError(
             f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
             fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
         ) from None
     return value
+
+
+def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
+    """Set a secret in a stack's config, whose file holds the only copy of others: Pulumi writes it in place, and a full
+    disk would cut it off, so it is to write a copy, which is then put in the file's place.
+
+    Raises:
+        CommandError: Pulumi cannot.
+        OSError: The disk is full, say.
+    """
+    from pulumi import automation
+
+    config = folder / f"Pulumi.{stack}.yaml"
+    copy = config.with_name(f".{config.stem}.partial.yaml")
+    try:
+        write_whole(copy, config.read_text(encoding="utf-8"))
+        command = ["pulumi", "config", "set", key, "--secret", "--stack", stack, "--non-interactive"]
+        # Not as an argument, which every process of this machine can read. One newline at the end is taken off.
+        done = subprocess.run(
+            [*command, "--config-file", str(copy)], cwd=folder, input=f"{value}\n", capture_output=True, text=True
+        )
+        if done.returncode:
+            raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
+        write_whole(config, copy.read_text(encoding="utf-8"))
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

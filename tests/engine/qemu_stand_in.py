@@ -1,7 +1,8 @@
 """A stand-in for ``qemu-system-x86_64``: a daemon that answers HTTP on forwarded ports, and logs its life.
 
 A config that holds the word ``sick`` makes it answer 503, and so does a file
-``sick-NODE`` beside the log. It ends at SIGKILL only, as there is no QMP socket.
+``sick-NODE`` beside the log; one that holds the word ``held``, for as long as a file ``hold`` is there. It ends at
+SIGKILL only, as there is no QMP socket.
 
 What KVM does here is in the environment's ``STAND_IN_KVM``: "works"; "hangs" where the firmware runs, and after a boot
 loader nothing does; "missing" where there is no device. Emulated, a machine is always well.
@@ -30,12 +31,13 @@ def main() -> None:
         time.sleep(3600)
     name = arguments[arguments.index("-name") + 1]
     forwards = re.findall(r"hostfwd=tcp:([\d.]+):(\d+)-:(\d+)", " ".join(arguments))
-    sick = "sick" in Path("config.ign").read_text()
-    flag = Path(os.environ["STAND_IN_LOG"]).with_name(f"sick-{name.rpartition('-')[0]}")
+    config = Path("config.ign").read_text()
+    beside = Path(os.environ["STAND_IN_LOG"]).with_name
+    flags = [beside(f"sick-{name.rpartition('-')[0]}"), *([beside("hold")] if "held" in config else [])]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(503 if sick or flag.exists() else 200)
+            self.send_response(503 if "sick" in config or any(flag.exists() for flag in flags) else 200)
             self.end_headers()
 
         def log_message(self, format: str, *values: object) -> None:  # noqa: A002

@@ -17,6 +17,7 @@ from tests.conftest import FLEET, STACK
 from tests.engine.places import STATELESS, CloudPlace, Place, QemuPlace
 from tests.engine.stack import Stack
 
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 PARTS = {
     "engine": "pulumi --non-interactive up ",
     "program": "fleet up ",
@@ -25,21 +26,26 @@ PARTS = {
 
 
 def processes(session: int) -> Iterator[tuple[int, str]]:
-    """Number and command line of every process of a session."""
+    """Number and command line of every process of a session that runs; one that has ended may wait to be collected."""
     told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
     for line in told.splitlines()[1:]:
         pid, of, arguments = line.split(None, 2)
-        if int(of) == session:
+        if int(of) == session and not arguments.endswith("<defunct>"):
             yield int(pid), arguments
 
 
-def kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+def providers_left(session: int) -> list[str]:
+    """The providers of a session that are left after they have had time to notice that their engine is gone."""
+    deadline = time.monotonic() + 30
+    while left := [arguments for _, arguments in processes(session) if PARTS["provider"] in arguments]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+    return []
 
 
-def killed(stack: Stack, part: str, delay: float) -> tuple[int, float | None]:
-    """Start an update and kill a part of it after a while, or as soon after as there is one.
+def killed(stack: Stack, part: str, delay: float, number: int) -> tuple[int, float | None]:
+    """Start an update and send a part of it a signal after a while, or as soon after as there is one.
 
     Returns:
         Its session, and how many seconds it took if it ended before there was anything to kill.
@@ -59,7 +65,8 @@ def killed(stack: Stack, part: str, delay: float) -> tuple[int, float | None]:
             return update.pid, time.monotonic() - begin
         time.sleep(0.05)
     for pid in found:
-        kill(pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
     with contextlib.suppress(subprocess.TimeoutExpired):
         update.wait(30)
     return update.pid, None
@@ -93,19 +100,16 @@ def converges(place: Place, rounds: int, seed: int) -> None:
     disks = place.disks()
     kills = 0
     for number in range(4 * rounds):
-        part = source.choice(sorted(PARTS))
+        part, by = source.choice(sorted(PARTS)), source.choice(SIGNALS)
         delay = source.uniform(0.1, length)
         change(place, f"round {number}")
-        session, ended = killed(place.stack, part, delay)
+        session, ended = killed(place.stack, part, delay, by)
         if ended is not None:
             # A later update may well be quicker than the first.
             length = min(length, ended)
             continue
-        repaired(place, disks, (part, delay))
-        for pid, arguments in processes(session):
-            # An engine that is killed leaves its provider behind.
-            if PARTS["provider"] in arguments:
-                kill(pid)
+        repaired(place, disks, (part, by.name, delay))
+        assert not providers_left(session), (part, by.name, delay)
         kills += 1
         if kills == rounds:
             return

@@ -8,7 +8,10 @@ import hashlib
 import http.server
 import json
 import lzma
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,18 +20,22 @@ import pytest
 
 from fleet import images
 from fleet.errors import FleetError
-from fleet.images import Disk, download
-from tests.conftest import Folder
+from fleet.images import Disk, LockedImage, download
+from tests.conftest import FLEET, Folder
 
 CONTENT = b"disk image" * 100_000 + bytes(4_000_000)
 STREAM = Path(__file__).parent / "data" / "stable.json"
 
 
 class Server:
-    """Serves ``files``; ``cut`` makes each answer end after so many bytes, as a broken connection does."""
+    """Serves ``files``; ``cut`` makes each answer end after so many bytes, as a broken connection does. Bodies wait
+    until they ``may_go_on``.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
         self.cut: int | None = None
         self.requests: list[tuple[str, str]] = []
         outer = self
@@ -46,6 +53,7 @@ class Server:
                     self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
                 self.send_header("Content-Length", str(len(body) - start))
                 self.end_headers()
+                outer.may_go_on.wait(60)
                 self.wfile.write(body[start:] if outer.cut is None else body[start : start + outer.cut])
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
@@ -103,6 +111,33 @@ def test_a_download_that_was_given_up_is_continued_by_the_next_command(server: S
     server.cut = None
     images.obtain(wanted, cache=tmp_path)
     assert server.requests[-1][1] == "bytes=500-"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_download_and_leaves_no_image(server: Server, folder: Folder, number: signal.Signals) -> None:
+    image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": disk(server)})
+    images.write_lock(
+        folder.path / "image.lock.yaml", images.ImageLock(stream="stable", architectures={"x86_64": image})
+    )
+    server.may_go_on.clear()
+    with subprocess.Popen(
+        [FLEET, "image", "download", "fleet.yaml"], cwd=folder.path, env=folder.environment, stderr=subprocess.PIPE
+    ) as command:
+        try:
+            while not server.requests:
+                assert command.poll() is None
+                time.sleep(0.05)
+            command.send_signal(number)
+            assert command.wait(60) == 128 + number
+            assert command.stderr
+            assert b"Traceback" not in command.stderr.read()
+        finally:
+            server.may_go_on.set()
+            command.kill()
+    cache = Path(folder.environment["XDG_CACHE_HOME"])
+    assert not list(cache.rglob("*.qcow2"))
+    assert folder.fleet("image", "download", "fleet.yaml").status == 0
+    assert [file.read_bytes() for file in cache.rglob("*.qcow2")] == [CONTENT]
 
 
 @pytest.mark.parametrize("field", ["sha256", "uncompressed_sha256"])

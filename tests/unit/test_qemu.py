@@ -100,17 +100,26 @@ server.accept()
 """
 
 
+NOTE = '{"id": "web-0-12345678"}'
+
+
 @contextmanager
-def machine(folder: Path, *, started: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def machine(folder: Path, *, started: bool, note: str = NOTE) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A process with memory and threads, as QEMU has them, in the place of a node's machine; and a port that it holds.
 
     Args:
         folder: The node's folder.
         started: It came to write its process id.
+        note: What ``node.json`` says.
     """
     folder.mkdir(parents=True)
-    (folder / "node.json").write_text('{"id": "web-0-12345678", "forwards": []}')
-    with subprocess.Popen([sys.executable, "-c", LARGE, "-name", "web-0-12345678"], stdout=subprocess.PIPE) as process:
+    (folder / "node.json").write_text(note)
+    command = [sys.executable, "-c", LARGE, "-name", "web-0-12345678", "-netdev", "user,hostfwd=tcp:127.0.0.1:1-:80"]
+    with (
+        # As a daemon, it works in no folder of its own, but has files open there.
+        (folder / "console.log").open("w") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, cwd="/") as process,
+    ):
         assert process.stdout
         port = int(process.stdout.readline())
         if started:
@@ -171,8 +180,23 @@ def test_the_accelerator_is_no_part_of_what_re_provisions_a_node(folder: Folder)
     assert triggers() == triggers(accelerator="tcg")
 
 
+@pytest.mark.parametrize("note", ["", '{"id": "web-0-'], ids=["emptied", "cut off"])
+def test_a_machine_is_known_whose_notes_a_full_disk_has_cut_off(tmp_path: Path, note: str) -> None:
+    folder = tmp_path / "nodes" / "web-0"
+    with machine(folder, started=False, note=note) as (process, _):
+        assert qemu_machine.running(folder, "web-0-12345678")
+        (folder / "qemu.pid").write_text("")
+        assert qemu_machine.running(folder, "web-0-12345678")
+        assert not qemu_machine.running(folder.with_name("web-1"), "web-0-12345678")
+        # Its ports are the node's own, whatever else is lost.
+        qemu_machine.check_start(folder, "web-0", "127.0.0.1", [qemu_machine.Forward(1, 80)])
+        qemu_machine.stop(folder, "web-0-12345678")
+        assert process.wait(0) != 0
+    assert not folder.exists()
+
+
 def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "node.json").write_text('{"id": "web-0-12345678", "forwards": []}')
+    (tmp_path / "node.json").write_text('{"id": "web-0-12345678"}')
     (tmp_path / "qemu.pid").write_text("1\n")
     assert not qemu_machine.running(tmp_path, "web-0-12345678")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fleet.platforms import NAMES
-from tests.conftest import Folder
+from tests.conftest import Folder, small_disk
 
 
 @pytest.mark.parametrize("platform", NAMES)
@@ -38,3 +38,14 @@ def test_nothing_that_is_there_is_overwritten(folder: Folder) -> None:
 def test_a_name_or_platform_that_cannot_be_is_refused(folder: Folder, arguments: tuple[str, ...]) -> None:
     assert folder.fleet("new", *arguments).status == 2
     assert not (folder.path / arguments[0]).exists()
+
+
+def test_on_a_full_disk_nothing_is_begun(folder: Folder) -> None:
+    folder.path.mkdir(exist_ok=True)
+    with small_disk(folder.path / "site", "8k") as fill:
+        room = fill()
+        refused = folder.fleet("new", "site")
+        assert refused.status == 1
+        assert "site cannot be written: No space left on device." in refused.err
+        assert list((folder.path / "site").iterdir()) == [room]
+        room.unlink()

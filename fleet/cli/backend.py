@@ -1,0 +1,287 @@
+"""What an engine that was killed, or had no room on its disk, leaves in a backend of files, and how it is mended.
+
+A backend of files (``pkg/backend/diy`` of github.com/pulumi/pulumi, on ``gocloud.dev/blob/fileblob``) writes each file
+under a temporary name, ``NAME.<hexadecimal>.tmp`` beside it, and renames it, without a sync between: what a full disk
+or a power failure leaves is an empty file, or the beginning of one. Which of them stop every later command:
+
+- a lock, under its own name or a temporary one, that is no JSON: "unexpected end of JSON input";
+- a stack's state; its tags;
+- ``meta.yaml``: "corrupt store";
+- ``NAME.attrs``, metadata that nothing needs, written where the URL does not say ``metadata=skip``: it is written in
+  place, and a whole file beside a broken one cannot be read ("EOF");
+- an update's record, ``*.history.json``: ``pulumi stack history`` and what asks for the last update.
+
+Backups, and the states of earlier updates, are read by nobody, but here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import socket
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleet.errors import FleetError
+from fleet.files import write_whole
+
+_SETTLED = 2.0
+"""Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
+_LATEST = 50
+"""How many updates' records are looked at: older ones were whole when these were written."""
+_READY = "pulumi-python:dynamic/fleet:Ready"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The files of one stack in a backend of files.
+
+    Attributes:
+        folder: The backend's ``.pulumi``.
+        project: The project's name.
+        stack: The stack's name.
+    """
+
+    folder: Path
+    project: str
+    stack: str
+
+    @classmethod
+    def of(cls, url: str, *, beside: Path, project: str, stack: str) -> Backend | None:
+        """The backend that a URL names; ``None`` if it is none of files.
+
+        Args:
+            url: Such as ``file://~`` or ``file://./state?metadata=skip``.
+            beside: The folder that a relative path starts at.
+            project: The project's name.
+            stack: The stack's name.
+        """
+        if not url.startswith("file://"):
+            return None
+        path = Path(url.removeprefix("file://").partition("?")[0]).expanduser()
+        return cls(beside / path / ".pulumi", project, stack)
+
+    def mend(self, say: Callable[[str], None]) -> None:
+        """Mend all that keeps commands from working, and nothing that a process which lives has.
+
+        Args:
+            say: Told what was lost.
+
+        Raises:
+            FleetError: The state is broken, and there is no whole one of before; or the disk is full.
+        """
+        try:
+            self._drop_metadata()
+            self.free()
+            self._drop_temporary()
+            self._mend_layout()
+            self._mend_tags(say)
+            self._mend_state(say)
+            self._drop_history()
+        except OSError as error:
+            raise FleetError(
+                f"The state in {self.folder} cannot be mended: {error.strerror}.", fix="Make room there, and try again."
+            ) from None
+
+    def free(self) -> None:
+        """Take away the stack's locks whose holder is gone from this machine, and those that say no holder."""
+        for lock in self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}"):
+            holder = _json(_read(lock))
+            if not isinstance(holder, dict) or not holder.get("pid"):
+                if _left(lock, wait=True) and not isinstance(_json(_read(lock)), dict):
+                    lock.unlink(missing_ok=True)
+            elif holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
+                lock.unlink(missing_ok=True)
+
+    def _drop_metadata(self) -> None:
+        # In a home, plugins are beside them.
+        for pattern in ("*.attrs", *(f"{folder}/**/*.attrs" for folder in ("stacks", "locks", "history", "backups"))):
+            for metadata in self.folder.glob(pattern):
+                if not isinstance(_json(_read(metadata)), dict):
+                    metadata.unlink(missing_ok=True)
+
+    def _drop_temporary(self) -> None:
+        whole = _state(_read(self._state_file))
+        for file in self._files("stacks", "history", "backups"):
+            # Beside a broken state, the whole one may just have been written.
+            of_state = file.name.startswith(f"{self.stack}.json") and file.parent == self._state_file.parent
+            if file.suffix == ".tmp" and (whole or not of_state) and _left(file, wait=False):
+                file.unlink(missing_ok=True)
+
+    def _mend_layout(self) -> None:
+        """Say again how stacks are laid out; without that file, states would be looked for elsewhere."""
+        layout = self.folder / "meta.yaml"
+        text = _read(layout)
+        if text is None:
+            return
+        try:
+            content = yaml.safe_load(text)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            content = None
+        if not isinstance(content, dict) or not isinstance(content.get("version"), int):
+            # It is only ever written for the layout with a folder for each project.
+            write_whole(layout, "version: 1\n")
+
+    def _mend_tags(self, say: Callable[[str], None]) -> None:
+        tags = self._state_base.with_name(f"{self.stack}.pulumi-tags")
+        text = _read(tags)
+        if text is not None and not isinstance(_json(text), dict):
+            tags.unlink()
+            say(f"The tags of stack {self.stack} were cut off ({tags}) and are lost; Pulumi sets its own again.")
+
+    @property
+    def _state_base(self) -> Path:
+        scoped = self.folder / "stacks" / self.project / self.stack
+        return scoped if scoped.parent.is_dir() else self.folder / "stacks" / self.stack
+
+    @property
+    def _state_file(self) -> Path:
+        """The state: of those that differ in compression, the one that was written last."""
+        plain = self._state_base.with_name(f"{self.stack}.json")
+        kinds = [plain, *(plain.with_name(plain.name + suffix) for suffix in (".gz", ".zst"))]
+        return max((file for file in kinds if file.exists()), key=lambda file: file.stat().st_mtime, default=plain)
+
+    def _mend_state(self, say: Callable[[str], None]) -> None:
+        state = self._state_file
+        text = _read(state)
+        # A stack that was removed keeps backups.
+        if text is None or state.suffix == ".zst" or _state(text):
+            return
+        if not _left(state, wait=True) or _state(_read(state)):
+            return
+        for earlier in sorted(self._earlier(state), key=lambda file: file.stat().st_mtime, reverse=True):
+            if content := _state(_read(earlier)):
+                break
+        else:
+            raise FleetError(
+                f"The state of stack {self.stack} was cut off ({state}), and there is no whole one of before, neither "
+                "beside it nor among the backups.",
+                fix="If you have a copy, put it there. Else the stack's machines are in no state: look for them, "
+                "remove that file, and begin anew; data disks can be taken over.",
+            )
+        written = datetime.fromtimestamp(earlier.stat().st_mtime)
+        _note_machines(content)
+        write_whole(state, json.dumps(content, separators=(",", ":")))
+        state.with_name(state.name + ".attrs").unlink(missing_ok=True)
+        say(
+            f"The state of stack {self.stack} was cut off. In its place is that of {written:%Y-%m-%d %H:%M:%S} "
+            f"({earlier}). What was done since is not in it: `fleet up` looks for machines, and re-provisions what it "
+            "cannot be sure of; look yourself for other things that were made for the first time since."
+        )
+
+    def _earlier(self, state: Path) -> Iterator[Path]:
+        yield from state.parent.glob(f"{self.stack}.json*.bak")
+        yield from state.parent.glob(f"{self.stack}.json*.tmp")
+        for folder, name in (("backups", f"{self.stack}.*.json*"), ("history", f"{self.stack}-*.checkpoint.json*")):
+            for place in (f"{folder}/{self.project}/{self.stack}", f"{folder}/{self.stack}"):
+                yield from (file for file in self.folder.glob(f"{place}/{name}") if file.suffix in (".json", ".gz"))
+
+    def _drop_history(self) -> None:
+        records = [
+            file
+            for place in (f"history/{self.project}/{self.stack}", f"history/{self.stack}")
+            for file in self.folder.glob(f"{place}/*.history.json*")
+            if file.suffix in (".json", ".gz")
+        ]
+        # Their names end with the time in nanoseconds, always as long.
+        for record in sorted(records)[-_LATEST:]:
+            if not isinstance(_json(_read(record)), dict) and _left(record, wait=False):
+                record.unlink(missing_ok=True)
+
+    def _files(self, *folders: str) -> Iterator[Path]:
+        for folder in folders:
+            for file in self.folder.joinpath(folder).rglob("*"):
+                if file.is_file():
+                    yield file
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _json(text: bytes | None) -> Any:
+    """What a file says that may be compressed; ``None`` if it says nothing whole."""
+    if text is None:
+        return None
+    try:
+        return json.loads(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
+    except (ValueError, EOFError, OSError, zlib.error):
+        return None
+
+
+def _state(text: bytes | None) -> dict[str, Any] | None:
+    """A whole state."""
+    content = _json(text)
+    if isinstance(content, dict) and isinstance(content.get("checkpoint"), dict) and "version" in content:
+        return content
+    return None
+
+
+def _note_machines(state: dict[str, Any]) -> None:
+    """Have a state of before say of each machine that it was just being changed: there may be a later one by now, and
+    what clears up after an update that was cut off looks for it (:mod:`fleet.cli.interrupted`).
+    """
+    latest = state["checkpoint"].get("latest") or {}
+    resources = latest.get("resources") or []
+    ready = {r["outputs"].get("instance") for r in resources if r["type"] == _READY and r.get("outputs")} - {None}
+    noted = latest.get("pending_operations") or []
+    known = {operation["resource"]["urn"] for operation in noted}
+    ours = _READY.rpartition(":")[0]
+    for resource in resources:
+        # Of fleet's own machines, the node's folder tells.
+        is_machine = "fleet:components:Node$" in resource["urn"] and not resource["type"].startswith(ours)
+        if is_machine and resource.get("id") in ready and resource["urn"] not in known:
+            noted.append({"resource": resource, "type": "updating"})
+    if noted:
+        latest["pending_operations"] = noted
+
+
+def _left(file: Path, *, wait: bool) -> bool:
+    """Whether no process on this machine has a file open, and it has not been written to for a while.
+
+    Args:
+        file: The file.
+        wait: If it was written to just now, wait.
+    """
+    while True:
+        try:
+            age = time.time() - file.stat().st_mtime
+        except FileNotFoundError:
+            return False
+        if not 0 <= age < _SETTLED:
+            break
+        if not wait:
+            return False
+        time.sleep(_SETTLED - age)
+    real = str(file.resolve())
+    for opened in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(opened.readlink()) == real:
+                return False
+    return True
+
+
+def is_engine(process: int) -> bool:
+    """Whether a process runs and is Pulumi: its number may be another's by now.
+
+    Args:
+        process: Its number.
+    """
+    folder = Path(f"/proc/{process}")
+    try:
+        return "pulumi" in (folder / "comm").read_text() + str((folder / "exe").readlink())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

@@ -1,0 +1,31 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write a text file so that whoever reads it, after a crash or on a full disk too, sees all of it, or what was
+    there before.
+
+    Args:
+        file: The file. Its folder is there.
+        text: Its content.
+        mode: Its permissions, before the umask, from its first byte on.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was.
+    """
+    scratch = file.with_name(f"{file.name}.partial")
+    scratch.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        scratch.replace(file)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
