@@ -127,10 +127,12 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
     from fleet.cli.stack import Session
 
     board = Board(out)
+    if not yes:
+        _need_terminal()
     session = Session(spec, stack, board.say, new_image=new_image, begin=board.begin)
-    if sys.stdin.isatty() and not yes:
-        if session.preview() and not typer.confirm("Do it?"):
-            raise UsageError("Nothing was done.")
+    if not yes:
+        if session.preview():
+            _ask("Do it?")
         out.print()
     with board, _graceful():
         session.up(_download_bar)
@@ -217,10 +219,12 @@ def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command
 
 
 @app.command()
-def replace(spec: Spec, node: Node, stack: StackName) -> None:
+def replace(spec: Spec, node: Node, stack: StackName, yes: Yes = False) -> None:
     """Re-provision one node from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 
+    if not yes:
+        _ask(f"Re-provision {node} of stack {stack}?")
     with _graceful():
         Session(spec, stack, _say).replace(node, _download_bar)
 
@@ -230,8 +234,8 @@ def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
     """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
     from fleet.cli.stack import Session
 
-    if sys.stdin.isatty() and not yes and not typer.confirm(f"Roll stack {stack} back?"):
-        raise UsageError("Nothing was done.")
+    if not yes:
+        _ask(f"Roll stack {stack} back?")
     board = Board(out)
     with board, _graceful():
         Session(spec, stack, board.say, begin=board.begin).rollback(_download_bar)
@@ -248,11 +252,8 @@ def destroy(
     from fleet.cli.stack import Session
 
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
         what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
-        if not typer.confirm(f"Remove {what} of stack {stack}?"):
-            raise UsageError("Nothing was done.")
+        _ask(f"Remove {what} of stack {stack}?")
     with _graceful():
         Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
 
@@ -358,6 +359,27 @@ def _config_of(spec: Path, stack: str | None) -> ConfigReader | None:
     from fleet.cli.project import Project, Stack
 
     return Stack(Project.around(spec), stack, create=False).read_config
+
+
+def _ask(question: str) -> None:
+    """Ask whether something is meant.
+
+    Raises:
+        UsageError: It is not, or there is nobody to ask.
+    """
+    _need_terminal()
+    if not typer.confirm(question):
+        raise UsageError("Nothing was done.")
+
+
+def _need_terminal() -> None:
+    """Refuse to go on where nobody can be asked.
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
 
 
 def _say(subject: str, text: str) -> None:

@@ -45,7 +45,7 @@ def killed(stack: Stack, part: str, delay: float) -> tuple[int, float | None]:
         Its session, and how many seconds it took if it ended before there was anything to kill.
     """
     update = subprocess.Popen(
-        [FLEET, "up", *STACK],
+        [FLEET, "up", *STACK, "--yes"],
         cwd=stack.path,
         env=stack.environment,
         stdout=subprocess.DEVNULL,

@@ -81,7 +81,7 @@ def test_a_new_image_changes_nothing_until_a_node_is_re_provisioned_anyway(stack
     stack.spec(1, "two")
     assert stack.up().status == 0
     assert stack.started() == ["web-0"]
-    assert "nothing changes" in stack.fleet("up", *STACK, "--new-image").out
+    assert "nothing changes" in stack.fleet("up", *STACK, "--new-image", "--yes").out
     assert stack.started() == []
 
 
@@ -96,7 +96,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     assert stack.up().status == 0
     update(2)
     stack.started()
-    asked = stack.fleet("up", *STACK, "--new-image")
+    asked = stack.fleet("up", *STACK, "--new-image", "--yes")
     assert "web-1  re-provision: a new image" in asked.out
     assert stack.started() == ["web-0", "web-1"]
     assert "nothing changes" in stack.up().out
@@ -116,7 +116,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     update(4)
     assert stack.up().status == 0
     assert stack.started() == []
-    refused = stack.fleet("up", *STACK, "--new-image")
+    refused = stack.fleet("up", *STACK, "--new-image", "--yes")
     assert refused.status == 2
     assert "a new image never re-provisions nodes" in refused.err
 
@@ -124,7 +124,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
 def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: Stack) -> None:
     stack.spec(2, "one")
     assert stack.up().status == 0
-    none = stack.fleet("rollback", *STACK)
+    none = stack.fleet("rollback", *STACK, "--yes")
     assert none.status == 1
     assert "has had one config only" in none.err
     assert stack.started() == ["web-0", "web-1"]
@@ -136,14 +136,14 @@ def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: 
     stack.spec(2, "sick")
     assert stack.up().status == 1
     assert stack.started() == ["web-0"]
-    back = stack.fleet("rollback", *STACK)
+    back = stack.fleet("rollback", *STACK, "--yes")
     assert back.status == 0, back
     assert stack.started() == ["web-0"]
     stack.spec(2, "two")
     assert "nothing changes" in stack.up().out
 
     # One that went well goes back to the one before.
-    assert stack.fleet("rollback", *STACK).status == 0
+    assert stack.fleet("rollback", *STACK, "--yes").status == 0
     assert stack.started() == ["web-0", "web-1"]
     stack.spec(2, "one")
     assert "nothing changes" in stack.up().out

@@ -146,5 +146,5 @@ def test_a_secret_that_is_not_there_is_named_and_none_is_shown(folder: Folder, r
 
 
 def test_a_stack_without_project_or_lock_says_what_to_do(folder: Folder, refused: Refused) -> None:
-    assert "There is no Pulumi.yaml" in refused("up", "fleet.yaml", "--stack", "local", status=2)
+    assert "There is no Pulumi.yaml" in refused("up", "fleet.yaml", "--stack", "local", "--yes", status=2)
     assert "fleet image lock" in refused("image", "download", "fleet.yaml", status=1)
