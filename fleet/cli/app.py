@@ -219,14 +219,22 @@ def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command
 
 
 @app.command()
-def replace(spec: Spec, node: Node, stack: StackName, yes: Yes = False) -> None:
-    """Re-provision one node from a fresh image, if enough of its peers are ready."""
+def replace(
+    spec: Spec,
+    node: Node,
+    stack: StackName,
+    yes: Yes = False,
+    new_config: Annotated[
+        bool, typer.Option("--new-config", help="Give it the spec's config in place of the one that is deployed.")
+    ] = False,
+) -> None:
+    """Re-provision one node as it is deployed from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 
     if not yes:
-        _ask(f"Re-provision {node} of stack {stack}?")
+        _ask(f"Re-provision {node} of stack {stack} with {'the spec' if new_config else 'its deployed config'}?")
     with _graceful():
-        Session(spec, stack, _say).replace(node, _download_bar)
+        Session(spec, stack, _say).replace(node, _download_bar, new_config=new_config)
 
 
 @app.command()

@@ -179,6 +179,14 @@ class FleetPlan:
         graph = {name: group.after for name, group in self.groups.items()}
         return [self.groups[name] for name in TopologicalSorter(graph).static_order()]
 
+    def only(self, names: Collection[str]) -> FleetPlan:
+        """The same with no other nodes than those of these names."""
+        groups = {
+            name: replace(group, nodes=tuple(node for node in group.nodes if node.name in names))
+            for name, group in self.groups.items()
+        }
+        return replace(self, groups=groups)
+
     def with_nodes(self, change: Callable[[NodePlan], NodePlan]) -> FleetPlan:
         """The same with every node changed."""
         groups = {name: replace(group, nodes=tuple(map(change, group.nodes))) for name, group in self.groups.items()}
@@ -418,6 +426,17 @@ class Platform(Protocol):
         Args:
             node: The plan.
             address: What :meth:`Site.address` gave.
+        """
+        ...
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """How a node can be asked that is deployed, whatever is planned by now.
+
+        Args:
+            name: The node's name.
+            address: The address that leads to it, from the state.
+            machine: The outputs of its machine, from the state.
+            probes: What to ask.
         """
         ...
 

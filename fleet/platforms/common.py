@@ -17,6 +17,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
 from fleet.platforms.base import DiskPlan, FleetPlan, Interface, NodePlan, Peer
+from fleet.probes import Probe
 
 if TYPE_CHECKING:
     import pulumi
@@ -260,6 +261,10 @@ class ProviderPlatform:
     def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
         """At its address."""
         return Peer(node.name, address, {}, node.probes)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address."""
+        return Peer(name, address, {}, probes)
 
 
 class Sdk:

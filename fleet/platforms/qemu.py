@@ -41,7 +41,7 @@ from fleet.platforms.common import (
     sealed,
     stack_folder,
 )
-from fleet.probes import SSH_PORT
+from fleet.probes import SSH_PORT, Probe
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _IMAGE_KEYS = ("image", "follow_image")
@@ -181,12 +181,17 @@ class Qemu:
         return self._host
 
     def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        watch = Watch("fleet.platforms.qemu_machine:Standing", str(self._folder(node)))
-        return Peer(node.name, address, self._endpoints(node), node.probes, watch)
+        return Peer(node.name, address, self._endpoints(node), node.probes, _standing(str(self._folder(node))))
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At the ports of the host that its machine was started with."""
+        host = _reached(machine["bind"])
+        endpoints = {int(port): (host, int(number)) for kind, number, port in machine["forwards"] if kind == "tcp"}
+        return Peer(name, address, endpoints, probes, _standing(machine["folder"]))
 
     @property
     def _host(self) -> str:
-        return "127.0.0.1" if self.options.bind in _ANY_ADDRESS else self.options.bind
+        return _reached(self.options.bind)
 
     def _folder(self, node: NodePlan) -> Path:
         return self.state / "nodes" / node.name
@@ -250,6 +255,16 @@ class Qemu:
             console=str(folder / "console.log"),
             watch=Watch("fleet.platforms.qemu_machine:Watcher", pulumi.Output.concat(str(folder), " ", machine.id)),
         )
+
+
+def _standing(folder: str) -> Watch:
+    """How to look at a machine that stands in a folder, whichever it is."""
+    return Watch("fleet.platforms.qemu_machine:Standing", folder)
+
+
+def _reached(bind: str) -> str:
+    """The address that reaches ports which listen on ``bind``."""
+    return "127.0.0.1" if bind in _ANY_ADDRESS else bind
 
 
 def _key(node: NodePlan, port: PortPlan) -> str:
