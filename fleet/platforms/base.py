@@ -94,6 +94,7 @@ class NodePlan:
         private: Its planned address in the fleet's private network.
         follow_image: Another locked image re-provisions it.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
+        ahead: Name and ports of each group that stands before its own in the spec and has nodes.
     """
 
     name: str
@@ -113,6 +114,7 @@ class NodePlan:
     private: IPv4Interface | None = None
     follow_image: bool = False
     size: str = "small"
+    ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
 
 
 @dataclass(frozen=True)

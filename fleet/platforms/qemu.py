@@ -8,7 +8,11 @@ state folder: ``nodes/<node>/`` goes with its node, ``disks/<node>-<disk>.qcow2`
 
 Nodes are reached over ports of the host, on the loopback address by default. Port P of the node with index I is the
 host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(P)`` is P + 8000 for other ports below
-1024 and P for the rest; so ``web-0``'s 8080 is 8080 and ``web-1``'s is 9080. ``host_ports`` sets single ones.
+1024 and P for the rest; so ``web-0``'s 8080 is 8080 and ``web-1``'s is 9080. ``host_ports`` sets single ones. Where
+that would be the port of a group that stands before the node's in the spec, as SSH's always would, 100 is added for
+every group with nodes that does: with ``web`` before it, ``db-0``'s 22 is 2322 and ``db-1``'s is 3322. It is the first
+nodes of groups that are compared, so that no group's growth moves another's ports; nor does a group at the spec's end.
+Whatever collides even so is refused.
 """
 
 from __future__ import annotations
@@ -126,7 +130,7 @@ class Qemu:
             for port in node.ports:
                 host = self.host_port(node, port)
                 what = f"port {port.number}/{port.protocol} of {node.name}"
-                fix = f'Choose one: `host_ports: {{"{_key(node, port)}": PORT}}` in the stack\'s `fleet:qemu`.'
+                fix = f'Choose one: `host_ports: {{"{_key(node.name, port)}": PORT}}` in the stack\'s `fleet:qemu`.'
                 if not 1 <= host <= 65535:
                     raise UsageError(f"The host has no port {host} for {what}.", fix=fix)
                 if other := used.get((port.protocol, host)):
@@ -143,11 +147,38 @@ class Qemu:
 
     def host_port(self, node: NodePlan, port: PortPlan) -> int:
         """The port of the host that leads to a port of a node."""
-        chosen = self.options.host_ports.get(_key(node, port))
+        chosen = self.options.host_ports.get(_key(node.name, port))
         if chosen is not None:
             return chosen
+        base = self._base(port)
+        taken = self._taken(node.ahead)
+        # A first node's port that was chosen is in nobody's way, and the others of its group stay where they are.
+        first = self.options.host_ports.get(_key(f"{node.group}-0", port), base)
+        moved = 100 * len(node.ahead) if (port.protocol, first) in taken else 0
+        return base + 1000 * node.index + moved
+
+    def _base(self, port: PortPlan) -> int:
+        """The port of the host for the first node of the only group."""
         base = 2222 if port.number == SSH_PORT else port.number + (8000 if port.number < 1024 else 0)
-        return base + 1000 * node.index + self.options.port_offset
+        return base + self.options.port_offset
+
+    def _taken(self, ahead: Sequence[tuple[str, Sequence[PortPlan]]]) -> set[tuple[str, int]]:
+        """The ports of the host, with their protocols, that lead to the first nodes of groups.
+
+        Args:
+            ahead: As :attr:`NodePlan.ahead`.
+        """
+        taken: set[tuple[str, int]] = set()
+        for place, (group, ports) in enumerate(ahead):
+            own = set()
+            for port in ports:
+                host = self.options.host_ports.get(_key(f"{group}-0", port))
+                if host is None:
+                    base = self._base(port)
+                    host = base + 100 * place if (port.protocol, base) in taken else base
+                own.add((port.protocol, host))
+            taken |= own
+        return taken
 
     def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
         """None: there is no zone to put them in."""
@@ -267,8 +298,9 @@ def _reached(bind: str) -> str:
     return "127.0.0.1" if bind in _ANY_ADDRESS else bind
 
 
-def _key(node: NodePlan, port: PortPlan) -> str:
-    return f"{node.name}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
+def _key(node: str, port: PortPlan) -> str:
+    """A node's port, as ``host_ports`` names it."""
+    return f"{node}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
 
 
 class DiskProvider(Provider):
