@@ -173,8 +173,8 @@ class Aws(ProviderPlatform):
             if self.region and node.image:
                 self.image(node)
 
-    def check_stack(self) -> None:
-        if not self.region:
+    def check_stack(self, *, account: bool = True) -> None:
+        if account and not self.region:
             raise UsageError(
                 f"Nothing says in which region of AWS stack {self.stack} is.",
                 fix="Say it: `pulumi config set aws:region eu-central-1`.",

@@ -384,8 +384,11 @@ class Platform(Protocol):
         """
         ...
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         """Refuse to make anything for a stack whose config lacks what the platform must know, such as a region.
+
+        Args:
+            account: With what the provider may be told by this machine's environment instead: a region, a token.
 
         Raises:
             FleetError: Says what is missing.

@@ -149,8 +149,8 @@ class DigitalOcean(ProviderPlatform):
             if node.image and "digitalocean" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no image for DigitalOcean.")
 
-    def check_stack(self) -> None:
-        if not self._token:
+    def check_stack(self, *, account: bool = True) -> None:
+        if account and not self._token:
             raise UsageError(
                 f"Stack {self.stack} has no token for DigitalOcean.",
                 fix="Set it: `pulumi config set --secret digitalocean:token ...`, or DIGITALOCEAN_TOKEN.",

@@ -190,9 +190,9 @@ class Gcp(ProviderPlatform):
                     fix="Give the group a shorter name.",
                 )
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         for what, value in (("project", self.project), ("zone", self.zones)):
-            if not value:
+            if account and not value:
                 raise UsageError(
                     f"Nothing says in which {what} of Google Cloud stack {self.stack} is.",
                     fix=f"Say it: `pulumi config set gcp:{what} ...`.",

@@ -137,7 +137,7 @@ class Qemu:
                     raise UsageError(f"Port {host} of the host would lead to {other} and to {what}.", fix=fix)
                 used[port.protocol, host] = what
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         """Nothing has to be told."""
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
