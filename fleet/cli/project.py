@@ -170,10 +170,6 @@ class Stack:
             )
             self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
 
-    def read_config(self, key: str) -> str | None:
-        """The plain value of a key; one without a colon is the project's."""
-        return self.config.get(self.project.full_key(key))
-
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.
 
