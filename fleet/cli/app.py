@@ -23,7 +23,7 @@ from fleet.cli.board import Board
 from fleet.cli.signals import SIGNALS, Stopped
 from fleet.errors import FleetError, UsageError
 from fleet.platforms.common import ConfigReader
-from fleet.spec import FleetPlan, Resolver, load_image, load_tags, plan_spec
+from fleet.spec import Resolver, load_image, load_tags, plan_spec
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -39,8 +39,13 @@ app.add_typer(image_app, name="image")
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False)]
 StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
 PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.NAMES)}.")]
+PlatformOf = Annotated[
+    str | None,
+    typer.Option("--platform", help=f"One of: {', '.join(platforms.NAMES)}; by default the stack's, or qemu."),
+]
 ConfigOf = Annotated[
-    str | None, typer.Option("--stack", "-s", help="Take variables and secrets from its config.", show_default=False)
+    str | None,
+    typer.Option("--stack", "-s", help="Take platform, options, variables from its config.", show_default=False),
 ]
 Node = Annotated[str, typer.Argument(help="Its name, such as web-0.", show_default=False)]
 Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
@@ -67,9 +72,16 @@ def new(
 
 
 @app.command()
-def validate(spec: Spec, platform: PlatformName = "qemu", stack: ConfigOf = None) -> None:
-    """Check a spec, its snippets and every node's merged config; make nothing."""
-    plan = _offline_plan(spec, platform, stack)
+def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) -> None:
+    """Check a spec, its snippets and every node's merged config; make nothing.
+
+    With a stack, for its platform and options, as `preview` would, but without what that needs to look at the stack:
+    no secret and no passphrase, no image lock, no region or credentials.
+    """
+    where, config = _offline(spec, platform, stack, reveal=False)
+    if stack:
+        where.check_stack(account=False)
+    plan = plan_spec(spec, Resolver(config), where, need_lock=False)
     out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
 
 
@@ -77,13 +89,14 @@ def validate(spec: Spec, platform: PlatformName = "qemu", stack: ConfigOf = None
 def render(
     spec: Spec,
     node: Annotated[str | None, typer.Option(help="Only this node, its config alone.", show_default=False)] = None,
-    platform: PlatformName = "qemu",
+    platform: PlatformOf = None,
     stack: ConfigOf = None,
     reveal: Annotated[bool, typer.Option(help="Secrets in plain text; else they are masked.")] = False,
 ) -> None:
     """Print the Ignition config of every node, a JSON line each, or of one node."""
     # This machine may not have as many ports as nodes would take under QEMU: their configs can be had all the same.
-    plan = _offline_plan(spec, platform, stack, reveal=reveal, node=node, check=False)
+    where, config = _offline(spec, platform, stack, reveal=reveal)
+    plan = plan_spec(spec, Resolver(config, reveal=reveal), where, need_lock=False, node=node, check=False)
     # print, not Rich: these bytes are the config.
     if node is not None:
         print(next(plan.nodes).config.ignition)
@@ -128,10 +141,12 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
     from fleet.cli.stack import Session
 
     board = Board(out)
+    if not yes:
+        _need_terminal()
     session = Session(spec, stack, board.say, new_image=new_image, begin=board.begin)
-    if sys.stdin.isatty() and not yes:
-        if session.preview() and not typer.confirm("Do it?"):
-            raise UsageError("Nothing was done.")
+    if not yes:
+        if session.preview():
+            _ask("Do it?")
         out.print()
     with board:
         session.up(_download_bar)
@@ -218,11 +233,21 @@ def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command
 
 
 @app.command()
-def replace(spec: Spec, node: Node, stack: StackName) -> None:
-    """Re-provision one node from a fresh image, if enough of its peers are ready."""
+def replace(
+    spec: Spec,
+    node: Node,
+    stack: StackName,
+    yes: Yes = False,
+    new_config: Annotated[
+        bool, typer.Option("--new-config", help="Give it the spec's config in place of the one that is deployed.")
+    ] = False,
+) -> None:
+    """Re-provision one node as it is deployed from a fresh image, if enough of its peers are ready."""
     from fleet.cli.stack import Session
 
-    Session(spec, stack, _say).replace(node, _download_bar)
+    if not yes:
+        _ask(f"Re-provision {node} of stack {stack} with {'the spec' if new_config else 'its deployed config'}?")
+    Session(spec, stack, _say).replace(node, _download_bar, new_config=new_config)
 
 
 @app.command()
@@ -230,8 +255,8 @@ def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
     """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
     from fleet.cli.stack import Session
 
-    if sys.stdin.isatty() and not yes and not typer.confirm(f"Roll stack {stack} back?"):
-        raise UsageError("Nothing was done.")
+    if not yes:
+        _ask(f"Roll stack {stack} back?")
     board = Board(out)
     with board:
         Session(spec, stack, board.say, begin=board.begin).rollback(_download_bar)
@@ -248,11 +273,8 @@ def destroy(
     from fleet.cli.stack import Session
 
     if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
         what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
-        if not typer.confirm(f"Remove {what} of stack {stack}?"):
-            raise UsageError("Nothing was done.")
+        _ask(f"Remove {what} of stack {stack}?")
     Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
 
 
@@ -289,14 +311,15 @@ def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_
 @image_app.command("pin")
 def image_pin(
     spec: Spec,
-    platform: PlatformName = "qemu",
+    platform: PlatformOf = None,
     stack: ConfigOf = None,
     update: Annotated[bool, typer.Option("--update", help="Renew the digests that are locked already, too.")] = False,
 ) -> None:
     """Lock the digest of every image that containers name by a tag, so that it never moves by itself."""
     _, path = load_image(spec)
     lock = images.read_lock(path)
-    wanted = load_tags(spec, platform, Resolver(_config_of(spec, stack), reveal=False))
+    where, config = _offline(spec, platform, stack, reveal=False)
+    wanted = load_tags(spec, where.name, Resolver(config))
     kept = {} if update else {tag: lock.containers[tag] for tag in wanted & lock.containers.keys()}
     pins = {**kept, **images.current_digests(wanted - kept.keys())}
     for tag in sorted(pins.keys() | lock.containers.keys()):
@@ -341,22 +364,52 @@ def _release(lock: images.ImageLock) -> str:
     return ", ".join(sorted({image.release for image in lock.architectures.values()}))
 
 
-def _offline_plan(
-    spec: Path, platform: str, stack: str | None, *, reveal: bool = False, node: str | None = None, check: bool = True
-) -> FleetPlan:
-    """Plan without touching a stack's state; its config is read where one is named."""
-    where = platforms.platform(platform, project=spec.parent, stack=stack or "local")
-    resolver = Resolver(_config_of(spec, stack), reveal=reveal)
-    return plan_spec(spec, resolver, where, need_lock=False, node=node, check=check)
+def _offline(
+    spec: Path, platform: str | None, stack: str | None, *, reveal: bool
+) -> tuple[platforms.Platform, ConfigReader | None]:
+    """Where a spec's nodes are to run, and the config of the stack, where one is named, without touching its state.
 
+    Args:
+        spec: The spec.
+        platform: The platform, if it is named.
+        stack: The stack, if one is named; its config says which platform, and with which options.
+        reveal: With the secrets of the stack's config, for which its passphrase is needed.
 
-def _config_of(spec: Path, stack: str | None) -> ConfigReader | None:
-    """The config of a stack, where one is named."""
+    Raises:
+        UsageError: The stack is on another platform, or its config is wrong.
+    """
     if not stack:
-        return None
+        return platforms.platform(platform or "qemu", project=spec.parent, stack="local"), None
     from fleet.cli.project import Project, Stack
+    from fleet.spec.deploy import stack_platform
 
-    return Stack(Project.around(spec), stack, create=False).read_config
+    project = Project.around(spec)
+    config = Stack(project, stack, create=False).config if reveal else project.plain_config(stack)
+    where = stack_platform(config.get, folder=project.folder, stack=stack)
+    if platform not in (None, where.name):
+        raise UsageError(f"Stack {stack} is on {where.name}, not on {platform}.", fix="Leave out `--platform`.")
+    return where, lambda key: config.get(project.full_key(key))
+
+
+def _ask(question: str) -> None:
+    """Ask whether something is meant.
+
+    Raises:
+        UsageError: It is not, or there is nobody to ask.
+    """
+    _need_terminal()
+    if not typer.confirm(question):
+        raise UsageError("Nothing was done.")
+
+
+def _need_terminal() -> None:
+    """Refuse to go on where nobody can be asked.
+
+    Raises:
+        UsageError: There is no terminal.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
 
 
 def _say(subject: str, text: str) -> None:

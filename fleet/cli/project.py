@@ -43,11 +43,15 @@ class Project:
         folder: The folder.
         name: The project's name.
         backend: The URL of where state is kept, if the file says it.
+        settings: The folder of the stacks' config files.
+        config: The config that the file itself gives to all stacks, as YAML has it.
     """
 
     folder: Path
     name: str
     backend: str
+    settings: Path
+    config: Mapping[str, Any]
 
     @classmethod
     def around(cls, spec: Path) -> Project:
@@ -61,13 +65,82 @@ class Project:
             if file.is_file():
                 try:
                     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-                    return cls(folder, str(content["name"]), str((content.get("backend") or {}).get("url") or ""))
+                    return cls(
+                        folder,
+                        str(content["name"]),
+                        str((content.get("backend") or {}).get("url") or ""),
+                        folder / str(content.get("stackConfigDir") or "."),
+                        dict(content.get("config") or {}),
+                    )
                 except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
                     raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
         raise UsageError(
             f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
             fix="Make one that says `name: " + spec.resolve().parent.name + "` and `runtime: python`.",
         )
+
+    def plain_config(self, stack: str) -> dict[str, str]:
+        """A stack's config by full key, as Pulumi gives it, but read from the files alone: without Pulumi, the stack's
+        state or its passphrase. In the place of each secret, which is not needed, stands a text that says so.
+
+        Args:
+            stack: The stack's name.
+
+        Raises:
+            UsageError: There is no such file, or it cannot be read.
+        """
+        file = self.settings / f"Pulumi.{stack}.yaml"
+        try:
+            node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
+            own = next((value for key, value in content.items() if key.value == "config"), None)
+            entries = own.value if isinstance(own, yaml.MappingNode) else []
+            # A scalar is the text that was written, whatever type YAML would make of it.
+            values = {
+                self.full_key(str(key.value)): value.value
+                if isinstance(value, yaml.ScalarNode)
+                else _constructed(value)
+                for key, value in entries
+            }
+        except FileNotFoundError:
+            raise UsageError(
+                f"There is no {file.name} in {file.parent}, so stack {stack} has no config.",
+                fix="Name another stack, or write one: its `fleet:platform` says where the nodes are.",
+            ) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+        for key, value in self.config.items():
+            declared = value if isinstance(value, dict) else {"value": value}
+            if (default := declared.get("value", declared.get("default"))) is not None:
+                values.setdefault(self.full_key(str(key)), default)
+        return {key: _config_text(key, value) for key, value in values.items()}
+
+    def full_key(self, key: str) -> str:
+        """A key of the config; one without a colon is the project's."""
+        return key if ":" in key else f"{self.name}:{key}"
+
+
+def _constructed(node: yaml.Node) -> Any:
+    """What YAML makes of a part of a document."""
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _config_text(key: str, value: Any) -> str:
+    """A value of a stack's config as Pulumi gives it: a text as it is, all else as JSON."""
+
+    def opened(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {"secure"}:
+                return f"(secret {key})"
+            return {str(name): opened(item) for name, item in value.items()}
+        return [opened(item) for item in value] if isinstance(value, list) else value
+
+    value = opened(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 
 class Stack:
@@ -103,10 +176,6 @@ class Stack:
                 name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
             )
             self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
-
-    def read_config(self, key: str) -> str | None:
-        """The plain value of a key; one without a colon is the project's."""
-        return self.config.get(key if ":" in key else f"{self.project.name}:{key}")
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ from fleet.cli.interrupted import settle
 from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.signals import Stopped
-from fleet.cli.state import Deployed, NodeStatus
+from fleet.cli.state import Deployed, NodeStatus, with_config
 from fleet.components.gate import PATIENCE
 from fleet.components.ready import watcher_of
-from fleet.config import MachineConfig, deliver
 from fleet.errors import FleetError, UsageError
 from fleet.images import Progress
 from fleet.platforms import Platform
@@ -88,23 +85,28 @@ class Session:
     def rollback(self, bar: Bar) -> None:
         """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
 
+        A node that had none then keeps the one that it has. No node is made for the spec's sake, or removed.
+
         Raises:
-            FleetError: There is nothing to go back to.
+            FleetError: There is nothing to go back to, or the spec has no longer all nodes that are deployed.
         """
         stack, plan, platform = self._plan()
-        configs = Deployed(stack.resources, platform).before_last_rollout()
+        deployed = Deployed(stack.resources, platform)
+        configs = deployed.before_last_rollout()
         if configs is None:
             raise FleetError(f"Stack {self._stack_name} has had one config only, so there is none to go back to.")
+        if gone := sorted(deployed.machines.keys() - {node.name for node in plan.nodes}):
+            raise FleetError(
+                f"A rollback would remove {', '.join(gone)}: deployed, but not in the spec any more.",
+                fix="Put them back into the spec, or let `fleet up` remove them first.",
+            )
 
         def earlier(node: NodePlan) -> NodePlan:
-            if node.name not in configs:
-                return node
-            ignition, shown = configs[node.name]
-            config = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
-            delivery = deliver(config, platform.limits, node=node.name)
-            return replace(node, config=config, delivery=delivery, shown=shown, secret=shown != ignition)
+            if node.name in configs:
+                return with_config(node, configs[node.name], platform)
+            return deployed.kept(node) or node
 
-        plan = plan.with_nodes(earlier)
+        plan = plan.only(deployed.known | configs.keys()).with_nodes(earlier)
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform, bar)
@@ -154,18 +156,32 @@ class Session:
         for name, place in disks:
             self._say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
 
-    def replace(self, node: str, bar: Bar) -> None:
-        """Re-provision one node as the spec has it, and touch no other.
+    def replace(self, node: str, bar: Bar, *, new_config: bool = False) -> None:
+        """Re-provision one node as it is deployed, and touch no other, nor its data disks.
+
+        The image is the locked one, as in every re-provisioning. What is changed in place, such as a cloud's labels,
+        is as the stack's options have it.
+
+        Args:
+            node: Its name.
+            bar: Shows how far a download is.
+            new_config: As the spec and the stack's options have it, instead.
 
         Raises:
             UsageError: There is no such node.
-            FleetError: Too many of its peers are down.
+            FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
         stack, plan, platform = self._plan()
         settle(stack, platform, self._say)
-        reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         deployed = Deployed(stack.resources, platform)
-        group = plan.groups[self._made(plan, deployed, node).group]
+        wanted = self._made(plan, deployed, node)
+        if not new_config:
+            wanted = self._as_deployed(wanted, deployed)
+        # A node that the spec has added since is no peer yet, nor is it made here.
+        plan = plan.only(deployed.known).with_nodes(lambda each: wanted if each.name == node else each)
+        self._program(stack, plan, platform)
+        reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
+        group = plan.groups[wanted.group]
         down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
         if len(down) >= group.window:
             raise FleetError(
@@ -177,9 +193,34 @@ class Session:
         parts = [
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
+        targets = _targets(plan, [node], disks=new_config)
         with _failing(stack, reporter, self._say):
-            stack.up(reporter.event, target=_targets(plan, [node]), replace=parts)
+            stack.up(reporter.event, target=targets, replace=parts)
         self._say("", f"{plan.name}: {reporter.summary()}.")
+
+    def _as_deployed(self, node: NodePlan, deployed: Deployed) -> NodePlan:
+        """A planned node as it is deployed.
+
+        Raises:
+            FleetError: That is not known, or cannot be had any more.
+        """
+        fix = "`fleet up` applies the spec to all nodes, `fleet replace --new-config` to this one alone."
+        kept = deployed.kept(node)
+        if kept is None:
+            raise FleetError(
+                f"The config that node {node.name} has is neither the spec's nor one of the last two rollouts', so it "
+                "cannot be had again.",
+                fix=fix,
+            )
+        if deployed.differs(kept):
+            raise FleetError(
+                f"Node {node.name} cannot be re-provisioned as it is deployed: the spec or the stack's options have "
+                "changed more of it than its config, such as its size, its ports, or the names of its data disks.",
+                fix=fix,
+            )
+        if kept.config.digest != node.config.digest:
+            self._say(node.name, "keeps its deployed config; the spec has another, which `--new-config` would take")
+        return kept
 
     def login(self, node: str, *, identity: Path | None) -> list[str]:
         """The command that logs in to a node as ``core``, whether it is ready or not.
@@ -192,11 +233,10 @@ class Session:
             identity: A private key's file; by default what ssh finds.
 
         Raises:
-            UsageError: There is no such node, or it has not been made.
+            UsageError: There is no such node.
         """
-        stack, plan, platform = self._plan()
-        deployed = Deployed(stack.resources, platform)
-        place = deployed.peer(self._made(plan, deployed, node))
+        stack, _, deployed = self._deployed(node)
+        place = deployed.peer(node)
         host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
         folder = stack_folder(self._project.folder, stack.name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -213,18 +253,33 @@ class Session:
         """The end of a node's serial console.
 
         Raises:
-            UsageError: There is no such node, or it has not been made.
+            UsageError: There is no such node.
             FleetError: The platform shows consoles in another way; says which.
         """
-        stack, plan, platform = self._plan()
-        deployed = Deployed(stack.resources, platform)
-        if watcher := watcher_of(deployed.peer(self._made(plan, deployed, node)).describe().get("watch")):
+        stack, platform, deployed = self._deployed(node)
+        if watcher := watcher_of(deployed.peer(node).describe().get("watch")):
             return watcher.console()
         shown = stack.outputs().get("nodes", {}).get(node, {}).get("console")
         raise FleetError(
             f"fleet itself cannot read the consoles of {platform.name}.",
             fix=f"This shows it: {shown}." if shown else "Its own tools can.",
         )
+
+    def _deployed(self, node: str) -> tuple[Stack, Platform, Deployed]:
+        """What is deployed, for what is done with a node as it is: the spec may have changed since, or be broken.
+
+        Raises:
+            UsageError: The stack, or the node in it, is not there.
+        """
+        stack = Stack(self._project, self._stack_name, create=False)
+        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
+        deployed = Deployed(stack.resources, platform)
+        if node not in deployed.machines:
+            raise UsageError(
+                f"There is no node {node} in stack {stack.name}.",
+                fix=f"It has: {', '.join(sorted(deployed.machines)) or 'none'}. `fleet up` makes what the spec adds.",
+            )
+        return stack, platform, deployed
 
     @staticmethod
     def _made(plan: FleetPlan, deployed: Deployed, node: str) -> NodePlan:
@@ -286,12 +341,18 @@ def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
     return first
 
 
-def _targets(plan: FleetPlan, nodes: Sequence[str]) -> list[str]:
-    """URN patterns of all that belongs to nodes."""
-    names = list(nodes) + [
-        f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks
-    ]
-    return [f"**::{name}" for name in names]
+def _targets(plan: FleetPlan, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
+    """URN patterns of all that belongs to nodes.
+
+    Args:
+        plan: The fleet.
+        nodes: Their names.
+        disks: Whether their data disks are among it, or only what attaches them.
+    """
+    # A `*` is of one part of a type, which a disk's component adds some to (pulumi, pkg/resource/deploy/target.go).
+    where = "**" if disks else "**$fleet:components:Node$*:*:*"
+    attached = [f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks]
+    return [*(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
 
 
 @contextlib.contextmanager

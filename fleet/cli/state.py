@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.cli.project import plain, urn_name
 from fleet.components.gate import not_ready
 from fleet.components.record import RECORD, unpacked
+from fleet.config import MachineConfig, deliver
 from fleet.platforms.base import NodePlan, Peer, Platform
+from fleet.probes import Probe
 
 READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
@@ -50,18 +53,23 @@ class Deployed:
     def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
         self._platform = platform
         there = [r for r in resources if not r.get("delete")]
-        self.machines = {urn_name(r["urn"]): str(r["id"]) for r in there if r["type"] == platform.machine_type}
+        machines = {urn_name(r["urn"]): r for r in there if r["type"] == platform.machine_type}
+        self.machines = {name: str(r["id"]) for name, r in machines.items()}
+        self._machines = {name: plain(r.get("outputs", {})) for name, r in machines.items()}
         gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
         self.known = set(gates)
         self._gates = gates
         self.nodes = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if r["type"] == NODE}
         self._record: dict[str, Any] = next((plain(r.get("outputs", {})) for r in there if RECORD in r["type"]), {})
-        self._ready = {urn_name(r["urn"]) for r in there if READY in r["type"]}
+        self._ready = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if READY in r["type"]}
 
     def changes(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node: another config, or an image that it is to follow."""
-        gate = self._gates.get(node.name, {})
-        return self.image_moves(node) or bool(gate.get("trigger") != self._platform.trigger(node))
+        return self.image_moves(node) or self.differs(node)
+
+    def differs(self, node: NodePlan) -> bool:
+        """Whether anything but its image re-provisions a node: its config, its size, its ports, its disks' names."""
+        return bool(self._gates.get(node.name, {}).get("trigger") != self._platform.trigger(node))
 
     def image_moves(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node for its image's sake."""
@@ -74,7 +82,7 @@ class Deployed:
             return None
         last = unpacked(self._record["configs"])
         stopped = any(
-            self.nodes[name].get("digest") != hashlib.sha256(ignition.encode()).hexdigest()
+            self.nodes[name].get("digest") != _digest(ignition)
             for name, (ignition, _) in last.items()
             if name in self.nodes
         )
@@ -82,9 +90,39 @@ class Deployed:
             return last
         return unpacked(self._record["previous"]) if "previous" in self._record else None
 
-    def peer(self, node: NodePlan) -> Peer:
-        """How a node can be reached and asked, at its address in the state."""
-        return self._platform.peer(node, str(self.nodes.get(node.name, {}).get("address", "")))
+    def kept(self, node: NodePlan) -> NodePlan | None:
+        """A planned node with the config that is deployed, and the probes that this config answered; all else is as
+        planned. ``None``: its config is neither recorded nor the planned one.
+
+        What a node has is known by its digest: after a rollout that stopped half way, some nodes have the new config
+        and others the recorded one, and after a rollback all have an earlier one than the spec.
+        """
+        digest = self.nodes.get(node.name, {}).get("digest")
+        probes = self._probes(node.name, node.probes)
+        if digest == node.config.digest:
+            return replace(node, probes=probes)
+        for generation in ("configs", "previous"):
+            config = unpacked(self._record[generation]).get(node.name) if generation in self._record else None
+            if config and _digest(config[0]) == digest:
+                return replace(with_config(node, config, self._platform), probes=probes)
+        return None
+
+    def _probes(self, name: str, otherwise: Sequence[Probe]) -> Sequence[Probe]:
+        """The probes that a node answered when it became ready; others if it has not become so."""
+        if name not in self._ready:
+            return otherwise
+        return [Probe.model_validate(probe) for probe in self._ready[name]["probes"]]
+
+    def peer(self, name: str, probes: Sequence[Probe] = ()) -> Peer:
+        """How a deployed node can be reached and asked: at the address and the ports, and by the probes, that it was
+        deployed with, which the spec and the stack's options may have changed since.
+
+        Args:
+            name: The node's name; it has a machine.
+            probes: What to ask one that has not become ready yet.
+        """
+        address = str(self.nodes.get(name, {}).get("address", ""))
+        return self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
 
     def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0) -> dict[str, str]:
         """Which nodes are not ready, and why.
@@ -94,7 +132,7 @@ class Deployed:
             patience: Seconds for which nodes are asked again that were ready when they were made.
         """
         made = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
-        peers = [{"name": node.name, **self.peer(node).describe()} for node in made]
+        peers = [{"name": node.name, **self.peer(node.name, node.probes).describe()} for node in made]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
         reasons = {
@@ -116,3 +154,25 @@ class Deployed:
             return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))
 
         return [status(node) for node in nodes]
+
+
+def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> NodePlan:
+    """A planned node with a recorded config.
+
+    Args:
+        node: The node.
+        config: Its Ignition config, and what may be shown of it.
+        platform: The stack's platform.
+
+    Raises:
+        FleetError: The platform does not take a config of its size any more.
+    """
+    ignition, shown = config
+    machine = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
+    delivery = deliver(machine, platform.limits, node=node.name)
+    return replace(node, config=machine, delivery=delivery, shown=shown, secret=shown != ignition)
+
+
+def _digest(ignition: str) -> str:
+    """The digest of a config, as :attr:`fleet.config.MachineConfig.digest` has it."""
+    return hashlib.sha256(ignition.encode()).hexdigest()

@@ -173,8 +173,8 @@ class Aws(ProviderPlatform):
             if self.region and node.image:
                 self.image(node)
 
-    def check_stack(self) -> None:
-        if not self.region:
+    def check_stack(self, *, account: bool = True) -> None:
+        if account and not self.region:
             raise UsageError(
                 f"Nothing says in which region of AWS stack {self.stack} is.",
                 fix="Say it: `pulumi config set aws:region eu-central-1`.",
@@ -201,7 +201,9 @@ class Aws(ProviderPlatform):
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Instances by their tags, in the stack's own subnet: another stack may well have the same names."""
+        """Instances by their tags, in the stack's subnet: another stack may well have the same names, and be in the
+        subnet, too, if that was there before.
+        """
         if kind == self.machine_type:
             return lambda: (
                 aws.ec2.get_instances_output(
@@ -388,7 +390,8 @@ class Site:
             root_block_device=aws.ec2.InstanceRootBlockDeviceArgs(
                 volume_size=options.root_size_gib, volume_type="gp3", encrypted=True, delete_on_termination=True
             ),
-            tags={**self._tags(node.name), "group": node.group},
+            # One stack's instances are looked for by their tags, which no other's may have.
+            tags={**self._tags(node.name), "group": node.group, "fleet-project": pulumi.get_project()},
             opts=machine_options(opts, node, trigger, after=before, image=["ami"]),
         )
         resources: list[pulumi.Resource] = [machine]

@@ -94,6 +94,7 @@ class NodePlan:
         private: Its planned address in the fleet's private network.
         follow_image: Another locked image re-provisions it.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
+        ahead: Name and ports of each group that stands before its own in the spec and has nodes.
     """
 
     name: str
@@ -113,6 +114,7 @@ class NodePlan:
     private: IPv4Interface | None = None
     follow_image: bool = False
     size: str = "small"
+    ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,14 @@ class FleetPlan:
         """The groups, each behind those that it comes after."""
         graph = {name: group.after for name, group in self.groups.items()}
         return [self.groups[name] for name in TopologicalSorter(graph).static_order()]
+
+    def only(self, names: Collection[str]) -> FleetPlan:
+        """The same with no other nodes than those of these names."""
+        groups = {
+            name: replace(group, nodes=tuple(node for node in group.nodes if node.name in names))
+            for name, group in self.groups.items()
+        }
+        return replace(self, groups=groups)
 
     def with_nodes(self, change: Callable[[NodePlan], NodePlan]) -> FleetPlan:
         """The same with every node changed."""
@@ -374,8 +384,11 @@ class Platform(Protocol):
         """
         ...
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         """Refuse to make anything for a stack whose config lacks what the platform must know, such as a region.
+
+        Args:
+            account: With what the provider may be told by this machine's environment instead: a region, a token.
 
         Raises:
             FleetError: Says what is missing.
@@ -418,6 +431,17 @@ class Platform(Protocol):
         Args:
             node: The plan.
             address: What :meth:`Site.address` gave.
+        """
+        ...
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """How a node can be asked that is deployed, whatever is planned by now.
+
+        Args:
+            name: The node's name.
+            address: The address that leads to it, from the state.
+            machine: The outputs of its machine, from the state.
+            probes: What to ask.
         """
         ...
 

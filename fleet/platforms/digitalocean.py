@@ -26,6 +26,7 @@ from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
     Sdk,
+    Tags,
     digest,
     disk_options,
     machine_options,
@@ -34,7 +35,6 @@ from fleet.platforms.common import (
     read_options,
     sealed,
     snapshot_options,
-    with_prefix,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ else:
 
 _MOST = 65536
 """Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
+_TAG = r"[a-z0-9:_-]{1,255}"
+"""What a tag is (DigitalOcean API reference, "Create a New Tag"), in lower case."""
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
@@ -147,8 +149,8 @@ class DigitalOcean(ProviderPlatform):
             if node.image and "digitalocean" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no image for DigitalOcean.")
 
-    def check_stack(self) -> None:
-        if not self._token:
+    def check_stack(self, *, account: bool = True) -> None:
+        if account and not self._token:
             raise UsageError(
                 f"Stack {self.stack} has no token for DigitalOcean.",
                 fix="Set it: `pulumi config set --secret digitalocean:token ...`, or DIGITALOCEAN_TOKEN.",
@@ -174,13 +176,16 @@ class DigitalOcean(ProviderPlatform):
         return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Droplets by their names, in the stack's own network: another stack may well have the same names."""
+        """Droplets by their names and tags, in the stack's network: another stack may well have the same names, and be
+        in the same network if that was there before.
+        """
+        tags = {tag.lower() for tag in inputs.get("tags", ())}
 
         def droplets() -> pulumi.Output[Sequence[str]]:
             named = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
             joined = digitalocean.GetDropletsFilterArgs(key="vpc_uuid", values=[inputs["vpcUuid"]])
             there = digitalocean.get_droplets_output(filters=[named, joined]).droplets
-            return there.apply(lambda found: [str(droplet.id) for droplet in found])
+            return there.apply(lambda found: [str(each.id) for each in found if tags <= set(map(str.lower, each.tags))])
 
         if kind == self.machine_type:
             return droplets
@@ -217,16 +222,23 @@ class Site:
             self._vpc: pulumi.Input[str] = self._options.vpc
         else:
             self._vpc = digitalocean.Vpc(plan.name, region=region, ip_range=str(self._options.cidr), opts=opts).id
-        everyone = digitalocean.Tag(self._tag(), name=self._tag(), opts=opts)
+        tags = Tags(pulumi.get_project(), platform.stack, plan.name, _TAG)
+
+        def declared(group: str = "") -> list[pulumi.Input[str]]:
+            """The tag of a group, or of all, and the earlier one."""
+            return [digitalocean.Tag(tag, name=tag, opts=opts).name for tag in (tags.tag(group), *tags.earlier(group))]
+
+        everyone = declared()
         self._tags: dict[str, list[pulumi.Input[str]]] = {}
+        self._firewalls: dict[str, pulumi.Resource] = {}
         for group in plan.groups.values():
-            tag = digitalocean.Tag(self._tag(group.name), name=self._tag(group.name), opts=opts)
-            self._tags[group.name] = [everyone.name, tag.name, *self._options.tags]
+            members = declared(group.name)
+            self._tags[group.name] = [everyone[0], members[0], *self._options.tags]
             if group.nodes:
-                digitalocean.Firewall(
+                self._firewalls[group.name] = digitalocean.Firewall(
                     f"{plan.name}-{group.name}",
-                    tags=[tag.name],
-                    inbound_rules=_inbound(group.nodes[0], everyone.name),
+                    tags=members,
+                    inbound_rules=_inbound(group.nodes[0], everyone),
                     outbound_rules=[
                         digitalocean.FirewallOutboundRuleArgs(
                             protocol=protocol,
@@ -237,10 +249,6 @@ class Site:
                     ],
                     opts=opts,
                 )
-
-    def _tag(self, group: str = "") -> str:
-        """The tag of the fleet's droplets, or of a group's."""
-        return with_prefix(self._platform.stack, self._fleet, group)
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
         self._addresses[node.name] = digitalocean.ReservedIp(node.name, region=self._options.region, opts=opts)
@@ -271,7 +279,8 @@ class Site:
     ) -> Instance:
         platform, options = self._platform, self._options
         trigger = platform.trigger(node)
-        before: list[pulumi.Resource] = list(after)
+        # A droplet without a firewall is open, and one that changes its tags must find the rules changed already.
+        before: list[pulumi.Resource] = [*after, *self._firewalls.values()]
         for disk in node.disks:
             if disk.snapshot:
                 before.append(
@@ -344,7 +353,7 @@ class Site:
         )
 
 
-def _inbound(node: NodePlan, everyone: pulumi.Input[str]) -> list[digitalocean.FirewallInboundRuleArgs]:
+def _inbound(node: NodePlan, everyone: Sequence[pulumi.Input[str]]) -> list[digitalocean.FirewallInboundRuleArgs]:
     """The rules for a group's ports; nodes of the fleet reach one another at every one."""
     rules = [
         digitalocean.FirewallInboundRuleArgs(
@@ -356,7 +365,7 @@ def _inbound(node: NodePlan, everyone: pulumi.Input[str]) -> list[digitalocean.F
     for protocol in ("tcp", "udp", "icmp"):
         rules.append(
             digitalocean.FirewallInboundRuleArgs(
-                protocol=protocol, port_range=None if protocol == "icmp" else "1-65535", source_tags=[everyone]
+                protocol=protocol, port_range=None if protocol == "icmp" else "1-65535", source_tags=list(everyone)
             )
         )
     return rules

@@ -25,6 +25,7 @@ from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
     Sdk,
+    Tags,
     check_addresses,
     check_reachable,
     digest,
@@ -35,7 +36,6 @@ from fleet.platforms.common import (
     read_options,
     sealed,
     snapshot_options,
-    with_prefix,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ _SIZES = {
     "x86_64": {"small": "e2-small", "medium": "e2-medium", "large": "e2-standard-2"},
     "aarch64": {"small": "t2a-standard-1", "medium": "t2a-standard-2", "large": "t2a-standard-4"},
 }
+_TAG = r"[a-z]([a-z0-9-]{,61}[a-z0-9])?"
+"""What a network tag is (VPC documentation, "Add network tags")."""
 _LONGEST = 63
 """Characters of the node's name, zone and project together, beyond which the instance's own idea of its name is wrong
 (coreos/afterburn#509)."""
@@ -188,9 +190,9 @@ class Gcp(ProviderPlatform):
                     fix="Give the group a shorter name.",
                 )
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         for what, value in (("project", self.project), ("zone", self.zones)):
-            if not value:
+            if account and not value:
                 raise UsageError(
                     f"Nothing says in which {what} of Google Cloud stack {self.stack} is.",
                     fix=f"Say it: `pulumi config set gcp:{what} ...`.",
@@ -249,22 +251,22 @@ class Site:
             self._subnetwork = gcp.compute.Subnetwork(
                 plan.name, network=made.id, ip_cidr_range=cidr, region=platform.region, opts=opts
             ).id
+        self._tags = Tags(pulumi.get_project(), platform.stack, plan.name, _TAG)
+        everyone = [self._tags.tag(), *self._tags.earlier()]
         # Nodes reach one another at every port; a network lets everything out by itself.
-        gcp.compute.Firewall(
-            plan.name,
-            network=network,
-            source_tags=[self._tag()],
-            target_tags=[self._tag()],
-            allows=[gcp.compute.FirewallAllowArgs(protocol="all")],
-            opts=opts,
-        )
+        self._firewalls: list[pulumi.Resource] = [
+            gcp.compute.Firewall(
+                plan.name,
+                network=network,
+                source_tags=everyone,
+                target_tags=everyone,
+                allows=[gcp.compute.FirewallAllowArgs(protocol="all")],
+                opts=opts,
+            )
+        ]
         for group in plan.groups.values():
             if group.nodes:
                 self._firewall(group.name, group.nodes[0], network, opts)
-
-    def _tag(self, group: str = "") -> str:
-        """The network tag of the fleet's nodes, or of a group's."""
-        return with_prefix(self._platform.stack, self._fleet, group)
 
     def _firewall(self, group: str, node: NodePlan, network: pulumi.Input[str], opts: pulumi.ResourceOptions) -> None:
         # A rule has sources of one kind of address.
@@ -277,13 +279,15 @@ class Site:
                     allow = gcp.compute.FirewallAllowArgs(protocol=port.protocol, ports=[str(port.number)])
                     by_source.setdefault(sources, []).append(allow)
         for sources, allows in by_source.items():
-            gcp.compute.Firewall(
-                f"{self._fleet}-{group}" + ("" if sources == ANYWHERE[:1] else f"-{digest(sources)[:8]}"),
-                network=network,
-                source_ranges=list(sources),
-                target_tags=[self._tag(group)],
-                allows=allows,
-                opts=opts,
+            self._firewalls.append(
+                gcp.compute.Firewall(
+                    f"{self._fleet}-{group}" + ("" if sources == ANYWHERE[:1] else f"-{digest(sources)[:8]}"),
+                    network=network,
+                    source_ranges=list(sources),
+                    target_tags=[self._tags.tag(group), *self._tags.earlier(group)],
+                    allows=allows,
+                    opts=opts,
+                )
             )
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
@@ -321,7 +325,8 @@ class Site:
     ) -> Instance:
         platform, options = self._platform, self._options
         trigger, zone = platform.trigger(node), platform.zone(node)
-        before: list[pulumi.Resource] = list(after)
+        # An instance that changes its tags must find the rules changed already.
+        before: list[pulumi.Resource] = [*after, *self._firewalls]
         for disk in node.disks:
             if disk.snapshot:
                 before.append(
@@ -375,7 +380,7 @@ class Site:
             metadata={"user-data": sealed(node, node.delivery.user_data)},
             service_account=account if options.service_account else None,
             scheduling=spot if options.spot else None,
-            tags=[self._tag(), self._tag(node.group)],
+            tags=[self._tags.tag(), self._tags.tag(node.group)],
             labels={**self._labels, "group": node.group},
             opts=machine_options(opts, node, trigger, after=before, image=["bootDisk.initializeParams.image"]),
         )

@@ -153,7 +153,7 @@ class Libvirt(ProviderPlatform):
                 raise UsageError(f"{node.name} would have the gateway's address, {gateway}.")
             used[node.private] = node.name
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         """The provider says itself when it cannot connect, before anything is made."""
 
     def image(self, node: NodePlan) -> str:

@@ -8,7 +8,11 @@ state folder: ``nodes/<node>/`` goes with its node, ``disks/<node>-<disk>.qcow2`
 
 Nodes are reached over ports of the host, on the loopback address by default. Port P of the node with index I is the
 host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(P)`` is P + 8000 for other ports below
-1024 and P for the rest; so ``web-0``'s 8080 is 8080 and ``web-1``'s is 9080. ``host_ports`` sets single ones.
+1024 and P for the rest; so ``web-0``'s 8080 is 8080 and ``web-1``'s is 9080. ``host_ports`` sets single ones. Where
+that would be the port of a group that stands before the node's in the spec, as SSH's always would, 100 is added for
+every group with nodes that does: with ``web`` before it, ``db-0``'s 22 is 2322 and ``db-1``'s is 3322. It is the first
+nodes of groups that are compared, so that no group's growth moves another's ports; nor does a group at the spec's end.
+Whatever collides even so is refused.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from fleet.platforms.common import (
     stack_folder,
 )
 from fleet.platforms.qemu_accelerator import Choice
-from fleet.probes import SSH_PORT
+from fleet.probes import SSH_PORT, Probe
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _NO_REASON = ("image", "follow_image", "accelerator")
@@ -131,14 +135,14 @@ class Qemu:
             for port in node.ports:
                 host = self.host_port(node, port)
                 what = f"port {port.number}/{port.protocol} of {node.name}"
-                fix = f'Choose one: `host_ports: {{"{_key(node, port)}": PORT}}` in the stack\'s `fleet:qemu`.'
+                fix = f'Choose one: `host_ports: {{"{_key(node.name, port)}": PORT}}` in the stack\'s `fleet:qemu`.'
                 if not 1 <= host <= 65535:
                     raise UsageError(f"The host has no port {host} for {what}.", fix=fix)
                 if other := used.get((port.protocol, host)):
                     raise UsageError(f"Port {host} of the host would lead to {other} and to {what}.", fix=fix)
                 used[port.protocol, host] = what
 
-    def check_stack(self) -> None:
+    def check_stack(self, *, account: bool = True) -> None:
         """Nothing has to be told."""
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
@@ -148,11 +152,38 @@ class Qemu:
 
     def host_port(self, node: NodePlan, port: PortPlan) -> int:
         """The port of the host that leads to a port of a node."""
-        chosen = self.options.host_ports.get(_key(node, port))
+        chosen = self.options.host_ports.get(_key(node.name, port))
         if chosen is not None:
             return chosen
+        base = self._base(port)
+        taken = self._taken(node.ahead)
+        # A first node's port that was chosen is in nobody's way, and the others of its group stay where they are.
+        first = self.options.host_ports.get(_key(f"{node.group}-0", port), base)
+        moved = 100 * len(node.ahead) if (port.protocol, first) in taken else 0
+        return base + 1000 * node.index + moved
+
+    def _base(self, port: PortPlan) -> int:
+        """The port of the host for the first node of the only group."""
         base = 2222 if port.number == SSH_PORT else port.number + (8000 if port.number < 1024 else 0)
-        return base + 1000 * node.index + self.options.port_offset
+        return base + self.options.port_offset
+
+    def _taken(self, ahead: Sequence[tuple[str, Sequence[PortPlan]]]) -> set[tuple[str, int]]:
+        """The ports of the host, with their protocols, that lead to the first nodes of groups.
+
+        Args:
+            ahead: As :attr:`NodePlan.ahead`.
+        """
+        taken: set[tuple[str, int]] = set()
+        for place, (group, ports) in enumerate(ahead):
+            own = set()
+            for port in ports:
+                host = self.options.host_ports.get(_key(f"{group}-0", port))
+                if host is None:
+                    base = self._base(port)
+                    host = base + 100 * place if (port.protocol, base) in taken else base
+                own.add((port.protocol, host))
+            taken |= own
+        return taken
 
     def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
         """None: there is no zone to put them in."""
@@ -186,12 +217,17 @@ class Qemu:
         return self._host
 
     def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
-        watch = Watch("fleet.platforms.qemu_machine:Standing", str(self._folder(node)))
-        return Peer(node.name, address, self._endpoints(node), node.probes, watch)
+        return Peer(node.name, address, self._endpoints(node), node.probes, _standing(str(self._folder(node))))
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At the ports of the host that its machine was started with."""
+        host = _reached(machine["bind"])
+        endpoints = {int(port): (host, int(number)) for kind, number, port in machine["forwards"] if kind == "tcp"}
+        return Peer(name, address, endpoints, probes, _standing(machine["folder"]))
 
     @property
     def _host(self) -> str:
-        return "127.0.0.1" if self.options.bind in _ANY_ADDRESS else self.options.bind
+        return _reached(self.options.bind)
 
     def _folder(self, node: NodePlan) -> Path:
         return self.state / "nodes" / node.name
@@ -258,8 +294,19 @@ class Qemu:
         )
 
 
-def _key(node: NodePlan, port: PortPlan) -> str:
-    return f"{node.name}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
+def _standing(folder: str) -> Watch:
+    """How to look at a machine that stands in a folder, whichever it is."""
+    return Watch("fleet.platforms.qemu_machine:Standing", folder)
+
+
+def _reached(bind: str) -> str:
+    """The address that reaches ports which listen on ``bind``."""
+    return "127.0.0.1" if bind in _ANY_ADDRESS else bind
+
+
+def _key(node: str, port: PortPlan) -> str:
+    """A node's port, as ``host_ports`` names it."""
+    return f"{node}:{port.number}" + ("/udp" if port.protocol == "udp" else "")
 
 
 class DiskProvider(Provider):

@@ -130,6 +130,7 @@ def plan_fleet(
     image = lock.image(platform.architecture) if lock else None
     max_spec = image.ignition_spec if image else NEWEST_SPEC
     groups: dict[str, GroupPlan] = {}
+    ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         shared = _shared(spec, name, _pinned(spec, name, group, lock), platform)
@@ -160,9 +161,11 @@ def plan_fleet(
                 private=_private(spec.fleet, name, index, platform),
                 follow_image=new_image or policy == "always",
                 size=group.size,
+                ahead=ahead,
             )
             for index, config in zip(wanted, configs, strict=True)
         )
+        ahead += ((name, ports),) if group.count else ()
         rollout = group.rollout
         groups[name] = GroupPlan(
             name=name,

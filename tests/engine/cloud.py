@@ -315,7 +315,7 @@ class DigitalOcean(Cloud):
     def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
         wanted = {each["key"]: each["values"] for each in arguments["filters"]}
         found = [
-            {"id": int(id_)}
+            {"id": int(id_), "tags": props["tags"]}
             for id_, props in self.of("Droplet").items()
             if props["name"] in wanted["name"] and props["vpcUuid"] in wanted["vpc_uuid"]
         ]

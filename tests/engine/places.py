@@ -97,7 +97,9 @@ class _Place:
         return state
 
     def fleet(self, command: str, *arguments: str) -> Result:
-        return self.stack.fleet(command, *STACK, *arguments)
+        """Run a command on the stack; one that changes it is told that this is meant."""
+        yes = ["--yes"] if command in ("up", "replace", "rollback", "destroy") else []
+        return self.stack.fleet(command, *STACK, *yes, *arguments)
 
 
 class QemuPlace(_Place):

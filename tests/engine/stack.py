@@ -57,7 +57,7 @@ class Stack(Folder):
         self.write("fleet.yaml", SPEC.format(count=count, greeting=greeting) + PROBE)
 
     def up(self) -> Result:
-        return self.fleet("up", *STACK)
+        return self.fleet("up", *STACK, "--yes")
 
     def sicken(self, node: str) -> None:
         """Make a node answer 503, whatever its config, until it is healed."""

@@ -59,7 +59,7 @@ def test_a_kvm_that_hangs_after_the_firmware_costs_one_wait_and_is_said_once(lyi
     answer = json.loads(answers(lying).read_text())
     answers(lying).write_text(json.dumps({**answer, "boot": "another"}))
     lying.environment["STAND_IN_KVM"] = "works"
-    assert lying.fleet("replace", "fleet.yaml", "web-1", "--stack", "test").status == 0
+    assert lying.fleet("replace", "fleet.yaml", "web-1", "--stack", "test", "--yes").status == 0
     assert lying.started_with() == [("web-1", "kvm")]
     assert verdict(lying).startswith("kvm: a kernel ran under it on this boot of the host")
 

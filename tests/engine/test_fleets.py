@@ -199,10 +199,10 @@ def test_one_node_is_replaced_by_hand_if_its_peers_are_well(stack: Stack) -> Non
     write(stack, group(2, "one"))
     assert stack.up().status == 0
     stack.started()
-    assert stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test").status == 0
+    assert stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test", "--yes").status == 0
     assert stack.started() == ["web-1"]
     stack.sicken("web-0")
-    refused = stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test")
+    refused = stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test", "--yes")
     assert refused.status == 1
     assert "web-0 is not ready" in refused.err
     assert stack.started() == []
@@ -212,7 +212,7 @@ def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(s
     write(stack, group(1, "sick"))
     stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 40")
     first = subprocess.Popen(
-        [FLEET, "up", *STACK],
+        [FLEET, "up", *STACK, "--yes"],
         cwd=stack.path, env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     locks = stack.path / ".pulumi/locks"

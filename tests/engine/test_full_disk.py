@@ -182,7 +182,7 @@ def test_an_update_whose_disk_was_full_is_repaired_by_the_next(
     assert qemu.fleet("up").status == 0
     disks = qemu.disks()
     qemu.stack.edit("fleet.yaml", "one", "held")
-    with held(qemu, FLEET, "up", *STACK) as update:
+    with held(qemu, FLEET, "up", *STACK, "--yes") as update:
         filled = [fill() for fill in fills]
     # The engine tries to save its state for half a minute.
     time.sleep(3)

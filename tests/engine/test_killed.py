@@ -51,7 +51,7 @@ def killed(stack: Stack, part: str, delay: float, number: int) -> tuple[int, flo
         Its session, and how many seconds it took if it ended before there was anything to kill.
     """
     update = subprocess.Popen(
-        [FLEET, "up", *STACK],
+        [FLEET, "up", *STACK, "--yes"],
         cwd=stack.path,
         env=stack.environment,
         stdout=subprocess.DEVNULL,
@@ -158,20 +158,30 @@ def test_a_machine_whose_making_was_cut_off_is_not_left_behind(place: Place) -> 
     assert place.running() == second
 
 
-def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed(aws: CloudPlace) -> None:
-    aws.stack.write("fleet.yaml", STATELESS.format(count=2, more="", greeting="one"))
-    assert aws.fleet("up").status == 0
-    first = aws.running()
-    begun(aws, forgotten=False)
-    (old,) = (props for props in aws.cloud.of("Instance").values() if props["tags"]["Name"] == "web-1")
-    inputs = {key: value for key, value in old.items() if key not in ("privateIp", "publicIp")}
-    aws.cloud.create("Instance", "web-1", inputs)
-    assert len(aws.world.machines) == 3
-    done = aws.fleet("up")
+@pytest.mark.parametrize("place", ["aws", "digitalocean"], indirect=True)
+def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed_and_no_other_stacks(place: CloudPlace) -> None:
+    place.stack.write("fleet.yaml", STATELESS.format(count=2, more="", greeting="one"))
+    assert place.fleet("up").status == 0
+    first = place.running()
+    begun(place, forgotten=False)
+    kind, tags = {
+        "aws": ("Instance", {"fleet-project": "shop"}),
+        "digitalocean": ("Droplet", ["fleet-test-web-0123456789abcdef", "fleet-test-web-web-0123456789abcdef"]),
+    }[place.cloud.package]
+    old = place.cloud.resources[kind, first["web-1"].id]
+    inputs = {key: value for key, value in old.items() if not key.startswith(("privateIp", "publicIp", "ipv4"))}
+    place.cloud.create(kind, "web-1", inputs)
+    # Another project's of the same names, in a network that both have joined.
+    others = {**inputs["tags"], **tags} if isinstance(tags, dict) else tags
+    neighbour, _ = place.cloud.create(kind, "web-1", {**inputs, "tags": others})
+    assert len(place.world.machines) == 4
+    done = place.fleet("up")
     assert done.status == 0, done
-    assert aws.running() == first
-    assert not aws.orphans()
-    assert "nothing changes" in aws.fleet("up").out
+    assert neighbour in place.world.machines
+    place.cloud.delete(kind, neighbour)
+    assert place.running() == first
+    assert not place.orphans()
+    assert "nothing changes" in place.fleet("up").out
 
 
 def test_a_state_is_read_whose_metadata_was_cut_off(qemu: QemuPlace) -> None:

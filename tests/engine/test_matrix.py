@@ -45,7 +45,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
     stack.take_example("matrix")
     with cloud(platform, stack, config=config, tls=certificate) as place:
         place.lock("44.1")
-        up = stack.fleet("up", *STACK)
+        up = stack.fleet("up", *STACK, "--yes")
         assert up.status == 0, up
         first = place.running()["matrix-0"]
         waiting = up.out.partition("ready after")[0]
@@ -58,13 +58,13 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         assert stack.secrets()
         assert not [value for value in stack.secrets().values() if value in place.state_file.read_text() + up.out]
 
-        assert "nothing changes" in stack.fleet("up", *STACK).out
+        assert "nothing changes" in stack.fleet("up", *STACK, "--yes").out
         kept, disks = stack.secrets(), place.disks()
         stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  matrix:postgres: 18\n")
         diff = stack.fleet("diff", *STACK)
         assert "-POSTGRES=17" in diff.out, diff
         assert "+POSTGRES=18" in diff.out
-        changed = stack.fleet("up", *STACK)
+        changed = stack.fleet("up", *STACK, "--yes")
         assert changed.status == 0, changed
         second = place.running()["matrix-0"]
         assert second.id != first.id

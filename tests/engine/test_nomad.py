@@ -36,17 +36,17 @@ def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform:
     stack.take_example("nomad")
     with cloud(platform, stack, config=config, port=HEALTH) as place:
         place.lock("44.1")
-        up = stack.fleet("up", *STACK)
+        up = stack.fleet("up", *STACK, "--yes")
         assert up.status == 0, up
         assert place.started() == [*SERVERS, "client-0", "client-1"]
         first = place.running()
-        assert "nothing changes" in stack.fleet("up", *STACK).out
+        assert "nothing changes" in stack.fleet("up", *STACK, "--yes").out
 
         files = "storage: {files: [{path: /etc/motd.d/server, contents: {inline: a server}}]}"
         stack.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{files}\n")
         stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  nomad:server_snippets: [server.bu]\n")
         with looked_at([f"{first[name].address}:{HEALTH}" for name in SERVERS]) as down:
-            changed = stack.fleet("up", *STACK)
+            changed = stack.fleet("up", *STACK, "--yes")
         assert changed.status == 0, changed
         assert place.started() == SERVERS
         assert max(down) == 1
@@ -55,7 +55,7 @@ def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform:
         assert all(second[name] == first[name] for name in ("client-0", "client-1"))
 
         stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  nomad:drain_seconds: 30\n")
-        assert stack.fleet("up", *STACK).status == 0
+        assert stack.fleet("up", *STACK, "--yes").status == 0
         assert sorted(place.started()) == ["client-0", "client-1"]
         assert all(place.running()[name] == second[name] for name in SERVERS)
 

@@ -39,8 +39,17 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
     assert place.running()["web-1"].disks == first["web-1"].disks
     assert "nothing changes" in place.fleet("up").out
 
-    # Another config: each node is another machine, with the same disk and at the same address.
+    # By hand again, when the spec has another config already: it keeps its own.
     place.write("two")
+    kept = place.fleet("replace", "web-1")
+    assert kept.status == 0, kept
+    assert "web-1  keeps its deployed config" in kept.out
+    assert place.started() == ["web-1"]
+    assert place.running()["web-1"].config == first["web-1"].config
+    assert place.running()["web-1"].disks == first["web-1"].disks
+    assert place.disks() == disks
+
+    # Another config: each node is another machine, with the same disk and at the same address.
     changed = place.fleet("up")
     assert changed.status == 0, changed
     second = place.running()

@@ -81,7 +81,7 @@ def test_a_new_image_changes_nothing_until_a_node_is_re_provisioned_anyway(stack
     stack.spec(1, "two")
     assert stack.up().status == 0
     assert stack.started() == ["web-0"]
-    assert "nothing changes" in stack.fleet("up", *STACK, "--new-image").out
+    assert "nothing changes" in stack.fleet("up", *STACK, "--new-image", "--yes").out
     assert stack.started() == []
 
 
@@ -96,7 +96,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     assert stack.up().status == 0
     update(2)
     stack.started()
-    asked = stack.fleet("up", *STACK, "--new-image")
+    asked = stack.fleet("up", *STACK, "--new-image", "--yes")
     assert "web-1  re-provision: a new image" in asked.out
     assert stack.started() == ["web-0", "web-1"]
     assert "nothing changes" in stack.up().out
@@ -116,7 +116,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     update(4)
     assert stack.up().status == 0
     assert stack.started() == []
-    refused = stack.fleet("up", *STACK, "--new-image")
+    refused = stack.fleet("up", *STACK, "--new-image", "--yes")
     assert refused.status == 2
     assert "a new image never re-provisions nodes" in refused.err
 
@@ -124,7 +124,7 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
 def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: Stack) -> None:
     stack.spec(2, "one")
     assert stack.up().status == 0
-    none = stack.fleet("rollback", *STACK)
+    none = stack.fleet("rollback", *STACK, "--yes")
     assert none.status == 1
     assert "has had one config only" in none.err
     assert stack.started() == ["web-0", "web-1"]
@@ -136,17 +136,64 @@ def test_a_rollback_gives_nodes_their_configs_of_before_the_last_rollout(stack: 
     stack.spec(2, "sick")
     assert stack.up().status == 1
     assert stack.started() == ["web-0"]
-    back = stack.fleet("rollback", *STACK)
+    back = stack.fleet("rollback", *STACK, "--yes")
     assert back.status == 0, back
     assert stack.started() == ["web-0"]
     stack.spec(2, "two")
     assert "nothing changes" in stack.up().out
 
     # One that went well goes back to the one before.
-    assert stack.fleet("rollback", *STACK).status == 0
+    assert stack.fleet("rollback", *STACK, "--yes").status == 0
     assert stack.started() == ["web-0", "web-1"]
     stack.spec(2, "one")
     assert "nothing changes" in stack.up().out
+
+
+def test_a_replaced_node_stays_as_it_is_deployed_whatever_the_spec_says_by_now(stack: Stack) -> None:
+    def replace(*more: str) -> Result:
+        return stack.fleet("replace", "fleet.yaml", "web-0", "--stack", "test", "--yes", *more)
+
+    def config() -> str:
+        return (stack.path / ".fleet/test/nodes/web-0/config.ign").read_text()
+
+    stack.spec(1, "one")
+    assert stack.up().status == 0
+    first = config()
+    stack.spec(1, "sick")
+    assert stack.up().status == 1
+
+    # A config of which there is no record: no rollout ended with it, and the spec has another by now.
+    stack.spec(2, "three")
+    stack.started()
+    refused = replace()
+    assert refused.status == 1
+    assert "neither the spec's nor one of the last two rollouts'" in refused.err
+    assert "`fleet replace --new-config`" in refused.err
+    assert stack.started() == []
+
+    # After a rollback, which makes no node that only the spec has, the spec still has the newer config.
+    assert stack.fleet("rollback", *STACK, "--yes").status == 0
+    assert stack.started() == ["web-0"]
+    replaced = replace()
+    assert replaced.status == 0, replaced
+    assert "web-0  keeps its deployed config; the spec has another, which `--new-config` would take" in replaced.out
+    assert stack.started() == ["web-0"]
+    assert config() == first
+
+    # What re-provisions a node beside its config is not slipped in either.
+    stack.edit("Pulumi.test.yaml", f"{OFFSET}", f"{OFFSET}, memory_mib: 2048")
+    refused = replace()
+    assert refused.status == 1
+    assert "cannot be re-provisioned as it is deployed" in refused.err
+    assert stack.started() == []
+    assert replace("--new-config").status == 0
+    assert stack.started() == ["web-0"]
+    assert "three" in config()
+
+    stack.spec(0, "three")
+    refused = stack.fleet("rollback", *STACK, "--yes")
+    assert refused.status == 1
+    assert "A rollback would remove web-0: deployed, but not in the spec any more." in refused.err
 
 
 def test_a_node_is_logged_in_to_with_host_keys_kept_by_machine_ready_or_not(stack: Stack) -> None:
@@ -154,7 +201,7 @@ def test_a_node_is_logged_in_to_with_host_keys_kept_by_machine_ready_or_not(stac
     (stack.log.parent / "bin" / "ssh").chmod(0o755)
     stack.spec(2, "sick")
     refused = stack.fleet("ssh", "fleet.yaml", "web-0", "--stack", "test")
-    assert (refused.status, refused.err) == (2, "Error: Node web-0 has not been made yet. `fleet up` makes it.\n")
+    assert (refused.status, refused.err) == (2, "Error: There is no stack test in project web. `fleet up` makes it.\n")
     assert stack.up().status == 1
 
     def machine() -> str:
@@ -172,6 +219,17 @@ def test_a_node_is_logged_in_to_with_host_keys_kept_by_machine_ready_or_not(stac
     stack.spec(2, "well")
     assert stack.up().status == 0
     assert machine() != first
+
+    # Where it is is what was deployed, whatever the spec and the stack's options say by now.
+    stack.edit("Pulumi.test.yaml", f"{OFFSET}", f"{OFFSET + 50}")
+    assert machine() != first
+    status = stack.fleet("status", *STACK)
+    assert [line.split()[:3] for line in status.out.splitlines()[1:]] == [
+        [f"web-{i}", "ready", "outdated"] for i in (0, 1)
+    ]
+    stack.write("fleet.yaml", "neither a spec nor YAML: [")
+    assert machine() != first
+    assert "says hello" in stack.fleet("logs", "fleet.yaml", "web-1", "--stack", "test", "--console").out
 
 
 def test_destroy_keeps_data_disks_unless_told_and_a_new_node_takes_them_over(stack: Stack) -> None:

@@ -80,7 +80,7 @@ def test_a_signal_ends_an_update_after_the_step_that_is_going_on(qemu: QemuPlace
     # A node whose machine was removed gets its new one.
     for number, says in ((signal.SIGTERM, "web-0  stopping"), (signal.SIGHUP, ""), (signal.SIGINT, "")):
         change(qemu, f"held-{number}")
-        with held(qemu, FLEET, "up", *STACK, says=says) as update:
+        with held(qemu, FLEET, "up", *STACK, "--yes", says=says) as update:
             update.send(number)
             until(lambda: "Stopping after the step" in update.output.read_text())
         assert update.status() == 128 + number, update.output.read_text()
@@ -102,7 +102,7 @@ def test_a_second_signal_ends_all_at_once_without_a_traceback(qemu: QemuPlace) -
     assert qemu.fleet("up").status == 0
     disks = qemu.disks()
     change(qemu, "held")
-    with held(qemu, FLEET, "up", *STACK) as update:
+    with held(qemu, FLEET, "up", *STACK, "--yes") as update:
         update.send(signal.SIGTERM)
         until(lambda: "Stopping after the step" in update.output.read_text())
         update.send(signal.SIGTERM)

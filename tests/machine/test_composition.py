@@ -90,7 +90,7 @@ def test_values_secrets_files_and_paths_arrive_in_containers_of_root_and_of_a_us
     stack.environment["TOKEN"] = secret
     rendered = stack.fleet("render", "fleet.yaml", "--node", "web-0")
     assert len(rendered.out) > 60_000, rendered.err
-    up = stack.fleet("up", *STACK)
+    up = stack.fleet("up", *STACK, "--yes")
     assert up.status == 0, up
 
     assert get(8080, "cmdline").decode().split("\0")[4:-1] == arguments

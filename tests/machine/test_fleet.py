@@ -58,7 +58,7 @@ def test_a_rolling_change_has_one_machine_down_at_a_time(
     public = key.with_suffix(".pub").read_text().strip()
     folder.write("fleet.yaml", SPEC.format(key=public, greeting="one"))
     stack = machines(f"{{port_offset: {OFFSET}, cpus: 1, memory_mib: 640}}")
-    up = stack.fleet("up", *STACK)
+    up = stack.fleet("up", *STACK, "--yes")
     assert up.status == 0, up
     assert pages() == ["one"] * COUNT
 
@@ -68,7 +68,7 @@ def test_a_rolling_change_has_one_machine_down_at_a_time(
 
     folder.write("fleet.yaml", SPEC.format(key=public, greeting="two"))
     with meanwhile(pages, pause=0.5) as seen:
-        changed = stack.fleet("up", *STACK)
+        changed = stack.fleet("up", *STACK, "--yes")
     assert changed.status == 0, changed
     assert pages() == ["two"] * COUNT
     assert max(look.count(None) for look in seen) == 1

@@ -85,7 +85,7 @@ def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_co
     backing = {"driver": "qcow2", "file": {"driver": "file", "filename": str(disk)}}
     attach = ("device_add", {"driver": "virtio-blk-pci", "id": "late", "drive": "late", "serial": "data-site"})
 
-    up = stack.fleet("up", *STACK)
+    up = stack.fleet("up", *STACK, "--yes")
     assert up.status == 1
     assert "Node web-0 is not ready" in up.err
     # systemd says on the console what it waits for, and for how long it will.
@@ -95,7 +95,7 @@ def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_co
 
     qmp(("blockdev-add", {"node-name": "late", **backing}), attach)
     until(serves, "the container starts when the disk comes")
-    assert stack.fleet("up", *STACK).status == 0
+    assert stack.fleet("up", *STACK, "--yes").status == 0
 
     qmp(("device_del", {"id": "late"}))
     until(lambda: not serves(), "the container ends with its disk")

@@ -37,7 +37,7 @@ class Server:
     def up(self, **config: str) -> None:
         for name, value in config.items():
             assert self.folder.pulumi("config", "set", "--stack", "test", name, "--", value).status == 0
-        done = self.folder.fleet("up", *STACK)
+        done = self.folder.fleet("up", *STACK, "--yes")
         assert done.status == 0, done
         assert SECRET not in done.out + done.err
 

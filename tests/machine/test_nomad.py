@@ -34,7 +34,7 @@ class Cluster:
     key: Path
 
     def up(self) -> None:
-        done = self.folder.fleet("up", *STACK)
+        done = self.folder.fleet("up", *STACK, "--yes")
         assert done.status == 0, done.err
 
     def ask(self, path: str, *, server: int = 0, token: str | None = None) -> Any:
@@ -126,7 +126,7 @@ def test_a_cluster_forms_by_itself_and_rolls_without_losing_its_quorum(cluster: 
     cluster.folder.write("server.bu", f"variant: fcos\nversion: 1.6.0\n{broken}{unit}\n")
     assert cluster.folder.pulumi("config", "set", "--stack", "test", "ready_seconds", "120").status == 0
     with cluster.watched() as serving:
-        stopped = cluster.folder.fleet("up", *STACK)
+        stopped = cluster.folder.fleet("up", *STACK, "--yes")
     assert stopped.status == 1
     assert "Node server-0 is not ready" in stopped.err
     assert min(serving) == 2

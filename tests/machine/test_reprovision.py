@@ -42,12 +42,12 @@ def processes(folder: Folder) -> int:
 def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: Path) -> None:
     public = key.with_suffix(".pub").read_text().strip()
     stack.edit("fleet.yaml", "name: web\n", f"name: web\nssh_authorized_keys: [{public}]\n")
-    first = stack.fleet("up", *STACK)
+    first = stack.fleet("up", *STACK, "--yes")
     assert first.status == 0, first
     assert page() == "hello"
     assert len(page("provisioned.txt").splitlines()) == 1
 
-    again = stack.fleet("up", *STACK)
+    again = stack.fleet("up", *STACK, "--yes")
     assert "web: nothing changes." in again.out
     there = ("fleet.yaml", "web-0", "--stack", "test", "--identity", str(key))
     assert stack.fleet("ssh", *there, "--", "cat /etc/hostname").out == "web-0\n"
@@ -58,7 +58,7 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: 
     preview = stack.fleet("preview", *STACK)
     assert "re-provision: file /etc/containers/systemd/hello.container changed" in preview.out
     assert page() == "hello"
-    changed = stack.fleet("up", *STACK)
+    changed = stack.fleet("up", *STACK, "--yes")
     assert re.search(r"web-0 +ready after \d+ s", changed.out), changed
     assert page() == greeting
     assert stack.fleet("ssh", *there, "--", "exit 7").status == 7
@@ -67,7 +67,7 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: 
 
     # A node that died is seen as gone, and comes back with its data.
     subprocess.run(["pkill", "-9", "-f", f"^qemu-system.*file={stack.path}"], check=True)
-    assert "re-provision: it no longer runs" in stack.fleet("up", *STACK).out
+    assert "re-provision: it no longer runs" in stack.fleet("up", *STACK, "--yes").out
     assert len(page("provisioned.txt").splitlines()) == 3
 
     gone = stack.fleet("destroy", *STACK, "--yes")
@@ -79,7 +79,7 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: 
 
 def test_a_node_that_does_not_get_ready_stops_the_update_with_its_consoles_end(stack: Folder) -> None:
     stack.edit("fleet.yaml", "path: /}", "path: /, status: 418}\n    ready_timeout: 40")
-    failed = stack.fleet("up", *STACK)
+    failed = stack.fleet("up", *STACK, "--yes")
     assert failed.status == 1
     assert "Node web-0 is not ready" in failed.err
     assert "was not content within 40 s; it last said: " in failed.err

@@ -131,10 +131,11 @@ def test_a_platform_that_does_not_exist_is_said(refused: Refused) -> None:
 
 
 def test_host_ports_of_two_groups_that_meet_are_refused(folder: Folder, refused: Refused) -> None:
-    text = (folder.path / "fleet.yaml").read_text()
-    folder.write("fleet.yaml", text + text[text.index("  web:") :].replace("  web:", "  api:"))
+    folder.edit("fleet.yaml", "count: 1", "count: 2")
+    folder.edit("fleet.yaml", "groups:\n", "groups:\n  api: {ports: [9080]}\n")
     error = refused("validate", "fleet.yaml", status=2)
-    assert "would lead to port 22/tcp of web-0 and to port 22/tcp of api-0" in error
+    assert "Port 9080 of the host would lead to port 9080/tcp of api-0 and to port 8080/tcp of web-1." in error
+    assert 'Choose one: `host_ports: {"web-1:8080": PORT}`' in error
 
 
 def test_a_secret_that_is_not_there_is_named_and_none_is_shown(folder: Folder, refused: Refused) -> None:
@@ -146,5 +147,5 @@ def test_a_secret_that_is_not_there_is_named_and_none_is_shown(folder: Folder, r
 
 
 def test_a_stack_without_project_or_lock_says_what_to_do(folder: Folder, refused: Refused) -> None:
-    assert "There is no Pulumi.yaml" in refused("up", "fleet.yaml", "--stack", "local", status=2)
+    assert "There is no Pulumi.yaml" in refused("up", "fleet.yaml", "--stack", "local", "--yes", status=2)
     assert "fleet image lock" in refused("image", "download", "fleet.yaml", status=1)

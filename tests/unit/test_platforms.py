@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fleet.config import Snippet, compose
 from fleet.errors import FleetError, UsageError
@@ -15,6 +18,7 @@ from fleet.images.lock import GcpImage
 from fleet.platforms import NAMES, platform
 from fleet.platforms.aws import with_disk_rules
 from fleet.platforms.base import FleetPlan
+from fleet.platforms.common import Tags
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
@@ -128,3 +132,25 @@ def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not
     config = next(node for node in plan(locked, "libvirt").nodes if node.name == "web-0").config.tree
     keyfile = file_text(config, "/etc/NetworkManager/system-connections/fleet-private.nmconnection")
     assert f"address1={both['web-0']}\ngateway=10.78.0.1\ndns=10.78.0.1;" in keyfile
+
+
+OWNERS = st.tuples(*[st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9._-]{,99}", fullmatch=True)] * 2,
+                   st.from_regex(r"[a-z]([a-z0-9-]{,61}[a-z0-9])?", fullmatch=True),
+                   st.from_regex(r"([a-z]([a-z0-9-]{,56}[a-z0-9])?)?", fullmatch=True))  # fmt: skip
+
+
+@given(OWNERS, OWNERS)
+@example(("p", "prod", "web", "db"), ("p", "prod", "web-db", ""))
+@example(("p", "prod", "web", "a-b"), ("p", "prod", "web-a", "b"))
+@example(("p", "PROD", "web", "db"), ("p", "prod", "web", "db"))
+@example(("p", "my.prod", "web", ""), ("p", "my_prod", "web", ""))
+@example(("p", "prod", "web", "db"), ("q", "prod", "web", "db"))
+def test_no_two_groups_of_all_projects_stacks_and_fleets_share_a_tag(
+    one: tuple[str, str, str, str], other: tuple[str, str, str, str]
+) -> None:
+    def tag(project: str, stack: str, fleet: str, group: str) -> str:
+        return Tags(project, stack, fleet, "").tag(group)
+
+    assert (tag(*one) == tag(*other)) is (one == other)
+    # What Google Cloud takes, DigitalOcean does, too.
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", tag(*one))

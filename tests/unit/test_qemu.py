@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from fleet.errors import FleetError, UsageError
 from fleet.platforms import qemu_accelerator, qemu_machine
@@ -38,6 +40,65 @@ def test_every_node_has_host_ports_of_its_own_that_do_not_move_when_nodes_are_ad
 def test_host_ports_can_be_shifted_for_a_stack_and_chosen_singly(folder: Folder) -> None:
     chosen = ports(folder, port_offset=100, host_ports={"web-0:8080": 18080})
     assert chosen == {"web-0:22": 2322, "web-0:8080": 18080}
+
+
+GROUPS = "name: web\ngroups:\n"
+
+
+def test_groups_have_host_ports_of_their_own_that_neither_growth_nor_a_later_group_moves(folder: Folder) -> None:
+    def planned(*groups: str) -> dict[str, int]:
+        folder.write("fleet.yaml", GROUPS + "".join(f"  {group}\n" for group in groups))
+        return ports(folder)
+
+    web, api = "web: {ports: [8080]}", "api: {count: 2, ports: [8080, 9000, 53/udp]}"
+    two = planned(web, api)
+    assert two == {
+        "web-0:22": 2222, "web-0:8080": 8080,
+        "api-0:22": 2322, "api-0:8080": 8180, "api-0:9000": 9000, "api-0:53": 8053,
+        "api-1:22": 3322, "api-1:8080": 9180, "api-1:9000": 10000, "api-1:53": 9053,
+    }  # fmt: skip
+    more = planned("web: {count: 3, ports: [8080]}", api, "db: {ports: [8080]}")
+    assert more.items() > two.items()
+    assert (more["db-0:22"], more["db-0:8080"]) == (2422, 8280)
+
+
+def group_of_ports(count: int, numbers: list[str]) -> str:
+    return f"{{count: {count}, ports: [{', '.join(numbers)}]}}"
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_a_host_port_that_was_in_nobodys_way_stays_where_it_was(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Stacks that were deployed before groups had ports by themselves named one wherever two would have met."""
+    counts = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=3))
+    names = ["web", "api", "db"][: len(counts)]
+    number = st.sampled_from(["80", "8080", "8180", "9080", "10180"])
+    groups = [(count, data.draw(st.lists(number, unique=True, max_size=3))) for count in counts]
+    keys = [
+        f"{name}-{index}:{port}"
+        for name, (count, numbers) in zip(names, groups, strict=True)
+        for index in range(count)
+        for port in (22, *numbers)
+    ]
+    offset = data.draw(st.sampled_from([0, 100]))
+    before = {}
+    for key in keys:
+        base = int(key.partition(":")[2])
+        base = 2222 if base == 22 else base + 8000 * (base < 1024)
+        before[key] = base + 1000 * int(key.partition(":")[0][-1]) + offset
+    chosen: dict[str, int] = {}
+    for place, key in enumerate(keys):
+        if list(before.values()).count(before[key]) > 1 and data.draw(st.integers(0, 9)):
+            chosen[key] = before[key] = 20000 + place
+    assume(len(set(before.values())) == len(before))
+    made = Folder(tmp_path_factory.mktemp("stack"), {})
+    made.write(
+        "fleet.yaml",
+        GROUPS + "".join(f"  {name}: {group_of_ports(*group)}\n" for name, group in zip(names, groups, strict=True)),
+    )
+    assert ports(made, host_ports=chosen, port_offset=offset) == before
 
 
 def test_a_host_port_that_does_not_exist_is_refused(folder: Folder) -> None:
