@@ -30,6 +30,7 @@ from fleet.platforms.common import (
     ProviderPlatform,
     Sdk,
     check_addresses,
+    check_disk_count,
     check_reachable,
     digest,
     disk_options,
@@ -54,6 +55,8 @@ _SIZES = {
     "x86_64": {"small": "t3.small", "medium": "t3.medium", "large": "t3.large"},
     "aarch64": {"small": "t4g.small", "medium": "t4g.medium", "large": "t4g.large"},
 }
+_DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]
+"""Names that volumes are attached under (EC2 User Guide, "Device names for volumes": those recommended for EBS)."""
 _RULES = "/etc/udev/rules.d/90-fleet-data-disks.rules"
 
 
@@ -170,6 +173,7 @@ class Aws(ProviderPlatform):
             check_reachable(plan, self.name)
         for node in plan.nodes:
             self.size(node)
+            check_disk_count(node, len(_DEVICES), "AWS")
             if self.region and node.image:
                 self.image(node)
 
@@ -392,11 +396,11 @@ class Site:
             opts=machine_options(opts, node, trigger, after=before, image=["ami"]),
         )
         resources: list[pulumi.Resource] = [machine]
-        for letter, disk in zip("fghijklmnop", node.disks, strict=False):
+        for device, disk in zip(_DEVICES[: len(node.disks)], node.disks, strict=True):
             resources.append(
                 aws.ec2.VolumeAttachment(
                     f"{node.name}-{disk.name}",
-                    device_name=f"/dev/sd{letter}",
+                    device_name=device,
                     instance_id=machine.id,
                     volume_id=disks[disk.name].id,
                     # A volume that is in use is detached only when nothing is written to it any more.

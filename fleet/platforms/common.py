@@ -138,6 +138,20 @@ def refuse_snapshots(plan: FleetPlan, platform: str) -> None:
                 )
 
 
+def check_disk_count(node: NodePlan, most: int, platform: str) -> None:
+    """Refuse a node with more data disks than its machine can have.
+
+    Raises:
+        UsageError: It has.
+    """
+    if len(node.disks) > most:
+        raise UsageError(
+            f"The nodes of {node.group} are to have {len(node.disks)} data disks, and a machine of the size "
+            f"{node.size} on {platform} has {most} at most.",
+            fix="Take fewer and larger disks, or spread them over several groups.",
+        )
+
+
 def check_addresses(plan: FleetPlan, *, low: int, high: int, platform: str) -> None:
     """For clouds that keep addresses of a network for themselves: refuse a plan that uses them.
 

@@ -26,6 +26,7 @@ from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
     Sdk,
+    check_disk_count,
     digest,
     disk_options,
     machine_options,
@@ -44,6 +45,8 @@ else:
 
 _MOST = 65536
 """Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
+_MOST_DISKS = 15
+"""Volumes of a droplet (DigitalOcean API reference, "Attach a Block Storage Volume to a Droplet")."""
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
@@ -137,6 +140,7 @@ class DigitalOcean(ProviderPlatform):
                 raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
         for node in plan.nodes:
             self.size(node)
+            check_disk_count(node, _MOST_DISKS, "DigitalOcean")
             for disk in node.disks:
                 name = self.volume(node, disk)
                 if "--" in disk.name or not re.fullmatch(r"[a-z][a-z0-9-]{,63}", name):

@@ -8,6 +8,7 @@ the trigger replaces it instead.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -26,6 +27,7 @@ from fleet.platforms.common import (
     ProviderPlatform,
     Sdk,
     check_addresses,
+    check_disk_count,
     check_reachable,
     digest,
     disk_options,
@@ -49,6 +51,11 @@ _SIZES = {
     "x86_64": {"small": "e2-small", "medium": "e2-medium", "large": "e2-standard-2"},
     "aarch64": {"small": "t2a-standard-1", "medium": "t2a-standard-2", "large": "t2a-standard-4"},
 }
+_MOST_DISKS = 127
+_MOST_DISKS_SHARED = 15
+_SHARED_CORE = r"f1-micro|g1-small|e2-(micro|small|medium)"
+"""Disks of an instance beside its root disk; one with a shared core has fewer (Compute Engine documentation, "About
+Persistent Disk", maximum capacity: 128 and 16 in all)."""
 _LONGEST = 63
 """Characters of the node's name, zone and project together, beyond which the instance's own idea of its name is wrong
 (coreos/afterburn#509)."""
@@ -179,7 +186,8 @@ class Gcp(ProviderPlatform):
         if not self.options.public_addresses:
             check_reachable(plan, self.name)
         for node in plan.nodes:
-            self.size(node)
+            shared = re.fullmatch(_SHARED_CORE, self.size(node))
+            check_disk_count(node, _MOST_DISKS_SHARED if shared else _MOST_DISKS, "Google Cloud")
             if node.image:
                 self.image(node)
             if self.zones and len(node.name + self.zone(node) + self.project) > _LONGEST:

@@ -29,6 +29,7 @@ from fleet.platforms.common import (
     ProviderPlatform,
     Sdk,
     address_mac,
+    check_disk_count,
     custom_size,
     digest,
     disk_options,
@@ -47,6 +48,10 @@ else:
 
 _GIB = 1 << 30
 _SIZES = {"small": (2, 2048), "medium": (2, 4096), "large": (4, 8192)}
+_MOST_DISKS = 14
+"""Data disks of a domain: the provider makes one virtio-scsi controller, and numbers disks from the root disk on;
+libvirt puts number 15 and later ones on further controllers, of a kind that Fedora CoreOS may not know (domain_conf.c,
+virDomainDiskDefAssignAddress)."""
 _DEFAULT_URI = "qemu:///system"
 
 
@@ -139,6 +144,7 @@ class Libvirt(ProviderPlatform):
         used: dict[IPv4Interface, str] = {}
         for node in plan.nodes:
             self.shape(node)
+            check_disk_count(node, _MOST_DISKS, "libvirt")
             if node.image and "qemu" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
             if node.private is None:

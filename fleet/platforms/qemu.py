@@ -33,6 +33,7 @@ from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodeP
 from fleet.platforms.common import (
     ConfigReader,
     address_mac,
+    check_disk_count,
     custom_size,
     digest,
     no_config,
@@ -45,6 +46,9 @@ from fleet.probes import SSH_PORT
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _IMAGE_KEYS = ("image", "follow_image")
+_DISK_SLOTS = 27
+"""Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
+takes the slot of one. With one more, QEMU does not start (tried with QEMU 7.2)."""
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -121,6 +125,7 @@ class Qemu:
         used: dict[tuple[str, int], str] = {}
         for node in plan.nodes:
             self._shape(node)
+            check_disk_count(node, _DISK_SLOTS - bool(node.private), "qemu")
             if node.image and "qemu" not in node.image.disks:
                 raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
             for port in node.ports:

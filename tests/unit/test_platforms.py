@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +16,7 @@ from fleet.config import Snippet, compose
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from fleet.images.lock import GcpImage
-from fleet.platforms import NAMES, platform
+from fleet.platforms import NAMES, platform, qemu_machine
 from fleet.platforms.aws import with_disk_rules
 from fleet.platforms.base import FleetPlan
 from fleet.spec import Resolver, plan_spec
@@ -72,6 +76,58 @@ def test_a_platform_refuses_what_it_cannot_do_before_anything_is_made(
     with pytest.raises(FleetError) as caught:
         plan(locked, name, **options)
     assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "most"),
+    [
+        ("aws", "small", 11),
+        ("gcp", "small", 15),
+        ("gcp", "large", 127),
+        ("digitalocean", "small", 15),
+        ("libvirt", "small", 14),
+        ("qemu", "small", 27),
+    ],
+)
+def test_more_data_disks_than_a_machine_can_have_are_refused(locked: Folder, name: str, size: str, most: int) -> None:
+    def disks(count: int) -> str:
+        listed = ", ".join(f"d{index}: {{size_gib: 1, mount: /var/d{index}}}" for index in range(count))
+        return f"size: {size}\n    data_disks: {{{listed}}}"
+
+    locked.edit("fleet.yaml", "count: 1", disks(most))
+    assert len(next(plan(locked, name).nodes).disks) == most
+    locked.edit("fleet.yaml", disks(most), disks(most + 1))
+    with pytest.raises(FleetError, match=f"has {most} at most"):
+        plan(locked, name)
+
+
+def test_qemu_starts_with_as_many_data_disks_as_it_is_said_to(tmp_path: Path) -> None:
+    """Beside the card of a private network; with one more than fits it does not start."""
+    image = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    disks = [qemu_machine.Attached(f"d{index}", str(shutil.copy(image, f"{image}{index}"))) for index in range(27)]
+
+    def start(count: int) -> None:
+        folder = tmp_path / f"node-{count}"
+        machine = qemu_machine.Machine(
+            name="web-0",
+            ignition="{}",
+            base=image,
+            memory_mib=64,
+            cpus=1,
+            root_gib=1,
+            bind="127.0.0.1",
+            forwards=[],
+            disks=disks[:count],
+            private=("239.1.2.3:21000", "52:54:00:00:00:01"),
+        )
+        identity = qemu_machine.start(folder, machine)
+        os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
+        qemu_machine.stop(folder, identity)
+
+    start(26)
+    with pytest.raises(FleetError, match="no slot/function available"):
+        start(27)
 
 
 @pytest.mark.parametrize(
