@@ -20,13 +20,14 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
     check_disk_count,
+    check_disks,
     digest,
     disk_options,
     machine_options,
@@ -47,6 +48,8 @@ _MOST = 65536
 """Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
 _MOST_DISKS = 15
 """Volumes of a droplet (DigitalOcean API reference, "Attach a Block Storage Volume to a Droplet")."""
+_FIXED = ("description", "initialFilesystemLabel", "initialFilesystemType", "name", "region", "snapshotId")
+"""Inputs of a volume whose change makes a new one."""
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
@@ -124,6 +127,19 @@ class DigitalOcean(ProviderPlatform):
             f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}", '
             f'SYMLINK+="disk/fleet/{disk}"\n'
         )
+
+    @property
+    def place(self) -> str:
+        return self.options.region
+
+    def place_of(self, disk: StateEntry) -> str:
+        return str(disk.outputs.get("region", disk.place))
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        return {}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
 
     def volume(self, node: NodePlan, disk: DiskPlan) -> str:
         """The name of a volume, by whose end the node finds it: lower-case letters, digits and dashes."""
@@ -267,7 +283,7 @@ class Site:
             region=self._options.region,
             size=disk.size_gib,
             tags=self._options.tags,
-            opts=disk_options(opts, disk),
+            opts=disk_options(opts, self._platform, disk, _FIXED),
         )
 
     def instance(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,22 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import (
+    DiskPlan,
+    FleetPlan,
+    Instance,
+    Interface,
+    NodePlan,
+    Peer,
+    PortPlan,
+    StateEntry,
+    Watch,
+)
 from fleet.platforms.common import (
     ConfigReader,
     address_mac,
     check_disk_count,
+    check_disks,
     custom_size,
     digest,
     no_config,
@@ -85,6 +96,7 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+    place = ""
     replaced_types = (machine_type,)
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
@@ -119,6 +131,30 @@ class Qemu:
 
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip))
+
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        return network[number]
+
+    def place_of(self, disk: StateEntry) -> str:
+        return ""
+
+    def disk_size(self, disk: StateEntry) -> int:
+        return int(disk.outputs.get("size_gib", 0))
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        path = self._new_path(node, disk)
+        # Of a project's folder that was moved, the disks moved along.
+        return {"path": path} if self._disk_path(node, disk) != path else {}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
+        for node in plan.nodes:
+            for disk in node.disks:
+                if disk.existing and not Path(disk.existing).exists():
+                    raise UsageError(
+                        f"{node.name} is to take over the data disk {disk.existing}, and there is no such file.",
+                        fix="Take it out of `nodes`, and a new data disk is made.",
+                    )
 
     def check(self, plan: FleetPlan) -> None:
         refuse_snapshots(plan, self.name)
@@ -159,10 +195,19 @@ class Qemu:
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> QemuDisk:
         props = {"path": self._disk_path(node, disk), "size_gib": disk.size_gib}
+        # Without the state's word, the file is where it was.
+        fixed = [] if disk.existing or disk.deployed else ["path"]
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=fixed))
         return QemuDisk(f"{node.name}-{disk.name}", props, opts)
 
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
-        return disk.existing or str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
+        if disk.existing:
+            return disk.existing
+        old = str(disk.deployed.outputs.get("path", "")) if disk.deployed else ""
+        return old if old and Path(old).exists() else self._new_path(node, disk)
+
+    def _new_path(self, node: NodePlan, disk: DiskPlan) -> str:
+        return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str]:
         """Ends a machine, which nobody would know of; everything else can be done again."""

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from fleet.images.lock import GcpImage
 from fleet.platforms import NAMES, platform, qemu_machine
-from fleet.platforms.aws import with_disk_rules
+from fleet.platforms.aws import Aws, with_disk_rules
 from fleet.platforms.base import FleetPlan
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
 CONFIG = {"aws:region": "eu-central-1", "gcp:project": "shop", "gcp:zone": "europe-west3-a"}
+JOINED = {"id": "vpc-1", "subnets": {"a": "subnet-1", "b": "subnet-2"}}
 PRIVATE = "network: {cidr: 10.7.0.0/24}\ngroups:\n  web:\n    addresses_from: "
 
 
@@ -50,7 +52,17 @@ def locked(folder: Folder) -> Folder:
     [
         ("aws", {}, "count: 1", "size: huge", "There is no size 'huge' for web"),
         ("aws", {}, "groups:\n  web:\n", PRIVATE + "2\n", "AWS keeps 10.7.0.2, which is planned for web-0"),
-        ("aws", {"zones": ["a", "b"]}, "groups:\n  web:\n", PRIVATE + "10\n", "cannot be in several"),
+        (
+            "aws",
+            {"zones": ["a", "b"]},
+            "groups:\n  web:\n",
+            PRIVATE + "239\n",
+            "has no room for the planned address 246",
+        ),
+        ("aws", {"zones": ["a", "b"], "vpc": JOINED}, "groups:\n  web:\n", PRIVATE + "9\n", "of a VPC that is joined"),
+        ("aws", {"zones": ["a", "c"], "vpc": JOINED}, "count: 1", "count: 1", "no subnet for zone c"),
+        ("aws", {"cidr": "10.7.0.0/29"}, "count: 1", "count: 1", "no network of the size of 10.7.0.0/29"),
+        ("aws", {"cidr": "10.7.0.0/27", "zones": ["a", "b", "c"]}, "count: 1", "count: 1", "subnets in 2 zones"),
         ("aws", {"bucket": "b"}, "count: 1", "count: 1", "No instance may read configs from the bucket b"),
         ("aws", {"public_addresses": False}, "count: 1", "count: 1", "reached at planned private ones"),
         ("aws", {"architecture": "aarch64"}, "count: 1", "count: 1", "no image for aarch64"),
@@ -173,6 +185,30 @@ def test_ebs_volumes_get_their_stable_paths_in_whole_configs_and_in_stubs() -> N
         assert 'ATTRS{serial}=="vol0a1b*", SYMLINK+="disk/fleet/db"' in rules
         assert compose([Snippet("made", made, "ignition")])
     assert json.loads(made)["ignition"]["config"]["merge"] == [{"compression": "gzip", "source": "data:;base64,"}]
+
+
+def test_planned_addresses_on_aws_go_round_the_zones_each_in_the_part_of_its_zone(locked: Folder) -> None:
+    zones = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+    locked.edit("fleet.yaml", "groups:\n  web:\n", PRIVATE + "10\n    capacity: 7\n")
+    locked.edit("fleet.yaml", "count: 1", "count: 7")
+    where = platform("aws", {"zones": zones}, project=locked.path, stack="test", config=CONFIG.get)
+    assert isinstance(where, Aws)
+    nodes = list(plan(locked, "aws", zones=zones).nodes)
+    parts = dict(zip(zones, ("10.7.0.0/26", "10.7.0.64/26", "10.7.0.128/26"), strict=True))
+    assert [where.zone(node) for node in nodes] == [zones[number % 3] for number in range(10, 17)]
+    addresses = [node.private.ip for node in nodes if node.private]
+    assert len(set(addresses)) == 7
+    for node, address in zip(nodes, addresses, strict=True):
+        part = ip_network(parts[where.zone(node)])
+        assert address in part
+        # The first four and the last are AWS's own.
+        assert address not in [part[0], part[1], part[2], part[3], part[-1]]
+    hosts = file_text(nodes[0].config.tree, "/etc/hosts")
+    assert [line.split()[0] for line in hosts.splitlines()[2:]] == list(map(str, addresses))
+
+    # One zone has the addresses that it always had.
+    alone = [str(node.private) for node in plan(locked, "aws", zones=zones[:1]).nodes]
+    assert alone == [f"10.7.0.{number}/24" for number in range(10, 17)]
 
 
 def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not_move(locked: Folder) -> None:
