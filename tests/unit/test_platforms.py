@@ -20,6 +20,7 @@ from fleet.images.lock import GcpImage
 from fleet.platforms import NAMES, platform, qemu_machine
 from fleet.platforms.aws import Aws, with_disk_rules
 from fleet.platforms.base import FleetPlan
+from fleet.platforms.state import with_state
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
@@ -209,6 +210,55 @@ def test_planned_addresses_on_aws_go_round_the_zones_each_in_the_part_of_its_zon
     # One zone has the addresses that it always had.
     alone = [str(node.private) for node in plan(locked, "aws", zones=zones[:1]).nodes]
     assert alone == [f"10.7.0.{number}/24" for number in range(10, 17)]
+
+
+def subnets(**ranges: str) -> list[dict[str, object]]:
+    """A state with the VPC 10.77.0.0/16 of the fleet ``web`` and subnets by the last letter of their zones."""
+    fleet = "urn:pulumi:test::web::fleet:components:Fleet$"
+    vpc = {"urn": f"{fleet}aws:ec2/vpc:Vpc::web", "type": "aws:ec2/vpc:Vpc", "id": "vpc-1",
+           "outputs": {"cidrBlock": "10.77.0.0/16"}}  # fmt: skip
+    return [vpc] + [
+        {
+            "urn": f"{fleet}aws:ec2/subnet:Subnet::web-eu-central-1{zone}",
+            "type": "aws:ec2/subnet:Subnet",
+            "id": f"subnet-{zone}",
+            "outputs": {"availabilityZone": f"eu-central-1{zone}", "cidrBlock": part},
+        }
+        for zone, part in ranges.items()
+    ]
+
+
+def test_subnets_on_aws_keep_their_ranges_when_zones_come_and_go(locked: Folder) -> None:
+    def ranges(zones: str, state: list[dict[str, object]]) -> dict[str, str]:
+        options = {"zones": [f"eu-central-1{zone}" for zone in zones]}
+        where = platform("aws", options, project=locked.path, stack="test", config=CONFIG.get)
+        assert isinstance(where, Aws)
+        wanted = with_state(plan(locked, "aws", **options), state)
+        where.check_deployed(wanted)
+        return {zone[-1]: str(part) for zone, part in where.ranges(wanted).items()}
+
+    assert ranges("a", []) == {"a": "10.77.0.0/20"}
+    assert ranges("cab", subnets(a="10.77.0.0/20", b="10.77.16.0/20")) == {
+        "c": "10.77.32.0/20", "a": "10.77.0.0/20", "b": "10.77.16.0/20",
+    }  # fmt: skip
+    # The range of one that goes is free only once it is gone.
+    assert ranges("bc", subnets(a="10.77.0.0/20", b="10.77.16.0/20"))["c"] == "10.77.32.0/20"
+
+    # A stack whose one subnet has all of the VPC, as they once had.
+    whole = subnets(a="10.77.0.0/16")
+    assert ranges("a", whole) == {"a": "10.77.0.0/16"}
+    with pytest.raises(UsageError, match=r"no room for a subnet in zone eu-central-1b: 10\.77\.0\.0/16 is taken"):
+        ranges("ab", whole)
+
+
+def test_zones_do_not_change_on_aws_where_addresses_are_planned(locked: Folder) -> None:
+    locked.edit("fleet.yaml", "groups:\n  web:\n", PRIVATE.replace("10.7.0.0/24", "10.77.0.0/16") + "10\n")
+    zones = {"zones": ["eu-central-1a", "eu-central-1b"]}
+    where = platform("aws", zones, project=locked.path, stack="test", config=CONFIG.get)
+    for state in (subnets(a="10.77.0.0/16"), subnets(b="10.77.0.0/17", a="10.77.128.0/17")):
+        with pytest.raises(UsageError, match="planned addresses would need them otherwise"):
+            where.check_deployed(with_state(plan(locked, "aws", **zones), state))
+    where.check_deployed(with_state(plan(locked, "aws", **zones), subnets(a="10.77.0.0/17", b="10.77.128.0/17")))
 
 
 def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not_move(locked: Folder) -> None:
