@@ -24,9 +24,10 @@ from typing import Any
 from pulumi import automation
 
 from fleet.cli.engine import Engine
-from fleet.cli.project import PASSPHRASE, Stack, is_data_disk, plain, translated, urn_name
+from fleet.cli.project import PASSPHRASE, Stack, plain, translated, urn_name
 from fleet.cli.report import Say
 from fleet.platforms import Platform
+from fleet.platforms.state import is_data_disk
 
 _OURS = "pulumi-python:dynamic/fleet:"
 

@@ -27,6 +27,7 @@ from pulumi.automation._stack import StackInitMode
 from fleet.cli.backend import Backend, is_engine
 from fleet.cli.engine import Engine, Listener
 from fleet.errors import FleetError, Position, UsageError
+from fleet.platforms.state import is_data_disk
 
 T = TypeVar("T")
 LOCK_PATIENCE = 20
@@ -265,16 +266,6 @@ class _QuickStack(automation.Stack):
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Name and place of every data disk in a state."""
     return [(urn_name(r["urn"]), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
-
-
-def is_data_disk(resource: dict[str, Any]) -> bool:
-    """Whether a resource of a state is a data disk."""
-    return "fleet:components:DataDisk$" in resource["urn"]
-
-
-def is_shared(resource: dict[str, Any]) -> bool:
-    """Whether a resource of a state is one that all nodes share."""
-    return bool(re.search(r"fleet:components:Fleet\$(?!fleet:)", resource["urn"]))
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.cli.interrupted import settle
-from fleet.cli.project import Project, Stack, is_data_disk, is_shared, kept_disks, translated, urn_name
+from fleet.cli.project import Project, Stack, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.signals import Stopped
 from fleet.cli.state import Deployed, NodeStatus, with_config
@@ -21,6 +21,7 @@ from fleet.images import Progress
 from fleet.platforms import Platform
 from fleet.platforms.base import NodePlan
 from fleet.platforms.common import stack_folder
+from fleet.platforms.state import is_data_disk, is_shared, kept, with_state
 from fleet.probes import SSH_PORT
 from fleet.spec import FleetPlan
 from fleet.spec.deploy import deploy, plan_stack, stack_platform
@@ -73,6 +74,7 @@ class Session:
 
     def _previewed(self, say: Say) -> tuple[FleetPlan, Reporter]:
         stack, plan, platform = self._plan()
+        self._check_deployed(plan, platform, say)
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
         with _failing(stack, reporter, self._say):
             stack.preview(reporter.event)
@@ -113,8 +115,9 @@ class Session:
         self._say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
+        self._check_deployed(plan, platform, self._say)
         self._prepare(plan, platform, bar)
-        settle(stack, platform, self._say)
+        plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
@@ -172,7 +175,8 @@ class Session:
             FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
         stack, plan, platform = self._plan()
-        settle(stack, platform, self._say)
+        self._check_deployed(plan, platform, self._say)
+        plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         wanted = self._made(plan, deployed, node)
         if not new_config:
@@ -318,8 +322,23 @@ class Session:
             stack=stack.name,
             new_image=self._new_image,
         )
+        plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)
         return stack, plan, platform
+
+    @staticmethod
+    def _check_deployed(plan: FleetPlan, platform: Platform, say: Say) -> None:
+        platform.check_deployed(plan)
+        for line in kept(plan, platform):
+            say("", line)
+
+    def _settled(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
+        """The plan once what a killed update left is in the state, which may be a data disk."""
+        settle(stack, platform, self._say)
+        plan = with_state(plan, stack.resources)
+        platform.check_deployed(plan)
+        self._program(stack, plan, platform)
+        return plan
 
     def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         async def program() -> None:

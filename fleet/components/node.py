@@ -17,7 +17,8 @@ class DataDisk(pulumi.ComponentResource):
     """A data disk of a node: no change of its node replaces or deletes it, and ``destroy`` keeps it.
 
     Args:
-        site: Where.
+        platform: Where.
+        site: Where, too: its resources.
         node: The node it is attached to.
         name: Its name in the spec.
         opts: Resource options.
@@ -28,11 +29,13 @@ class DataDisk(pulumi.ComponentResource):
 
     resource: pulumi.Resource
 
-    def __init__(self, site: Site, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, platform: Platform, site: Site, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("fleet:components:DataDisk", f"{node.name}-{name}", None, opts)
         disk = next(disk for disk in node.disks if disk.name == name)
         self.resource = site.data_disk(node, disk, pulumi.ResourceOptions(parent=self, retain_on_delete=True))
-        self.register_outputs({})
+        self.register_outputs({"place": platform.place} if platform.place else {})
 
 
 class Node(pulumi.ComponentResource):
@@ -76,7 +79,9 @@ class Node(pulumi.ComponentResource):
     ) -> None:
         super().__init__("fleet:components:Node", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        self.disks = {disk.name: DataDisk(site, plan, disk.name, child) for disk in plan.disks}
+        # Those that are taken over first: new ones are made where they are.
+        disks = sorted(plan.disks, key=lambda disk: not disk.existing)
+        self.disks = {disk.name: DataDisk(platform, site, plan, disk.name, child) for disk in disks}
         gate = Gate(
             plan.name,
             trigger=sealed(plan, platform.trigger(plan)),

@@ -12,7 +12,8 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,19 +24,22 @@ from fleet.config import Limits
 from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
     check_addresses,
+    check_disk_count,
+    check_disks,
     check_reachable,
     digest,
     disk_options,
     machine_options,
     named_size,
     no_config,
+    one_place,
     read_options,
     sealed,
     snapshot_options,
@@ -54,6 +58,16 @@ _SIZES = {
     "x86_64": {"small": "t3.small", "medium": "t3.medium", "large": "t3.large"},
     "aarch64": {"small": "t4g.small", "medium": "t4g.medium", "large": "t4g.large"},
 }
+_KEPT_LOW, _KEPT_HIGH = 4, 1
+"""Addresses at the ends of a subnet that AWS keeps for itself (VPC User Guide, "Subnet sizing")."""
+_LARGEST, _SMALLEST = 16, 28
+"""Prefix lengths of VPCs and subnets (the same page)."""
+_ZONES = 16
+"""Into how many subnets of one size a VPC without planned addresses is cut, if it is large enough."""
+_FIXED = ("availabilityZone", "encrypted", "kmsKeyId", "snapshotId")
+"""Inputs of a volume whose change makes a new one."""
+_DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]
+"""Names that volumes are attached under (EC2 User Guide, "Device names for volumes": those recommended for EBS)."""
 _RULES = "/etc/udev/rules.d/90-fleet-data-disks.rules"
 
 
@@ -74,7 +88,8 @@ class Options(Model):
 
     Attributes:
         architecture: "x86_64" or "aarch64".
-        zones: Availability zones; nodes are spread over them by their index. The region's "a" by default.
+        zones: Availability zones; nodes are spread over them by their index, or by their planned addresses' numbers.
+            The region's "a" by default.
         cidr: The VPC's range, where the spec plans no addresses.
         vpc: An existing VPC to join.
         public_addresses: Whether nodes have Elastic IPs. Without, they are reached by their private addresses.
@@ -147,20 +162,142 @@ class Aws(ProviderPlatform):
     def device(self, disk: str) -> str:
         return f"/dev/disk/fleet/{disk}"
 
+    @property
+    def place(self) -> str:
+        return self.region
+
+    def place_of(self, disk: StateEntry) -> str:
+        zone = str(disk.outputs.get("availabilityZone", ""))
+        return self.region if zone.startswith(self.region) else zone.rstrip("abcdefghijklmnopqrstuvwxyz")
+
     def zone(self, node: NodePlan) -> str:
-        """A node's availability zone."""
-        return self.zones[node.index % len(self.zones)]
+        """A node's availability zone: where its data disks are, or as it is planned."""
+        zones = [d.deployed.outputs["availabilityZone"] for d in node.disks if d.deployed and not d.moves]
+        return str(zones[0]) if zones else self._new_zone(node)
+
+    def _new_zone(self, node: NodePlan) -> str:
+        if node.private is None or len(self.zones) == 1:
+            return self.zones[node.index % len(self.zones)]
+        slices = self._slices(node.private.network)
+        return next(zone for zone, part in slices.items() if node.private.ip in part)
+
+    def _slices(self, network: IPv4Network) -> dict[str, IPv4Network]:
+        """The part of the planned addresses' range that each zone has.
+
+        Raises:
+            UsageError: The range is too small.
+        """
+        bits = (len(self.zones) - 1).bit_length()
+        if network.prefixlen + bits > _SMALLEST:
+            raise UsageError(
+                f"{network} cannot be divided among {len(self.zones)} zones: AWS has no subnet smaller than "
+                f"/{_SMALLEST}.",
+                fix="Take a larger `network`, or fewer zones.",
+            )
+        return dict(zip(self.zones, islice(network.subnets(prefixlen_diff=bits), len(self.zones)), strict=True))
+
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        """In one zone, the address at the number. In several, numbers go round the zones, each of which has its part of
+        the range: a subnet is in one zone.
+        """
+        if len(self.zones) == 1:
+            return network[number]
+        part = list(self._slices(network).values())[number % len(self.zones)]
+        place = _KEPT_LOW + number // len(self.zones)
+        if place >= part.num_addresses - _KEPT_HIGH:
+            most = len(self.zones) * (part.num_addresses - _KEPT_LOW - _KEPT_HIGH)
+            raise UsageError(
+                f"Divided among {len(self.zones)} zones, {network} has no room for the planned address {number}: each "
+                f"zone has {part.num_addresses}, of which AWS keeps {_KEPT_LOW + _KEPT_HIGH} for itself.",
+                fix=f"Take a larger `network`, or `addresses_from` and `capacity` that end below {most}.",
+            )
+        return part[place]
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        return {"availabilityZone": self._new_zone(node)}
+
+    def ranges(self, plan: FleetPlan) -> dict[str, IPv4Network]:
+        """The range of the subnet of each zone that the stack's own VPC has: every zone that is named, and those where
+        data disks are. A subnet that is deployed keeps its range, whatever zones come and go.
+
+        Raises:
+            UsageError: There is no room.
+        """
+        network = plan.network or self.options.cidr
+        zones = list(dict.fromkeys([*self.zones, *(self.zone(node) for node in plan.nodes if node.disks)]))
+        deployed = self._deployed_ranges(plan, network)
+        if plan.network:
+            planned = self._slices(network)
+            for zone, has in deployed.items():
+                if (zone in zones or any(has.overlaps(part) for part in planned.values())) and has != planned.get(zone):
+                    raise UsageError(
+                        f"The subnet of zone {zone} has the addresses {has} of {network}; with the zones "
+                        f"{', '.join(self.zones)}, planned addresses would need them otherwise.",
+                        fix="Set `zones` back: where a spec plans addresses, they cannot change any more.",
+                    )
+            return planned
+        free = network.subnets(prefixlen_diff=_bits(network))
+        ranges = {}
+        for zone in zones:
+            part = deployed.get(zone) or next((p for p in free if not any(map(p.overlaps, deployed.values()))), None)
+            if part is None:
+                raise UsageError(
+                    f"The VPC's range {network} has no room for a subnet in zone {zone}: "
+                    f"{', '.join(map(str, deployed.values()))} is taken.",
+                    fix="Leave `zones` as they were, or join a VPC of your own with `vpc`.",
+                )
+            ranges[zone] = part
+        return ranges
+
+    def _deployed_ranges(self, plan: FleetPlan, network: IPv4Network) -> dict[str, IPv4Network]:
+        """The ranges of deployed subnets by zone; none where the VPC is to be another one."""
+        own = {entry.name: entry.outputs for entry in plan.deployed if entry.kind == "aws:ec2/vpc:Vpc"}
+        if own.get(plan.name, {}).get("cidrBlock") != str(network):
+            return {}
+        subnets = [entry.outputs for entry in plan.deployed if entry.kind == "aws:ec2/subnet:Subnet"]
+        return {subnet["availabilityZone"]: IPv4Network(subnet["cidrBlock"]) for subnet in subnets}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
+        for node in plan.nodes:
+            zone = self.zone(node)
+            if self.options.vpc and zone not in self.options.vpc.subnets:
+                raise UsageError(
+                    f"The data disks of {node.name} are in zone {zone}, for which `vpc` names no subnet.",
+                    fix="Name one in `subnets`.",
+                )
+            if node.private and zone != self._new_zone(node):
+                raise UsageError(
+                    f"The data disks of {node.name} are in zone {zone}, and its planned address, {node.private.ip}, "
+                    f"is in zone {self._new_zone(node)}.",
+                    fix="Set `zones` back: where a spec plans addresses, they cannot change any more.",
+                )
+        if not self.options.vpc:
+            self.ranges(plan)
 
     def check(self, plan: FleetPlan) -> None:
-        # The first four addresses of a subnet, and the last (VPC User Guide, "Subnet sizing").
-        check_addresses(plan, low=4, high=1, platform="AWS")
-        if plan.network and not 16 <= plan.network.prefixlen <= 28:
-            raise UsageError(f"AWS has no network of the size of {plan.network}.", fix="Take /16 to /28.")
-        if plan.network and len(self.zones) > 1:
+        network = plan.network or self.options.cidr
+        if not self.options.vpc and not _LARGEST <= network.prefixlen <= _SMALLEST:
+            raise UsageError(f"AWS has no network of the size of {network}.", fix=f"Take /{_LARGEST} to /{_SMALLEST}.")
+        if len(self.zones) == 1:
+            # In several, no number is an address that AWS keeps.
+            check_addresses(plan, low=_KEPT_LOW, high=_KEPT_HIGH, platform="AWS")
+        elif plan.network and self.options.vpc:
             raise UsageError(
-                "A subnet of AWS is in one availability zone, so planned addresses cannot be in several.",
+                "A subnet of AWS is in one availability zone, so planned addresses cannot be in several zones of a VPC "
+                "that is joined.",
                 fix="Name one zone in `fleet:aws`, or take `network` out of the spec.",
             )
+        elif not self.options.vpc and not plan.network and len(self.zones) > 1 << _bits(network):
+            raise UsageError(
+                f"{network} has room for subnets in {1 << _bits(network)} zones, and `fleet:aws` names "
+                f"{len(self.zones)}.",
+                fix="Take a larger `cidr`, or fewer zones.",
+            )
+        subnets = self.options.vpc.subnets if self.options.vpc else self.zones
+        for zone in self.zones:
+            if zone not in subnets:
+                raise UsageError(f"`vpc` of `fleet:aws` names no subnet for zone {zone}.", fix="Name it in `subnets`.")
         if self.options.bucket and not self.options.instance_profile:
             raise UsageError(
                 f"No instance may read configs from the bucket {self.options.bucket}.",
@@ -170,6 +307,7 @@ class Aws(ProviderPlatform):
             check_reachable(plan, self.name)
         for node in plan.nodes:
             self.size(node)
+            check_disk_count(node, len(_DEVICES), "AWS")
             if self.region and node.image:
                 self.image(node)
 
@@ -196,7 +334,9 @@ class Aws(ProviderPlatform):
     def trigger(self, node: NodePlan) -> str:
         # Beside the user data, what the provider would change by stopping the instance, or not at all.
         options = self.options
-        shape = [self.size(node), self.zone(node), options.root_size_gib, options.instance_profile, options.spot]
+        # A node is where its data disks are, which no option changes.
+        zone = [] if node.disks else [self.zone(node)]
+        shape = [self.size(node), *zone, options.root_size_gib, options.instance_profile, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
@@ -231,13 +371,14 @@ class Site:
         self._platform, self._fleet, self._opts = platform, plan.name, opts
         self._options = platform.options
         self._addresses: dict[str, aws.ec2.Eip] = {}
+        self._zones: dict[str, pulumi.Input[str]] = {}
         join = self._options.vpc
         if join:
             vpc: pulumi.Input[str] = join.id
             self._subnets: Mapping[str, pulumi.Input[str]] = join.subnets
             self._routes: list[pulumi.Resource] = []
         else:
-            vpc = self._network(plan.network or self._options.cidr)
+            vpc = self._network(plan.network or self._options.cidr, platform.ranges(plan))
         # Nodes reach one another at every port, and everything outside.
         every: dict[str, Any] = {"protocol": "-1", "from_port": 0, "to_port": 0}
         self._members = aws.ec2.SecurityGroup(
@@ -265,7 +406,7 @@ class Site:
     def _tags(self, name: str) -> dict[str, str]:
         return {**self._options.tags, "Name": name, "fleet": self._fleet, "stack": self._platform.stack}
 
-    def _network(self, cidr: IPv4Network) -> pulumi.Input[str]:
+    def _network(self, cidr: IPv4Network, ranges: Mapping[str, IPv4Network]) -> pulumi.Input[str]:
         name, opts = self._fleet, self._opts
         vpc = aws.ec2.Vpc(
             name,
@@ -283,19 +424,17 @@ class Site:
             tags=self._tags(name),
             opts=opts,
         )
-        zones = self._platform.zones
-        # Slices of one size, so that another zone moves no subnet; a network of one zone is one subnet.
-        slices = [cidr] if len(zones) == 1 else list(cidr.subnets(prefixlen_diff=4))
         self._routes = []
         subnets = {}
-        for zone, part in zip(zones, slices, strict=False):
+        for zone, part in ranges.items():
             subnet = aws.ec2.Subnet(
                 f"{name}-{zone}",
                 vpc_id=vpc.id,
                 cidr_block=str(part),
                 availability_zone=zone,
                 tags=self._tags(f"{name}-{zone}"),
-                opts=opts,
+                # One that is deployed keeps its range, for another would take the machines along.
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["cidrBlock"])),
             )
             subnets[zone] = subnet.id
             self._routes.append(
@@ -324,21 +463,41 @@ class Site:
             )
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        return aws.ebs.Volume(
+        volume = aws.ebs.Volume(
             f"{node.name}-{disk.name}",
-            availability_zone=self._platform.zone(node),
+            availability_zone=self._zones.get(node.name, self._platform.zone(node)),
             size=disk.size_gib,
             type="gp3",
             encrypted=True,
             tags=self._tags(f"{node.name}-{disk.name}"),
-            opts=disk_options(opts, disk),
+            opts=disk_options(opts, self._platform, disk, _FIXED),
         )
+        if disk.existing:
+            self._zones[node.name] = volume.availability_zone
+        return volume
+
+    def _zone(self, node: NodePlan, disks: Mapping[str, Any]) -> pulumi.Input[str]:
+        """The zone of a node's machine: that of its data disks, whatever it was that put them there."""
+        if not disks:
+            return self._platform.zone(node)
+        return pulumi.Output.all(*[disk.availability_zone for disk in disks.values()]).apply(
+            lambda zones: one_place(node.name, zones)
+        )
+
+    def _subnet(self, node: NodePlan, zone: str) -> pulumi.Input[str]:
+        if zone not in self._subnets:
+            raise UsageError(
+                f"The data disks of {node.name} are in zone {zone}, where the stack has no subnet.",
+                fix=f"Add {zone} to `zones` of `fleet:aws`.",
+            )
+        return self._subnets[zone]
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
         platform, options = self._platform, self._options
         trigger = platform.trigger(node)
+        zone = pulumi.Output.from_input(self._zone(node, disks))
         before: list[pulumi.Resource] = [*after, *self._routes]
         for disk in node.disks:
             if disk.snapshot:
@@ -374,8 +533,8 @@ class Site:
             node.name,
             ami=platform.image(node),
             instance_type=platform.size(node),
-            availability_zone=platform.zone(node),
-            subnet_id=self._subnets[platform.zone(node)],
+            availability_zone=zone,
+            subnet_id=zone.apply(lambda name: self._subnet(node, name)),
             private_ip=str(node.private.ip) if node.private else None,
             vpc_security_group_ids=[self._members.id, self._firewalls[node.group].id],
             # Until the Elastic IP is there, and for a machine that surges.
@@ -395,11 +554,11 @@ class Site:
             opts=machine_options(opts, node, trigger, after=before, image=["ami"]),
         )
         resources: list[pulumi.Resource] = [machine]
-        for letter, disk in zip("fghijklmnop", node.disks, strict=False):
+        for device, disk in zip(_DEVICES[: len(node.disks)], node.disks, strict=True):
             resources.append(
                 aws.ec2.VolumeAttachment(
                     f"{node.name}-{disk.name}",
-                    device_name=f"/dev/sd{letter}",
+                    device_name=device,
                     instance_id=machine.id,
                     volume_id=disks[disk.name].id,
                     # A volume that is in use is detached only when nothing is written to it any more.
@@ -436,6 +595,11 @@ class Site:
             ),
             hand_over=associate if elastic and node.surge else None,
         )
+
+
+def _bits(network: IPv4Network) -> int:
+    """By how many bits the prefixes of a VPC's subnets are longer than its own."""
+    return max(0, min(_ZONES.bit_length() - 1, _SMALLEST - network.prefixlen))
 
 
 def _ingress(node: NodePlan) -> list[aws.ec2.SecurityGroupIngressArgs]:

@@ -28,6 +28,25 @@ ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True)
+class StateEntry:
+    """A resource of a stack's state, as an update finds it.
+
+    Attributes:
+        kind: Its Pulumi type.
+        name: Its name in the program.
+        id: The platform's id of it.
+        outputs: Its properties.
+        place: Of a data disk, :attr:`Platform.place` at the time of the last update; empty if no update wrote it yet.
+    """
+
+    kind: str
+    name: str
+    id: str
+    outputs: Mapping[str, Any]
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class DiskPlan:
     """A data disk of one node.
 
@@ -36,12 +55,21 @@ class DiskPlan:
         size_gib: Its size in GiB.
         snapshot: A snapshot of it is kept of before each re-provisioning of its node.
         existing: The platform's name of a disk that is there already, to take over; empty: a new one.
+        deployed: The disk, if the stack's state has it.
     """
 
     name: str
     size_gib: int
     snapshot: bool = False
     existing: str = ""
+    deployed: StateEntry | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether another disk is to be taken over in the place of the one that is deployed."""
+        old = self.deployed.id if self.deployed else self.existing
+        # Google Cloud takes the last part of an id for all of it.
+        return bool(self.existing) and old != self.existing and not old.endswith(f"/{self.existing}")
 
 
 @dataclass(frozen=True, order=True)
@@ -163,11 +191,13 @@ class FleetPlan:
         name: The fleet's name.
         groups: By name, in the spec's order.
         network: The range of the nodes' planned addresses, if they have such.
+        deployed: What the stack's state has of the resources that nodes share.
     """
 
     name: str
     groups: Mapping[str, GroupPlan]
     network: IPv4Network | None = None
+    deployed: tuple[StateEntry, ...] = ()
 
     @property
     def nodes(self) -> Iterator[NodePlan]:
@@ -302,7 +332,9 @@ class Site(Protocol):
         ...
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed."""
+        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed. Disks that are
+        taken over are declared before a node's others, which are made where those are.
+        """
         ...
 
     def instance(
@@ -350,6 +382,15 @@ class Platform(Protocol):
     @property
     def limits(self) -> Limits: ...
 
+    @property
+    def place(self) -> str:
+        """Where the stack's data disks are, as far as no node can be elsewhere: a region, a host; empty: here."""
+        ...
+
+    def place_of(self, disk: StateEntry) -> str:
+        """Where a deployed data disk is, in the words of :attr:`place`; empty if that cannot be known."""
+        ...
+
     def cannot_surge(self, *, addressed: bool) -> str:
         """Why an old and a new machine of one node cannot be there at once; empty if they can.
 
@@ -376,12 +417,43 @@ class Platform(Protocol):
         """
         ...
 
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        """The planned address of a number.
+
+        Args:
+            network: The range of the planned addresses.
+            number: Counted from the range's first address.
+
+        Raises:
+            UsageError: The range has no room for it.
+        """
+        ...
+
     def check(self, plan: FleetPlan) -> None:
         """Refuse what the platform cannot do.
 
         Raises:
             FleetError: Says what, and what to change.
         """
+        ...
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        """Refuse what what is deployed cannot become: above all, a data disk never becomes another one.
+
+        Args:
+            plan: One that knows the state (:func:`fleet.platforms.state.with_state`).
+
+        Raises:
+            FleetError: Says what, and what to change.
+        """
+        ...
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        """What a data disk would be given if it were new and can never change: by input of its resource."""
+        ...
+
+    def disk_size(self, disk: StateEntry) -> int:
+        """The size of a deployed data disk in GiB."""
         ...
 
     def check_stack(self, *, account: bool = True) -> None:

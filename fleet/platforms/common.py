@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from fleet.errors import FleetError, UsageError
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Interface, NodePlan, Peer
+from fleet.platforms.base import DiskPlan, FleetPlan, Interface, NodePlan, Peer, Platform, StateEntry
 from fleet.probes import Probe
 
 if TYPE_CHECKING:
@@ -174,6 +174,20 @@ def refuse_snapshots(plan: FleetPlan, platform: str) -> None:
                 )
 
 
+def check_disk_count(node: NodePlan, most: int, platform: str) -> None:
+    """Refuse a node with more data disks than its machine can have.
+
+    Raises:
+        UsageError: It has.
+    """
+    if len(node.disks) > most:
+        raise UsageError(
+            f"The nodes of {node.group} are to have {len(node.disks)} data disks, and a machine of the size "
+            f"{node.size} on {platform} has {most} at most.",
+            fix="Take fewer and larger disks, or spread them over several groups.",
+        )
+
+
 def check_addresses(plan: FleetPlan, *, low: int, high: int, platform: str) -> None:
     """For clouds that keep addresses of a network for themselves: refuse a plan that uses them.
 
@@ -250,13 +264,75 @@ def machine_options(
     )
 
 
-def disk_options(opts: pulumi.ResourceOptions, disk: DiskPlan) -> pulumi.ResourceOptions:
-    """Options for a data disk: one that exists already is taken over, and keeps its name."""
+def disk_options(
+    opts: pulumi.ResourceOptions, platform: Platform, disk: DiskPlan, fixed: Sequence[str]
+) -> pulumi.ResourceOptions:
+    """Options for a data disk: whatever changes, it is never replaced; one that exists already is taken over as it is.
+
+    Args:
+        opts: To begin with.
+        platform: Where.
+        disk: The disk.
+        fixed: The inputs whose change the provider answers with a new disk, an empty one.
+    """
     import pulumi
 
-    if not disk.existing:
-        return opts
-    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(import_=disk.existing, ignore_changes=["name"]))
+    # One that was grown by other means must not shrink: some providers would make a new one for that.
+    size = ["size"] if disk.deployed and disk.size_gib <= platform.disk_size(disk.deployed) else []
+    return pulumi.ResourceOptions.merge(
+        opts,
+        pulumi.ResourceOptions(import_=disk.existing or None, ignore_changes=list(dict.fromkeys([*fixed, *size]))),
+    )
+
+
+def one_place(node: str, places: Sequence[str]) -> str:
+    """The place of all data disks of a node, to which its machine goes.
+
+    Raises:
+        FleetError: They are in several.
+    """
+    if len(set(places)) > 1:
+        raise FleetError(
+            f"The data disks of {node} are in several places, {', '.join(sorted(set(places)))}; a machine is in one.",
+            fix="Take over disks of one place, or make copies of the others there.",
+        )
+    return places[0]
+
+
+def check_disks(platform: Platform, plan: FleetPlan, *, grows: bool = True) -> None:
+    """Refuse what would make a second disk for one that is deployed, or cannot be done with it.
+
+    Args:
+        platform: The stack's platform.
+        plan: One that knows the state.
+        grows: Whether disks can grow.
+
+    Raises:
+        UsageError: There is such a change.
+    """
+    for node in plan.nodes:
+        for disk in node.disks:
+            if disk.deployed is None or disk.moves:
+                continue
+            name, size = f"{node.name}-{disk.name}", platform.disk_size(disk.deployed)
+            place = platform.place_of(disk.deployed)
+            if place and place != platform.place:
+                raise UsageError(
+                    f"Data disk {name} is at {place}, and the stack's config now says {platform.place}, where its node "
+                    "cannot reach it.",
+                    fix="Set that back; for another place, make another stack.",
+                )
+            if disk.size_gib < size:
+                raise UsageError(
+                    f"Data disk {name} has {size} GiB and cannot shrink to {disk.size_gib} GiB.",
+                    fix=f"Set its `size_gib` to {size}.",
+                )
+            if disk.size_gib > size and not grows:
+                raise UsageError(
+                    f"Data disk {name} has {size} GiB, and the provider of {platform.name} cannot grow it to "
+                    f"{disk.size_gib} GiB without making a new, empty one.",
+                    fix=f"Set its `size_gib` to {size}, and add another data disk for what needs more room.",
+                )
 
 
 def snapshot_options(
@@ -281,6 +357,23 @@ class ProviderPlatform:
     def disk_rule(self, disk: str) -> str:
         """None: the disk has its path by itself."""
         return ""
+
+    @property
+    def place(self) -> str:
+        """Each platform says its own."""
+        raise NotImplementedError
+
+    def place_of(self, disk: StateEntry) -> str:
+        """As it was written down."""
+        return disk.place
+
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        """The address at the number."""
+        return network[number]
+
+    def disk_size(self, disk: StateEntry) -> int:
+        """As the resource has it."""
+        return int(disk.outputs.get("size", 0))
 
     def private(self, group: str, index: int) -> IPv4Interface | None:
         """None: the platform's network gives addresses."""

@@ -20,13 +20,15 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
     ProviderPlatform,
     Sdk,
     Tags,
+    check_disk_count,
+    check_disks,
     digest,
     disk_options,
     machine_options,
@@ -46,6 +48,10 @@ _MOST = 65536
 """Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
 _TAG = r"[a-z0-9:_-]{1,255}"
 """What a tag is (DigitalOcean API reference, "Create a New Tag"), in lower case."""
+_MOST_DISKS = 15
+"""Volumes of a droplet (DigitalOcean API reference, "Attach a Block Storage Volume to a Droplet")."""
+_FIXED = ("description", "initialFilesystemLabel", "initialFilesystemType", "name", "region", "snapshotId")
+"""Inputs of a volume whose change makes a new one."""
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
@@ -124,6 +130,19 @@ class DigitalOcean(ProviderPlatform):
             f'SYMLINK+="disk/fleet/{disk}"\n'
         )
 
+    @property
+    def place(self) -> str:
+        return self.options.region
+
+    def place_of(self, disk: StateEntry) -> str:
+        return str(disk.outputs.get("region", disk.place))
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        return {}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
+
     def volume(self, node: NodePlan, disk: DiskPlan) -> str:
         """The name of a volume, by whose end the node finds it: lower-case letters, digits and dashes."""
         return f"{self.stack.lower()}-{node.name}--{disk.name}"
@@ -139,6 +158,7 @@ class DigitalOcean(ProviderPlatform):
                 raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
         for node in plan.nodes:
             self.size(node)
+            check_disk_count(node, _MOST_DISKS, "DigitalOcean")
             for disk in node.disks:
                 name = self.volume(node, disk)
                 if "--" in disk.name or not re.fullmatch(r"[a-z][a-z0-9-]{,63}", name):
@@ -271,7 +291,7 @@ class Site:
             region=self._options.region,
             size=disk.size_gib,
             tags=self._options.tags,
-            opts=disk_options(opts, disk),
+            opts=disk_options(opts, self._platform, disk, _FIXED),
         )
 
     def instance(

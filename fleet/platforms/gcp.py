@@ -8,6 +8,7 @@ the trigger replaces it instead.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan
+from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
@@ -27,12 +28,15 @@ from fleet.platforms.common import (
     Sdk,
     Tags,
     check_addresses,
+    check_disk_count,
+    check_disks,
     check_reachable,
     digest,
     disk_options,
     machine_options,
     named_size,
     no_config,
+    one_place,
     read_options,
     sealed,
     snapshot_options,
@@ -51,6 +55,13 @@ _SIZES = {
 }
 _TAG = r"[a-z]([a-z0-9-]{,61}[a-z0-9])?"
 """What a network tag is (VPC documentation, "Add network tags")."""
+_MOST_DISKS = 127
+_MOST_DISKS_SHARED = 15
+_SHARED_CORE = r"f1-micro|g1-small|e2-(micro|small|medium)"
+"""Disks of an instance beside its root disk; one with a shared core has fewer (Compute Engine documentation, "About
+Persistent Disk", maximum capacity: 128 and 16 in all)."""
+_FIXED = ("image", "name", "project", "snapshot", "type", "zone")
+"""Inputs of a disk whose change makes a new one."""
 _LONGEST = 63
 """Characters of the node's name, zone and project together, beyond which the instance's own idea of its name is wrong
 (coreos/afterburn#509)."""
@@ -162,9 +173,27 @@ class Gcp(ProviderPlatform):
         # By udev's own rules; the links that begin with google- need a package of Google's.
         return f"/dev/disk/by-id/scsi-0Google_PersistentDisk_{disk}"
 
+    @property
+    def place(self) -> str:
+        return f"{self.project}/{self.region}"
+
+    def place_of(self, disk: StateEntry) -> str:
+        match = re.fullmatch(r"projects/([^/]+)/zones/([^/]+)-[^/-]+/disks/[^/]+", disk.id)
+        return f"{match[1]}/{match[2]}" if match else disk.place
+
     def zone(self, node: NodePlan) -> str:
-        """A node's zone."""
+        """A node's zone: where its data disks are, or by its index."""
+        zones = [disk.deployed.outputs["zone"] for disk in node.disks if disk.deployed and not disk.moves]
+        return str(zones[0]) if zones else self._new_zone(node)
+
+    def _new_zone(self, node: NodePlan) -> str:
         return self.zones[node.index % len(self.zones)]
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        return {"zone": self._new_zone(node), "type": self.options.disk_type}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
 
     def check(self, plan: FleetPlan) -> None:
         # Network, gateway; second-to-last, broadcast (VPC documentation, "Unusable addresses in IPv4 subnet ranges").
@@ -181,7 +210,8 @@ class Gcp(ProviderPlatform):
         if not self.options.public_addresses:
             check_reachable(plan, self.name)
         for node in plan.nodes:
-            self.size(node)
+            shared = re.fullmatch(_SHARED_CORE, self.size(node))
+            check_disk_count(node, _MOST_DISKS_SHARED if shared else _MOST_DISKS, "Google Cloud")
             if node.image:
                 self.image(node)
             if self.zones and len(node.name + self.zone(node) + self.project) > _LONGEST:
@@ -241,6 +271,7 @@ class Site:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
         self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack.lower()}
         self._addresses: dict[str, gcp.compute.Address] = {}
+        self._zones: dict[str, pulumi.Input[str]] = {}
         cidr = str(plan.network or self._options.cidr)
         if self._options.network:
             network: pulumi.Input[str] = self._options.network.network
@@ -311,20 +342,31 @@ class Site:
             )
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        return gcp.compute.Disk(
+        made = gcp.compute.Disk(
             f"{node.name}-{disk.name}",
-            zone=self._platform.zone(node),
+            zone=self._zones.get(node.name, self._platform.zone(node)),
             size=disk.size_gib,
             type=self._options.disk_type,
             labels=self._labels,
-            opts=disk_options(opts, disk),
+            opts=disk_options(opts, self._platform, disk, _FIXED),
+        )
+        if disk.existing:
+            self._zones[node.name] = made.zone
+        return made
+
+    def _zone(self, node: NodePlan, disks: Mapping[str, Any]) -> pulumi.Input[str]:
+        """The zone of a node's machine: that of its data disks, whatever it was that put them there."""
+        if not disks:
+            return self._platform.zone(node)
+        return pulumi.Output.all(*[disk.zone for disk in disks.values()]).apply(
+            lambda zones: one_place(node.name, zones)
         )
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
         platform, options = self._platform, self._options
-        trigger, zone = platform.trigger(node), platform.zone(node)
+        trigger, zone = platform.trigger(node), self._zone(node, disks)
         # An instance that changes its tags must find the rules changed already.
         before: list[pulumi.Resource] = [*after, *self._firewalls]
         for disk in node.disks:
@@ -392,7 +434,7 @@ class Site:
             address=address,
             ssh=pulumi.Output.concat("ssh core@", address),
             console=pulumi.Output.concat(
-                "gcloud compute instances get-serial-port-output ", machine.name, f" --zone {zone}"
+                "gcloud compute instances get-serial-port-output ", machine.name, " --zone ", zone
             ),
         )
 

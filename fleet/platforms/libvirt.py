@@ -23,12 +23,14 @@ from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.images import LockedImage, Progress, obtain
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, StateEntry
 from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
     Sdk,
     address_mac,
+    check_disk_count,
+    check_disks,
     custom_size,
     digest,
     disk_options,
@@ -47,6 +49,14 @@ else:
 
 _GIB = 1 << 30
 _SIZES = {"small": (2, 2048), "medium": (2, 4096), "large": (4, 8192)}
+_MOST_DISKS = 14
+"""Data disks of a domain: the provider makes one virtio-scsi controller, and numbers disks from the root disk on;
+libvirt puts number 15 and later ones on further controllers, of a kind that Fedora CoreOS may not know (domain_conf.c,
+virDomainDiskDefAssignAddress)."""
+_FIXED = (
+    "baseVolumeId", "baseVolumeName", "baseVolumePool", "format", "name", "pool", "size", "source", "xml",
+)  # fmt: skip
+"""Inputs of a volume whose change makes a new one: all."""
 _DEFAULT_URI = "qemu:///system"
 
 
@@ -124,6 +134,19 @@ class Libvirt(ProviderPlatform):
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
 
+    @property
+    def place(self) -> str:
+        return self.uri
+
+    def disk_size(self, disk: StateEntry) -> int:
+        return int(disk.outputs.get("size", 0)) // _GIB
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        return {"pool": self.options.pool}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan, grows=False)
+
     def check(self, plan: FleetPlan) -> None:
         refuse_snapshots(plan, self.name)
         if self.options.bridge and not (plan.network and self.options.gateway):
@@ -139,6 +162,7 @@ class Libvirt(ProviderPlatform):
         used: dict[IPv4Interface, str] = {}
         for node in plan.nodes:
             self.shape(node)
+            check_disk_count(node, _MOST_DISKS, "libvirt")
             if node.image and "qemu" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
             if node.private is None:
@@ -254,7 +278,7 @@ class Site:
             pool=self._options.pool,
             size=disk.size_gib * _GIB,
             format="qcow2",
-            opts=disk_options(opts, disk),
+            opts=disk_options(opts, self._platform, disk, _FIXED),
         )
 
     def instance(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,22 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import (
+    DiskPlan,
+    FleetPlan,
+    Instance,
+    Interface,
+    NodePlan,
+    Peer,
+    PortPlan,
+    StateEntry,
+    Watch,
+)
 from fleet.platforms.common import (
     ConfigReader,
     address_mac,
+    check_disk_count,
+    check_disks,
     custom_size,
     digest,
     no_config,
@@ -51,6 +63,9 @@ from fleet.probes import SSH_PORT, Probe
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _NO_REASON = ("image", "follow_image", "accelerator")
 """Properties of a machine that hold for its next start, and by themselves bring none about."""
+_DISK_SLOTS = 27
+"""Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
+takes the slot of one. With one more, QEMU does not start (tried with QEMU 7.2)."""
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -90,6 +105,7 @@ class Qemu:
     name = "qemu"
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
+    place = ""
     replaced_types = (machine_type,)
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
@@ -125,11 +141,36 @@ class Qemu:
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip))
 
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        return network[number]
+
+    def place_of(self, disk: StateEntry) -> str:
+        return ""
+
+    def disk_size(self, disk: StateEntry) -> int:
+        return int(disk.outputs.get("size_gib", 0))
+
+    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
+        path = self._new_path(node, disk)
+        # Of a project's folder that was moved, the disks moved along.
+        return {"path": path} if self._disk_path(node, disk) != path else {}
+
+    def check_deployed(self, plan: FleetPlan) -> None:
+        check_disks(self, plan)
+        for node in plan.nodes:
+            for disk in node.disks:
+                if disk.existing and not Path(disk.existing).exists():
+                    raise UsageError(
+                        f"{node.name} is to take over the data disk {disk.existing}, and there is no such file.",
+                        fix="Take it out of `nodes`, and a new data disk is made.",
+                    )
+
     def check(self, plan: FleetPlan) -> None:
         refuse_snapshots(plan, self.name)
         used: dict[tuple[str, int], str] = {}
         for node in plan.nodes:
             self._shape(node)
+            check_disk_count(node, _DISK_SLOTS - bool(node.private), "qemu")
             if node.image and "qemu" not in node.image.disks:
                 raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
             for port in node.ports:
@@ -190,10 +231,19 @@ class Qemu:
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> QemuDisk:
         props = {"path": self._disk_path(node, disk), "size_gib": disk.size_gib}
+        # Without the state's word, the file is where it was.
+        fixed = [] if disk.existing or disk.deployed else ["path"]
+        opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=fixed))
         return QemuDisk(f"{node.name}-{disk.name}", props, opts)
 
     def _disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
-        return disk.existing or str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
+        if disk.existing:
+            return disk.existing
+        old = str(disk.deployed.outputs.get("path", "")) if disk.deployed else ""
+        return old if old and Path(old).exists() else self._new_path(node, disk)
+
+    def _new_path(self, node: NodePlan, disk: DiskPlan) -> str:
+        return str(self.state / "disks" / f"{node.name}-{disk.name}.qcow2")
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str]:
         """Ends a machine, which nobody would know of; everything else can be done again."""

@@ -18,6 +18,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.files import write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
+from fleet.platforms.state import kept, with_state
 from fleet.spec.plan import plan_spec
 from fleet.spec.values import Resolver
 
@@ -153,6 +154,26 @@ def main() -> None:
     pulumi.run(_program)
 
 
+def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
+    """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted.
+
+    Raises:
+        FleetError: It cannot be read.
+    """
+    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode == 0:
+            return list((json.loads(done.stdout).get("deployment") or {}).get("resources") or [])
+        reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+    except (OSError, ValueError) as error:
+        reason = [str(error)]
+    raise FleetError(
+        f"The state of stack {stack}, which says where its data disks are, cannot be read: {reason[0]}.",
+        fix=f"See that `{' '.join(command)}` works in {folder}.",
+    )
+
+
 async def _program() -> None:
     folder = Path(pulumi.runtime.get_root_directory())
     values = runtime_config.CONFIG.get() or runtime_config.get_config_env()
@@ -164,6 +185,10 @@ async def _program() -> None:
             folder=folder,
             stack=pulumi.get_stack(),
         )
+        plan = with_state(plan, _state(folder, pulumi.get_stack()))
+        platform.check_deployed(plan)
+        for line in kept(plan, platform):
+            pulumi.log.warn(line)
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None

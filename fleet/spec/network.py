@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from fleet.config import Snippet
 from fleet.config.ignition import file
-from fleet.platforms.base import Interface
+from fleet.platforms.base import Interface, Platform
 from fleet.spec.model import FleetSpec
 
 _HOSTS = """\
@@ -20,26 +20,32 @@ _HOSTS = """\
 """
 
 
-def planned_address(fleet: FleetSpec, group: str, index: int) -> IPv4Interface | None:
-    """The private address of a node, with the network's prefix length; ``None`` where there is no private network."""
+def planned_address(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
+    """The private address of a node, with the network's prefix length; ``None`` where there is no private network.
+
+    Raises:
+        UsageError: The network has no room for it on the platform.
+    """
     if fleet.network is None:
         return None
     first = fleet.groups[group].addresses_from
     assert first is not None
-    return IPv4Interface((fleet.network.cidr[first + index], fleet.network.cidr.prefixlen))
+    return IPv4Interface((platform.planned_address(fleet.network.cidr, first + index), fleet.network.cidr.prefixlen))
 
 
-def hosts_snippet(fleet: FleetSpec) -> Snippet:
+def hosts_snippet(fleet: FleetSpec, platform: Platform) -> Snippet:
     """``/etc/hosts`` with the name of every node, and of every node that the groups have room for."""
-    text = _HOSTS + "".join(f"{address} {name} {name}.{fleet.name}.internal\n" for name, address in _names(fleet))
+    text = _HOSTS + "".join(
+        f"{address} {name} {name}.{fleet.name}.internal\n" for name, address in _names(fleet, platform)
+    )
     entry = file("/etc/hosts", text, mode=0o644, overwrite=True)
     return Snippet.from_ignition("names of the private network", _config(entry))
 
 
-def _names(fleet: FleetSpec) -> Iterator[tuple[str, IPv4Address]]:
+def _names(fleet: FleetSpec, platform: Platform) -> Iterator[tuple[str, IPv4Address]]:
     for name, group in fleet.groups.items():
         for index in range(group.capacity):
-            address = planned_address(fleet, name, index)
+            address = planned_address(fleet, name, index, platform)
             assert address is not None
             yield f"{name}-{index}", address.ip
 

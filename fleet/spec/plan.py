@@ -203,7 +203,7 @@ def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:
 
 
 def _private(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
-    return planned_address(fleet, group, index) or platform.private(group, index)
+    return planned_address(fleet, group, index, platform) or platform.private(group, index)
 
 
 def _surges(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> bool:
@@ -283,7 +283,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     if spec.fleet.network:
-        snippets.append(hosts_snippet(spec.fleet))
+        snippets.append(hosts_snippet(spec.fleet, platform))
     for disk, what in sorted(group.data_disks.items()):
         device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
         snippets.append(data_disk_snippet(disk, what, device, rule, services))

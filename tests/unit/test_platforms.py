@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
+from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -15,14 +20,16 @@ from fleet.config import Snippet, compose
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
 from fleet.images.lock import GcpImage
-from fleet.platforms import NAMES, platform
-from fleet.platforms.aws import with_disk_rules
+from fleet.platforms import NAMES, platform, qemu_machine
+from fleet.platforms.aws import Aws, with_disk_rules
 from fleet.platforms.base import FleetPlan
 from fleet.platforms.common import Tags
+from fleet.platforms.state import with_state
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
 CONFIG = {"aws:region": "eu-central-1", "gcp:project": "shop", "gcp:zone": "europe-west3-a"}
+JOINED = {"id": "vpc-1", "subnets": {"a": "subnet-1", "b": "subnet-2"}}
 PRIVATE = "network: {cidr: 10.7.0.0/24}\ngroups:\n  web:\n    addresses_from: "
 
 
@@ -50,7 +57,17 @@ def locked(folder: Folder) -> Folder:
     [
         ("aws", {}, "count: 1", "size: huge", "There is no size 'huge' for web"),
         ("aws", {}, "groups:\n  web:\n", PRIVATE + "2\n", "AWS keeps 10.7.0.2, which is planned for web-0"),
-        ("aws", {"zones": ["a", "b"]}, "groups:\n  web:\n", PRIVATE + "10\n", "cannot be in several"),
+        (
+            "aws",
+            {"zones": ["a", "b"]},
+            "groups:\n  web:\n",
+            PRIVATE + "239\n",
+            "has no room for the planned address 246",
+        ),
+        ("aws", {"zones": ["a", "b"], "vpc": JOINED}, "groups:\n  web:\n", PRIVATE + "9\n", "of a VPC that is joined"),
+        ("aws", {"zones": ["a", "c"], "vpc": JOINED}, "count: 1", "count: 1", "no subnet for zone c"),
+        ("aws", {"cidr": "10.7.0.0/29"}, "count: 1", "count: 1", "no network of the size of 10.7.0.0/29"),
+        ("aws", {"cidr": "10.7.0.0/27", "zones": ["a", "b", "c"]}, "count: 1", "count: 1", "subnets in 2 zones"),
         ("aws", {"bucket": "b"}, "count: 1", "count: 1", "No instance may read configs from the bucket b"),
         ("aws", {"public_addresses": False}, "count: 1", "count: 1", "reached at planned private ones"),
         ("aws", {"architecture": "aarch64"}, "count: 1", "count: 1", "no image for aarch64"),
@@ -76,6 +93,58 @@ def test_a_platform_refuses_what_it_cannot_do_before_anything_is_made(
     with pytest.raises(FleetError) as caught:
         plan(locked, name, **options)
     assert wanted in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "most"),
+    [
+        ("aws", "small", 11),
+        ("gcp", "small", 15),
+        ("gcp", "large", 127),
+        ("digitalocean", "small", 15),
+        ("libvirt", "small", 14),
+        ("qemu", "small", 27),
+    ],
+)
+def test_more_data_disks_than_a_machine_can_have_are_refused(locked: Folder, name: str, size: str, most: int) -> None:
+    def disks(count: int) -> str:
+        listed = ", ".join(f"d{index}: {{size_gib: 1, mount: /var/d{index}}}" for index in range(count))
+        return f"size: {size}\n    data_disks: {{{listed}}}"
+
+    locked.edit("fleet.yaml", "count: 1", disks(most))
+    assert len(next(plan(locked, name).nodes).disks) == most
+    locked.edit("fleet.yaml", disks(most), disks(most + 1))
+    with pytest.raises(FleetError, match=f"has {most} at most"):
+        plan(locked, name)
+
+
+def test_qemu_starts_with_as_many_data_disks_as_it_is_said_to(tmp_path: Path) -> None:
+    """Beside the card of a private network; with one more than fits it does not start."""
+    image = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    disks = [qemu_machine.Attached(f"d{index}", str(shutil.copy(image, f"{image}{index}"))) for index in range(27)]
+
+    def start(count: int) -> None:
+        folder = tmp_path / f"node-{count}"
+        machine = qemu_machine.Machine(
+            name="web-0",
+            ignition="{}",
+            base=image,
+            memory_mib=64,
+            cpus=1,
+            root_gib=1,
+            bind="127.0.0.1",
+            forwards=[],
+            disks=disks[:count],
+            private=("239.1.2.3:21000", "52:54:00:00:00:01"),
+        )
+        identity = qemu_machine.start(folder, machine)
+        os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
+        qemu_machine.stop(folder, identity)
+
+    start(26)
+    with pytest.raises(FleetError, match="no slot/function available"):
+        start(27)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +190,79 @@ def test_ebs_volumes_get_their_stable_paths_in_whole_configs_and_in_stubs() -> N
         assert 'ATTRS{serial}=="vol0a1b*", SYMLINK+="disk/fleet/db"' in rules
         assert compose([Snippet("made", made, "ignition")])
     assert json.loads(made)["ignition"]["config"]["merge"] == [{"compression": "gzip", "source": "data:;base64,"}]
+
+
+def test_planned_addresses_on_aws_go_round_the_zones_each_in_the_part_of_its_zone(locked: Folder) -> None:
+    zones = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+    locked.edit("fleet.yaml", "groups:\n  web:\n", PRIVATE + "10\n    capacity: 7\n")
+    locked.edit("fleet.yaml", "count: 1", "count: 7")
+    where = platform("aws", {"zones": zones}, project=locked.path, stack="test", config=CONFIG.get)
+    assert isinstance(where, Aws)
+    nodes = list(plan(locked, "aws", zones=zones).nodes)
+    parts = dict(zip(zones, ("10.7.0.0/26", "10.7.0.64/26", "10.7.0.128/26"), strict=True))
+    assert [where.zone(node) for node in nodes] == [zones[number % 3] for number in range(10, 17)]
+    addresses = [node.private.ip for node in nodes if node.private]
+    assert len(set(addresses)) == 7
+    for node, address in zip(nodes, addresses, strict=True):
+        part = ip_network(parts[where.zone(node)])
+        assert address in part
+        # The first four and the last are AWS's own.
+        assert address not in [part[0], part[1], part[2], part[3], part[-1]]
+    hosts = file_text(nodes[0].config.tree, "/etc/hosts")
+    assert [line.split()[0] for line in hosts.splitlines()[2:]] == list(map(str, addresses))
+
+    # One zone has the addresses that it always had.
+    alone = [str(node.private) for node in plan(locked, "aws", zones=zones[:1]).nodes]
+    assert alone == [f"10.7.0.{number}/24" for number in range(10, 17)]
+
+
+def subnets(**ranges: str) -> list[dict[str, object]]:
+    """A state with the VPC 10.77.0.0/16 of the fleet ``web`` and subnets by the last letter of their zones."""
+    fleet = "urn:pulumi:test::web::fleet:components:Fleet$"
+    vpc = {"urn": f"{fleet}aws:ec2/vpc:Vpc::web", "type": "aws:ec2/vpc:Vpc", "id": "vpc-1",
+           "outputs": {"cidrBlock": "10.77.0.0/16"}}  # fmt: skip
+    return [vpc] + [
+        {
+            "urn": f"{fleet}aws:ec2/subnet:Subnet::web-eu-central-1{zone}",
+            "type": "aws:ec2/subnet:Subnet",
+            "id": f"subnet-{zone}",
+            "outputs": {"availabilityZone": f"eu-central-1{zone}", "cidrBlock": part},
+        }
+        for zone, part in ranges.items()
+    ]
+
+
+def test_subnets_on_aws_keep_their_ranges_when_zones_come_and_go(locked: Folder) -> None:
+    def ranges(zones: str, state: list[dict[str, object]]) -> dict[str, str]:
+        options = {"zones": [f"eu-central-1{zone}" for zone in zones]}
+        where = platform("aws", options, project=locked.path, stack="test", config=CONFIG.get)
+        assert isinstance(where, Aws)
+        wanted = with_state(plan(locked, "aws", **options), state)
+        where.check_deployed(wanted)
+        return {zone[-1]: str(part) for zone, part in where.ranges(wanted).items()}
+
+    assert ranges("a", []) == {"a": "10.77.0.0/20"}
+    assert ranges("cab", subnets(a="10.77.0.0/20", b="10.77.16.0/20")) == {
+        "c": "10.77.32.0/20", "a": "10.77.0.0/20", "b": "10.77.16.0/20",
+    }  # fmt: skip
+    # The range of one that goes is free only once it is gone.
+    assert ranges("bc", subnets(a="10.77.0.0/20", b="10.77.16.0/20"))["c"] == "10.77.32.0/20"
+
+    # A stack whose one subnet has all of the VPC, as they once had.
+    whole = subnets(a="10.77.0.0/16")
+    assert ranges("a", whole) == {"a": "10.77.0.0/16"}
+    with pytest.raises(UsageError, match=r"no room for a subnet in zone eu-central-1b: 10\.77\.0\.0/16 is taken"):
+        ranges("ab", whole)
+
+
+def test_zones_do_not_change_on_aws_where_addresses_are_planned(locked: Folder) -> None:
+    locked.edit("fleet.yaml", "groups:\n  web:\n", PRIVATE.replace("10.7.0.0/24", "10.77.0.0/16") + "10\n")
+    zones = {"zones": ["eu-central-1a", "eu-central-1b"]}
+    where = platform("aws", zones, project=locked.path, stack="test", config=CONFIG.get)
+    for state in (subnets(a="10.77.0.0/16"), subnets(b="10.77.0.0/17", a="10.77.128.0/17")):
+        with pytest.raises(UsageError, match="planned addresses would need them otherwise"):
+            where.check_deployed(with_state(plan(locked, "aws", **zones), state))
+    where.check_deployed(with_state(plan(locked, "aws", **zones), subnets(a="10.77.0.0/17", b="10.77.128.0/17")))
 
 
 def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not_move(locked: Folder) -> None:

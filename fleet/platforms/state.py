@@ -1,0 +1,77 @@
+"""What a stack's state has of a plan, so that nodes go where their data disks are and what is there is left alone.
+
+A state is a list of resources, as ``pulumi stack export`` gives it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fleet.platforms.base import FleetPlan, NodePlan, Platform, StateEntry
+
+_WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "size"}
+"""Words for inputs of data disks whose names say less."""
+
+
+def is_data_disk(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource of a state is a data disk."""
+    return "fleet:components:DataDisk$" in resource["urn"]
+
+
+def is_shared(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource of a state is one that all nodes share."""
+    return bool(re.search(r"fleet:components:Fleet\$(?!fleet:)", resource["urn"]))
+
+
+def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> FleetPlan:
+    """A plan that knows what of it is deployed.
+
+    Args:
+        plan: The plan.
+        resources: The state's resources; secrets in them are not looked at.
+    """
+    live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
+    places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if _is_component(r)}
+    disks = {_name(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
+
+    def known(node: NodePlan) -> NodePlan:
+        found = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
+        return replace(node, disks=found)
+
+    return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
+
+
+def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
+    """What data disks keep, though the spec or the stack's options want it otherwise: a sentence each.
+
+    Args:
+        plan: One that knows the state.
+        platform: The stack's platform.
+    """
+    for node in plan.nodes:
+        for disk in node.disks:
+            if disk.deployed is None or disk.moves:
+                continue
+            for key, wanted in platform.new_disk(node, disk).items():
+                has = disk.deployed.outputs.get(key)
+                if has is not None and has != wanted:
+                    yield (
+                        f"Data disk {node.name}-{disk.name} keeps its {_WORDS.get(key, key)} {has}: only a new disk "
+                        f"could have {wanted}."
+                    )
+
+
+def _is_component(resource: Mapping[str, Any]) -> bool:
+    return bool(resource["type"] == "fleet:components:DataDisk")
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    return str(resource["urn"]).rpartition("::")[2]
+
+
+def _entry(resource: Mapping[str, Any], place: str = "") -> StateEntry:
+    outputs = resource.get("outputs") or resource.get("inputs") or {}
+    return StateEntry(resource["type"], _name(resource), str(resource["id"]), outputs, place)

@@ -1,0 +1,317 @@
+"""Data disks never get a twin: whatever changes, each node's disk is the disk that it was, or nothing is touched."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from pydantic.fields import FieldInfo
+
+from fleet import platforms
+from fleet.errors import FleetError
+from fleet.model import Model
+from fleet.platforms import NAMES
+from fleet.spec import Resolver, plan_spec
+from fleet.spec.model import FleetSpec, Group, NodeOverride
+from fleet.workloads import DataDisk
+from tests.engine.cloud import FACTS
+from tests.engine.places import CLOUDS, Place, QemuPlace, cloud
+from tests.engine.stack import OFFSET, Stack
+
+REGION = "eu-central-1"
+ZONES = f"aws:region: {REGION}\n  fleet:aws: {{zones: [eu-central-1a, eu-central-1b]}}"
+TOUCHED: dict[str, dict[str, Any]] = {
+    "aws": {"aws:region": REGION},
+    "gcp": {"gcp:project": "shop", "gcp:zone": "europe-west3-a"},
+    "digitalocean": {"fleet:digitalocean": {"region": "fra1", "ssh_keys": ["1"]}},
+    "libvirt": {"libvirt:uri": "qemu:///system", "fleet:libvirt": {"cidr": "127.78.0.0/16"}},
+    "qemu": {"fleet:qemu": {"port_offset": OFFSET}},
+}
+"""The config that each platform's stack begins with. Its keys are changed, too."""
+KEYS: dict[str, list[Any]] = {
+    "aws:region": ["us-east-1"],
+    "gcp:project": ["bakery"],
+    "gcp:zone": ["us-east1-b", "europe-west3-b"],
+    "libvirt:uri": ["qemu+ssh://other/system"],
+}
+VALUES: dict[str, dict[str, Any]] = {
+    "aws": {
+        "zones": ["eu-central-1b", "eu-central-1a"], "cidr": "10.78.0.0/16",
+        "vpc": {"id": "vpc-1", "subnets": {"eu-central-1b": "subnet-1"}}, "instance_profile": "reader",
+        "dns_zone": "Z1", "bucket": "configs", "tags": {"a": "b"},
+    },
+    "gcp": {
+        "zones": ["europe-west3-b", "europe-west3-a"], "cidr": "10.78.0.0/16",
+        "network": {"network": "n", "subnetwork": "s"}, "disk_type": "pd-ssd", "service_account": "reader@shop",
+        "bucket": "configs", "dns_zone": "zone", "labels": {"a": "b"},
+    },
+    "digitalocean": {
+        "region": "ams3", "ssh_keys": ["2"], "cidr": "10.78.0.0/16", "vpc": "0a-1", "domain": "example.org",
+        "tags": ["a"],
+    },
+    "libvirt": {
+        "pool": "other", "cidr": "127.79.0.0/16", "bridge": "br0", "gateway": "127.78.0.2", "machine": "q35",
+        "firmware": "/firmware", "emulator": "/qemu",
+    },
+    "qemu": {"state_dir": "elsewhere", "bind": "127.0.0.2", "host_ports": {"web-0:8080": 17080}},
+    "FleetSpec": {
+        "name": "shop", "image": {"reprovision": "always"}, "ssh_authorized_keys": ["ssh-ed25519 AAAA me"],
+        "secrets": {"token": {"env": "PATH"}}, "variables": {"colour": "red"}, "network": {"cidr": "127.77.0.0/24"},
+        "ssh_from": ["127.0.0.0/8"],
+    },
+    "Group": {
+        "containers": {"hello": {"image": "docker.io/library/caddy:3"}}, "pods": {"pod": {}}, "networks": {"net": {}},
+        "volumes": {"vol": {}}, "images": {}, "builds": {}, "users": {}, "snippets": ["base.bu"], "compose": "",
+        "ports": [8090], "ready": [], "addresses_from": None, "drain": {"function": "draining:drain"}, "after": [],
+        "size": "medium", "names": ["web.example.org"], "rollout": {"strategy": "recreate"}, "count": 2,
+    },
+    "DataDisk": {"size_gib": [3, 1], "mount": "/var/elsewhere"},
+    "NodeOverride": {"snippets": ["base.bu"], "data_disks": {"site": "/of/another"}},
+}  # fmt: skip
+"""Valid values that are not the default, where none can be made of a field's type; a list for ``size_gib``: each."""
+COMPANIONS: dict[str, dict[str, Any]] = {"network": {"addresses_from": 10}}
+"""What a group has to have beside another value of a field."""
+WALKED = {"groups", "data_disks", "nodes"}
+"""Fields whose models have an entry of their own."""
+BASE: dict[str, Any] = {
+    "name": "web",
+    # The stand-in for QEMU ends by itself where it has nothing to serve.
+    "groups": {"web": {"ports": [8080], "data_disks": {"site": {"size_gib": 2, "mount": "/var/site"}}}},
+}
+
+Change = Callable[[dict[str, Any], dict[str, Any]], object]
+"""Changes a spec, and a stack's config."""
+
+
+def other(owner: str, name: str, field: FieldInfo) -> list[Any]:
+    """Other valid values of a model's field.
+
+    Raises:
+        LookupError: None is known: add one to :data:`VALUES`.
+    """
+    if name in VALUES[owner]:
+        value = VALUES[owner][name]
+        return list(value) if name == "size_gib" else [value]
+    if field.annotation is bool:
+        return [not field.default]
+    if field.annotation is int and isinstance(field.default, int):
+        return [field.default + 1]
+    if typing.get_origin(field.annotation) is typing.Literal:
+        return [next(value for value in typing.get_args(field.annotation) if value != field.default)]
+    raise LookupError(f"no other value is known for {name} of {owner}")
+
+
+def changes(platform: str) -> Iterator[tuple[str, Change]]:
+    """A change of each field of the options and of the spec, and of each key of the provider's config."""
+    options: type[Model] = importlib.import_module(f"fleet.platforms.{platform}").Options
+    key = f"fleet:{platform}"
+    for name, field in options.model_fields.items():
+        for value in other(platform, name, field):
+            yield (
+                f"{key}.{name}",
+                lambda _, config, name=name, value=value: config.setdefault(key, {}).update({name: value}),
+            )
+    places: list[tuple[type[Model], Callable[[dict[str, Any]], dict[str, Any]]]] = [
+        (FleetSpec, lambda spec: spec),
+        (Group, lambda spec: spec["groups"]["web"]),
+        (DataDisk, lambda spec: spec["groups"]["web"]["data_disks"]["site"]),
+        (NodeOverride, lambda spec: spec["groups"]["web"].setdefault("nodes", {}).setdefault(0, {})),
+    ]
+    for model, place in places:
+        for name, field in model.model_fields.items():
+            if name in WALKED and model is not NodeOverride:
+                continue
+            for value in other(model.__name__, name, field):
+                yield (
+                    f"{model.__name__}.{name} = {value}",
+                    lambda spec, _, at=place, new={name: value}, name=name: (
+                        at(spec).update(new),
+                        spec["groups"]["web"].update(COMPANIONS.get(name, {})),
+                    ),
+                )
+    for name, values in KEYS.items():
+        for value in values if name in TOUCHED[platform] else ():
+            yield f"{name} = {value}", lambda _, config, name=name, value=value: config.update({name: value})
+
+
+class Recorder:
+    """Stands for a provider's SDK: keeps what is declared, by the resource's name."""
+
+    def __init__(self, seen: dict[str, Mapping[str, Any]]) -> None:
+        self._seen = seen
+
+    def __getattr__(self, name: str) -> Recorder:
+        return Recorder(self._seen)
+
+    def __call__(self, /, *arguments: Any, **inputs: Any) -> Recorder:
+        if arguments and isinstance(arguments[0], str):
+            given = inputs or (arguments[1] if len(arguments) > 1 else {})
+            self._seen[arguments[0]] = {key: value for key, value in given.items() if key != "opts"}
+        return Recorder(self._seen)
+
+
+def registered(stack: Stack, platform: str, config: dict[str, Any], patch: pytest.MonkeyPatch) -> Any:
+    """The inputs of the data disks of a spec, and their options, without a state."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    where = platforms.platform(
+        platform, config.get(f"fleet:{platform}"), project=stack.path, stack="test", config=texts.get
+    )
+    plan = plan_spec(stack.path / "fleet.yaml", Resolver(), where, need_lock=True)
+    seen: dict[str, Mapping[str, Any]] = {}
+    module = f"fleet.platforms.{platform}"
+    patch.setattr(f"{module}.{'QemuDisk' if platform == 'qemu' else platform}", Recorder(seen))
+    site = where.site(plan, pulumi.ResourceOptions())
+    seen.clear()
+    for node in plan.nodes:
+        for disk in node.disks:
+            options = f"existing {disk.existing}"
+            site.data_disk(node, disk, pulumi.ResourceOptions())
+            seen[f"{node.name}-{disk.name}"] = {**seen[f"{node.name}-{disk.name}"], "": options}
+    patch.undo()
+    return seen
+
+
+def disks_of(place: Place) -> dict[str, frozenset[str]]:
+    """The disks that each node's machine has."""
+    if isinstance(place, QemuPlace):
+        machines = [r["outputs"] for r in place.state()["resources"] if r["type"].endswith("QemuMachine")]
+        return {made["name"]: frozenset(Path(path).name for _, path in made["disks"]) for made in machines}
+    return {name: node.disks for name, node in place.running().items()}
+
+
+@pytest.mark.parametrize("place", NAMES, indirect=True)
+def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
+    place: Place, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform, stack = request.node.callspec.params["place"], place.stack
+
+    def write(*wanted: Change) -> dict[str, Any]:
+        spec, config = copy.deepcopy(BASE), copy.deepcopy(TOUCHED[platform])
+        for change in wanted:
+            change(spec, config)
+        stack.write("fleet.yaml", yaml.safe_dump(spec))
+        stack.write("Pulumi.test.yaml", yaml.safe_dump({"config": {"fleet:platform": platform, **config}}))
+        return config
+
+    before = registered(stack, platform, write(), monkeypatch)
+    reaching: dict[str, Change] = {}
+    for name, change in changes(platform):
+        config = write(change)
+        try:
+            after = registered(stack, platform, config, monkeypatch)
+        except FleetError:
+            # Refused in itself, whatever is deployed.
+            continue
+        finally:
+            monkeypatch.undo()
+        if name.partition(" ")[0] in TOUCHED[platform] or any(after.get(disk) != before[disk] for disk in before):
+            reaching[name] = change
+    # What is known to reach a disk, so that this does not pass for want of a change.
+    assert {"DataDisk.size_gib = 3", "DataDisk.size_gib = 1", "NodeOverride.data_disks = {'site': '/of/another'}"} <= (
+        reaching.keys()
+    )
+
+    write()
+    up = place.fleet("up")
+    assert up.status == 0, up
+    disks, running, attached = place.disks(), place.running(), disks_of(place)
+    place.started()
+    accepted = []
+    for name, change in reaching.items():
+        write(change)
+        shown = place.fleet("preview")
+        assert set(place.disks()) == set(disks), name
+        assert place.running() == running, name
+        if shown.status:
+            assert shown.err.count("Error: ") == 1, shown
+        else:
+            accepted.append(change)
+    assert accepted or platform == "libvirt"
+    write(*accepted)
+    done = place.fleet("up")
+    assert done.status == 0, (done, list(reaching))
+    assert set(place.disks()) == set(disks)
+    assert disks_of(place) == attached
+    assert "nothing changes" in place.fleet("up").out
+    write()
+
+
+@pytest.mark.parametrize("platform", list(CLOUDS))
+def test_every_input_that_would_make_a_new_disk_is_ignored(platform: str) -> None:
+    kinds = {
+        "aws": "aws:ebs/volume:Volume", "gcp": "gcp:compute/disk:Disk",
+        "digitalocean": "digitalocean:index/volume:Volume", "libvirt": "libvirt:index/volume:Volume",
+    }  # fmt: skip
+    facts = json.loads((Path(FACTS) / f"{platform}.json").read_text())["resources"][kinds[platform]]["inputs"]
+    module = importlib.import_module(f"fleet.platforms.{platform}")
+    assert {name for name, fact in facts.items() if fact.get("replaces")} <= set(module._FIXED)
+
+
+def test_a_zone_more_on_aws_leaves_every_node_at_its_disk(stack: Stack) -> None:
+    with cloud("aws", stack, config=ZONES) as place:
+        place.lock("44.1")
+        write(place, "one")
+        first = place.fleet("up")
+        assert first.status == 0, first
+        disks, before = disks_of(place), place.disks()
+        place.started()
+
+        stack.edit("Pulumi.test.yaml", "eu-central-1b]", "eu-central-1b, eu-central-1c]")
+        more = place.fleet("up")
+        assert more.status == 0, more
+        assert (
+            "Data disk web-2-site keeps its zone eu-central-1a: only a new disk could have eu-central-1c." in more.out
+        )
+        assert (place.started(), place.disks(), disks_of(place)) == ([], before, disks)
+
+        # Another config, by plain Pulumi, with a zone less; a second disk of a node is made where the first one is.
+        stack.edit("Pulumi.test.yaml", "eu-central-1a, eu-central-1b, ", "")
+        write(place, "two")
+        stack.edit("fleet.yaml", "      site:", "      a: {size_gib: 1, mount: /var/a}\n      site:")
+        plain = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+        assert plain.status == 0, plain
+        assert "Data disk web-1-site keeps its zone eu-central-1b" in plain.out + plain.err
+        assert place.started() == ["web-0", "web-1", "web-2"]
+        assert place.disks().items() >= before.items()
+        assert {name: len(now - disks[name]) for name, now in disks_of(place).items()} == dict.fromkeys(disks, 1)
+        assert all(disks_of(place)[name] >= disks[name] for name in disks)
+        assert "nothing changes" in place.fleet("up").out
+
+
+def write(place: Place, greeting: str, *, count: int = 3) -> None:
+    """A spec whose nodes are ready at once."""
+    place.write(greeting, count=count)
+    place.stack.edit("fleet.yaml", "    ready: [{http: {port: 8080}}]\n", "")
+
+
+@pytest.mark.parametrize(("place", "grown"), [("libvirt", "cannot grow it to 2 GiB"), ("gcp", "")], indirect=["place"])
+def test_a_size_that_a_disk_cannot_have_is_refused_before_anything_is_stopped(place: Place, grown: str) -> None:
+    write(place, "one", count=1)
+    assert place.fleet("up").status == 0
+    disks, running = place.disks(), place.running()
+    place.started()
+    write(place, "two", count=1)
+    place.stack.edit("fleet.yaml", "size_gib: 1", "size_gib: 2")
+    if not grown:
+        assert place.fleet("up").status == 0
+        assert set(place.disks()) == set(disks)
+        running = place.running()
+        place.started()
+        write(place, "three", count=1)
+        grown = "has 2 GiB and cannot shrink to 1 GiB"
+    for refused in (place.fleet("preview").err, place.fleet("up").err):
+        assert f"Data disk web-0-site has {'1' if 'grow' in grown else '2'} GiB" in refused
+        assert grown in refused
+    plain = place.stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+    assert plain.status != 0
+    assert grown in plain.out + plain.err
+    assert "Traceback" not in plain.out + plain.err
+    assert (place.started(), place.running(), set(place.disks())) == ([], running, set(disks))
