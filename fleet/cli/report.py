@@ -22,6 +22,8 @@ from fleet.platforms import Platform
 from fleet.spec import FleetPlan
 
 _SHOWN_CHANGES = 6
+_EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
+"""Inputs of machines that are the config or the image, of which more is known than that they change."""
 _ENDINGS = ("update failed", "preview failed", "Resource monitor has terminated")
 
 Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
@@ -143,7 +145,12 @@ class Reporter:
             yield "a secret in its config changed" if node.secret else "its config changed"
         if node and self._state.image_moves(node):
             yield "a new image"
-        yield from (f"{key} changed" for key in diffs if key not in ("ignition", "image", "__provider"))
+        shape = self._state.reshaped(node) if node else []
+        yield from shape
+        # Where the state does not say of which shape the machine is, since an earlier fleet wrote it: what the provider
+        # calls it.
+        if not shape and "shape" not in deployed:
+            yield from (f"{key} changed" for key in diffs if key not in _EXPLAINED)
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)

@@ -5,6 +5,10 @@ begin with a healthy one, and a quorum of three is lost. So each node's machine 
 comes when what re-provisions the node changes, asks the node's peers and fails if too few are ready; the node is then
 left as it is, unless it is down itself. A gate's creation asks nobody, or a cluster could never be made.
 
+What else makes a node another machine (:meth:`fleet.platforms.Platform.shape`) is an input that is compared with the
+one of before in ``check``, and not in ``diff``: only ``check`` is given the inputs of before, and the engine notes new
+inputs even where nothing is to be done. So a state that has none yet, as an earlier fleet wrote it, gets them unasked.
+
 How the peers can be asked is no input of the gates but in a file, the group's roster, which the program writes and
 gates read: in the inputs of each, the state would grow with the square of the group, and it is saved at every step.
 """
@@ -20,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, UpdateResult
 
 from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
@@ -41,13 +45,19 @@ class GateProvider(Provider):
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         keys = ("trigger", "members", "down")
         changed = any(not known(news[key]) or olds.get(key) != news[key] for key in keys)
-        return DiffResult(changes=changed or _moves(olds, news))
+        return DiffResult(changes=changed or bool(news.get("reshaped")) or _moves(olds, news))
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        news = {key: value for key, value in news.items() if key != "reshaped"}
+        if changed := reshaped((olds or {}).get("shape"), news["shape"]):
+            news["reshaped"] = changed
+        return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["node"], props)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        if olds["trigger"] != news["trigger"] or _moves(olds, news):
+        if olds["trigger"] != news["trigger"] or news.get("reshaped") or _moves(olds, news):
             time.sleep(news["pause"])
             # A peer that is new is not there yet; one that is to go is no longer counted on.
             peers = json.loads(Path(news["roster"]).read_text(encoding="utf-8"))[: int(olds["members"])]
@@ -94,6 +104,17 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
             if not left or time.monotonic() >= deadline:
                 return answers
             time.sleep(1)
+
+
+def reshaped(olds: Mapping[str, str] | None, news: Mapping[str, str]) -> list[str]:
+    """What of a node's shape is different, as the keys of :meth:`fleet.platforms.Platform.shape`, in order.
+
+    Args:
+        olds: The shape of before; ``None`` where it is not known. What only one of the two has is no difference:
+            another version of fleet may know more.
+        news: The shape now.
+    """
+    return [key for key in news if olds and key in olds and olds[key] != news[key]]
 
 
 def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
@@ -161,7 +182,8 @@ class Gate(Resource, module="fleet", name="Gate"):
 
     Args:
         node: The node's name.
-        trigger: Changes exactly when the node is re-provisioned, but for its image.
+        trigger: Changes when the node is re-provisioned, but for its image and what only its shape has.
+        shape: As :meth:`fleet.platforms.Platform.shape`.
         image: Which image a new machine would get.
         follow_image: Whether another image re-provisions the node too.
         roster: The nodes of its group, itself among them.
@@ -175,6 +197,7 @@ class Gate(Resource, module="fleet", name="Gate"):
         node: str,
         *,
         trigger: pulumi.Input[str],
+        shape: Mapping[str, str],
         image: str,
         follow_image: bool,
         roster: Roster,
@@ -185,6 +208,7 @@ class Gate(Resource, module="fleet", name="Gate"):
         props: dict[str, Any] = {
             "node": node,
             "trigger": trigger,
+            "shape": dict(shape),
             "image": image,
             "follow_image": follow_image,
             "down": down,

@@ -80,6 +80,7 @@ class Node(pulumi.ComponentResource):
         gate = Gate(
             plan.name,
             trigger=sealed(plan, platform.trigger(plan)),
+            shape=(shape := platform.shape(plan)),
             image=platform.image(plan),
             follow_image=plan.follow_image,
             roster=roster,
@@ -116,6 +117,7 @@ class Node(pulumi.ComponentResource):
                 "config": there.apply(lambda _: plan.shown),
                 "digest": sealed(plan, there.apply(lambda _: plan.config.digest)),
                 "address": address,
+                "shape": there.apply(lambda _: dict(shape)),
             }
         )
 

@@ -31,6 +31,7 @@ from fleet.platforms.common import (
     Sdk,
     check_addresses,
     check_reachable,
+    described,
     digest,
     disk_options,
     machine_options,
@@ -199,6 +200,23 @@ class Aws(ProviderPlatform):
         shape = [self.size(node), self.zone(node), options.root_size_gib, options.instance_profile, options.spot]
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
+
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options, join = self.options, self.options.vpc
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "region": self.region,
+            "zone": self.zone(node),
+            "root_size_gib": options.root_size_gib,
+            "instance_profile": options.instance_profile,
+            "spot": options.spot,
+            "public_addresses": options.public_addresses,
+            # The subnet is of the VPC, which is of the fleet's name.
+            "vpc": f"{join.id}, subnet {join.subnets.get(self.zone(node), '')}" if join else "",
+            "network": "" if join else node.network or options.cidr,
+            "the fleet's name": "" if join else node.fleet,
+        }
+        return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """Instances by their tags, in the stack's own subnet: another stack may well have the same names."""

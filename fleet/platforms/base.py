@@ -94,6 +94,8 @@ class NodePlan:
         private: Its planned address in the fleet's private network.
         follow_image: Another locked image re-provisions it.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
+        fleet: The fleet's name.
+        network: The range of the fleet's planned addresses, if it has such.
     """
 
     name: str
@@ -113,6 +115,8 @@ class NodePlan:
     private: IPv4Interface | None = None
     follow_image: bool = False
     size: str = "small"
+    fleet: str = ""
+    network: IPv4Network | None = None
 
 
 @dataclass(frozen=True)
@@ -405,7 +409,19 @@ class Platform(Protocol):
         ...
 
     def trigger(self, node: NodePlan) -> str:
-        """A digest of everything that, if it changes, re-provisions a node; the image is not part of it."""
+        """A digest that, if it changes, re-provisions a node: of its config, and of what the provider would otherwise
+        change in a running machine, or not at all. The image is not part of it.
+        """
+        ...
+
+    def shape(self, node: NodePlan) -> Mapping[str, str]:
+        """All that re-provisions a node besides its config and its image, by the words of the stack's options and of
+        the spec. It is kept in the state in plain text, so it holds no secret, and no digest of one.
+
+        What is here and not in :meth:`trigger`, the provider itself replaces the machine for. Every input of a machine
+        that may change and for which the provider replaces it is here, unless its change is ignored: what is not here,
+        the node's gate is not asked for.
+        """
         ...
 
     def image(self, node: NodePlan) -> str:

@@ -190,6 +190,8 @@ def machine_options(
     *,
     after: Sequence[pulumi.Resource],
     image: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    replaces: Sequence[str] = (),
 ) -> pulumi.ResourceOptions:
     """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
 
@@ -200,6 +202,8 @@ def machine_options(
         after: Resources to wait for.
         image: The inputs that name the image. A change of them alone does nothing unless the node follows images; when
             it is replaced anyway, the engine takes the new ones (`ignore_changes` does not apply to a replacement).
+        ignored: Other inputs whose change alone does nothing.
+        replaces: Inputs that the provider would change by stopping the machine.
     """
     import pulumi
 
@@ -209,7 +213,8 @@ def machine_options(
             depends_on=list(after),
             delete_before_replace=not node.surge,
             replacement_trigger=sealed(node, trigger),
-            ignore_changes=[] if node.follow_image else list(image),
+            ignore_changes=[*([] if node.follow_image else image), *ignored],
+            replace_on_changes=list(replaces),
         ),
     )
 
@@ -237,6 +242,19 @@ def snapshot_options(
             replacement_trigger=sealed(node, trigger),
         ),
     )
+
+
+def described(node: NodePlan, shape: Mapping[str, object]) -> dict[str, str]:
+    """A node's shape as text, with what is of every platform's: the address and the data disks.
+
+    Args:
+        node: The node.
+        shape: What the platform adds; ``None`` and empty texts stand for what is not there.
+    """
+    whole = {**shape, "address": node.private, "data disks": ", ".join(disk.name for disk in node.disks)}
+    whole |= {f"data disk {disk.name}": disk.existing for disk in node.disks}
+    return {key: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in whole.items()}  # fmt: skip
 
 
 class ProviderPlatform:

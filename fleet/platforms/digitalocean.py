@@ -26,6 +26,7 @@ from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
     Sdk,
+    described,
     digest,
     disk_options,
     machine_options,
@@ -173,6 +174,18 @@ class DigitalOcean(ProviderPlatform):
         # The provider would resize a running droplet.
         return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options = self.options
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "region": options.region,
+            "vpc": options.vpc,
+            # A VPC of the stack's own is of the fleet's name.
+            "network": "" if options.vpc else options.cidr,
+            "the fleet's name": "" if options.vpc else node.fleet,
+        }
+        return described(node, shape)
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """Droplets by their names, in the stack's own network: another stack may well have the same names."""
 
@@ -295,7 +308,8 @@ class Site:
             monitoring=False,
             droplet_agent=False,
             graceful_shutdown=True,
-            opts=machine_options(opts, node, trigger, after=before, image=["image"]),
+            # The provider replaces a droplet for another key, which is written to it once: not worth a machine.
+            opts=machine_options(opts, node, trigger, after=before, image=["image"], ignored=["sshKeys"]),
         )
         resources: list[pulumi.Resource] = [machine]
         droplet = machine.id.apply(int)

@@ -27,6 +27,7 @@ from fleet.platforms.common import (
     Sdk,
     check_addresses,
     check_reachable,
+    described,
     digest,
     disk_options,
     machine_options,
@@ -216,6 +217,22 @@ class Gcp(ProviderPlatform):
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options, join = self.options, self.options.network
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "project": self.project,
+            "zone": self.zone(node),
+            "root_size_gib": options.root_size_gib,
+            "service_account": options.service_account,
+            "spot": options.spot,
+            "public_addresses": options.public_addresses,
+            # The subnetwork is of the network, which is of the fleet's name.
+            "network": f"{join.network}, {join.subnetwork}" if join else node.network or options.cidr,
+            "the fleet's name": "" if join else node.fleet,
+        }
+        return described(node, shape)
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, which its id is made of."""
         if kind in _IDS:
@@ -377,7 +394,16 @@ class Site:
             scheduling=spot if options.spot else None,
             tags=[self._tag(), self._tag(node.group)],
             labels={**self._labels, "group": node.group},
-            opts=machine_options(opts, node, trigger, after=before, image=["bootDisk.initializeParams.image"]),
+            opts=machine_options(
+                opts,
+                node,
+                trigger,
+                after=before,
+                image=["bootDisk.initializeParams.image"],
+                # The provider stops a machine to change these, and refuses to unless told that it may
+                # (resource_compute_instance.go, `allow_stopping_for_update`).
+                replaces=["networkInterfaces"],
+            ),
         )
         private = machine.network_interfaces.apply(lambda found: str(found[0].network_ip))
         address: pulumi.Output[str] = static.address if static else private

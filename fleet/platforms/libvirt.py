@@ -30,6 +30,7 @@ from fleet.platforms.common import (
     Sdk,
     address_mac,
     custom_size,
+    described,
     digest,
     disk_options,
     machine_options,
@@ -138,7 +139,7 @@ class Libvirt(ProviderPlatform):
             )
         used: dict[IPv4Interface, str] = {}
         for node in plan.nodes:
-            self.shape(node)
+            self.shape_of(node)
             if node.image and "qemu" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
             if node.private is None:
@@ -164,7 +165,7 @@ class Libvirt(ProviderPlatform):
         if image.disks["qemu"].remote:
             obtain(image.disks["qemu"], progress=progress)
 
-    def shape(self, node: NodePlan) -> tuple[int, int]:
+    def shape_of(self, node: NodePlan) -> tuple[int, int]:
         """A node's virtual CPUs, and its memory in MiB."""
         return _SIZES.get(node.size) or custom_size(node)
 
@@ -172,7 +173,18 @@ class Libvirt(ProviderPlatform):
         # Beside Ignition: what the provider would change in a running domain, or pretend to.
         options = self.options.model_dump(mode="json", exclude={"cidr", "gateway"})
         disks = [disk.name for disk in node.disks]
-        return digest([node.delivery.user_data, *self.shape(node), disks, str(node.private), options])
+        return digest([node.delivery.user_data, *self.shape_of(node), disks, str(node.private), options])
+
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        cpus, memory = self.shape_of(node)
+        shape: dict[str, object] = {
+            "size": f"{cpus}x{memory}",
+            **self.options.model_dump(mode="json", exclude={"cidr", "gateway"}),
+            "network": "" if self.options.bridge else node.network or self.options.cidr,
+            # It is part of the names of a node's domain and volumes.
+            "the fleet's name": node.fleet,
+        }
+        return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, with ``virsh``, where that is installed. A volume that may be written in part goes."""
@@ -228,16 +240,18 @@ class Site:
         self._network: libvirt.Network | None = None
         if not self._options.bridge:
             self._network = libvirt.Network(
+                # Named by the provider: with a name of its own, another range would take the network away from under
+                # all nodes at once before there is the new one.
                 plan.name,
-                name=self._prefix,
                 mode="nat",
                 addresses=[str(plan.network or self._options.cidr)],
                 # Nodes bring their addresses; the network's own server answers DNS queries alone.
                 dhcp=libvirt.NetworkDhcpArgs(enabled=False),
                 dns=libvirt.NetworkDnsArgs(enabled=True),
                 autostart=True,
-                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go).
-                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp"])),
+                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go). A network that
+                # an earlier fleet named keeps its name.
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp", "name"])),
             )
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
@@ -281,7 +295,7 @@ class Site:
             # One after the other: whichever of two goes first takes the domain with it, and the other would not wait.
             opts=machine_options(opts, node, trigger, after=[*after, root]),
         )
-        cpus, memory = platform.shape(node)
+        cpus, memory = platform.shape_of(node)
         attached = [libvirt.DomainDiskArgs(volume_id=root.id)] + [
             libvirt.DomainDiskArgs(volume_id=disks[disk.name].id, scsi=True, wwn=_wwn(disk.name)) for disk in node.disks
         ]

@@ -34,6 +34,7 @@ from fleet.platforms.common import (
     ConfigReader,
     address_mac,
     custom_size,
+    described,
     digest,
     no_config,
     read_options,
@@ -168,6 +169,18 @@ class Qemu:
     def trigger(self, node: NodePlan) -> str:
         props = {key: value for key, value in self._props(node).items() if key not in _IMAGE_KEYS}
         return digest(props)
+
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        cpus, memory = self._shape(node)
+        shape: dict[str, object] = {
+            "cpus": cpus,
+            "memory_mib": memory,
+            "root_size_gib": self.options.root_size_gib,
+            "bind": self.options.bind,
+            "host ports": ", ".join(f"{p.number}/{p.protocol} at {self.host_port(node, p)}" for p in node.ports),
+            "state_dir": self.state,
+        }
+        return described(node, shape)
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None

@@ -160,6 +160,8 @@ def plan_fleet(
                 private=_private(spec.fleet, name, index, platform),
                 follow_image=new_image or policy == "always",
                 size=group.size,
+                fleet=spec.fleet.name,
+                network=spec.fleet.network.cidr if spec.fleet.network else None,
             )
             for index, config in zip(wanted, configs, strict=True)
         )
