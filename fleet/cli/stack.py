@@ -110,10 +110,11 @@ class Session:
         self._say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
-        self._prepare(plan, platform, bar)
         settle(stack, platform, self._say)
         deployed = Deployed(stack.resources, platform)
-        self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
+        changing = [node.name for node in plan.nodes if deployed.changes(node)]
+        self._prepare(plan, platform, bar, needed=bool(changing))
+        self._begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         with _failing(stack, reporter):
             if first := _sick_before_well(deployed, plan):
@@ -173,7 +174,10 @@ class Session:
                 + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
                 + f", and at most {group.window} of the group may be down at once."
             )
-        self._prepare(plan, platform, bar)
+        # Its gate, too, is to make sure that a new machine can be made.
+        plan = plan.with_nodes(lambda each: replace(each, again=each.name == node))
+        self._program(stack, plan, platform)
+        self._prepare(plan, platform, bar, needed=True)
         parts = [
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
@@ -249,8 +253,9 @@ class Session:
         planned = {node.name for node in plan.nodes}
         return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
 
-    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
-        with bar() as progress:
+    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar, *, needed: bool) -> None:
+        """Get the image, which nobody may miss where no machine is to be made."""
+        with bar() as progress, contextlib.nullcontext() if needed else contextlib.suppress(FleetError):
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 

@@ -72,11 +72,9 @@ class Deployed:
 
     def reshaped(self, node: NodePlan) -> list[str]:
         """What an update would re-provision a node for besides its config and image, in words."""
-        old, new = self.nodes.get(node.name, {}).get("shape"), self._platform.shape(node)
-        return [
-            f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" if old else f"{key} changed"
-            for key in reshaped(old, new)
-        ]
+        old = self.nodes.get(node.name, {}).get("shape") or self._shapes.get(node.name) or {}
+        new = self._platform.shape(node)
+        return [f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" for key in reshaped(old, new)]
 
     def image_moves(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node for its image's sake."""

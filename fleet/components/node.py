@@ -86,6 +86,8 @@ class Node(pulumi.ComponentResource):
             roster=roster,
             down=down,
             pause=pause,
+            needs=site.needs(plan),
+            again=plan.again,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)

@@ -23,10 +23,11 @@ from fleet.config import Limits
 from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, Needs, NodePlan
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     check_addresses,
@@ -34,8 +35,10 @@ from fleet.platforms.common import (
     described,
     digest,
     disk_options,
+    image_gone,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     read_options,
     sealed,
@@ -247,6 +250,7 @@ class Site:
         self._platform, self._fleet, self._opts = platform, plan.name, opts
         self._options = platform.options
         self._addresses: dict[str, aws.ec2.Eip] = {}
+        self._lookups = Lookups(aws, opts)
         join = self._options.vpc
         if join:
             vpc: pulumi.Input[str] = join.id
@@ -348,6 +352,41 @@ class Site:
             encrypted=True,
             tags=self._tags(f"{node.name}-{disk.name}"),
             opts=disk_options(opts, disk),
+        )
+
+    def needs(self, node: NodePlan) -> Needs:
+        image, size, zone = self._platform.image(node), self._platform.size(node), self._platform.zone(node)
+        assert node.image is not None
+        region = self._platform.region
+        return needs_of(
+            [
+                self._lookups.ask(
+                    f"the AMI {image} in {region}",
+                    "aws:ec2/getAmi:getAmi",
+                    # Two years after its release, a public AMI counts as deprecated, and serves as well.
+                    {"filters": [{"name": "image-id", "values": [image]}], "includeDeprecated": True},
+                    lambda result: "",
+                    absent="returned no results",
+                    missing=image_gone(node.image, f"the AMI {image} in {region}"),
+                ),
+                self._lookups.ask(
+                    f"the size {size} in {zone}",
+                    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
+                    {
+                        "filters": [
+                            {"name": "instance-type", "values": [size]},
+                            {"name": "location", "values": [zone]},
+                        ],
+                        "locationType": "availability-zone",
+                    },
+                    lambda result: (
+                        ""
+                        if size in result["instanceTypes"]
+                        else f"AWS has no {size} in {zone}, so no machine is stopped for one. Take another `size` "
+                        "in the spec, or other `zones` in `fleet:aws`."
+                    ),
+                ),
+            ]
         )
 
     def instance(

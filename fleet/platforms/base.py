@@ -96,6 +96,7 @@ class NodePlan:
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
         fleet: The fleet's name.
         network: The range of the fleet's planned addresses, if it has such.
+        again: It is to be re-provisioned, though nothing of it changes.
     """
 
     name: str
@@ -117,6 +118,7 @@ class NodePlan:
     size: str = "small"
     fleet: str = ""
     network: IPv4Network | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,30 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Whether what a node's next machine needs is to be had: its image, its size, where it is to be.
+
+    Attributes:
+        missing: What is not to be had, and what to do, as a paragraph; empty if nothing is known to be missing. It
+            stops no update that makes no machine.
+        look: ``module:name`` of a function of fleet's that looks only when a machine is about to be made. It is called
+            with ``argument``, and with whether to get, too, what takes long to get; returns a text like ``missing``.
+        argument: For ``look``.
+    """
+
+    missing: pulumi.Input[str] = ""
+    look: str = ""
+    argument: pulumi.Input[str] = ""
+
+    def describe(self) -> dict[str, Any]:
+        """As inputs of a resource."""
+        inputs: dict[str, Any] = {"missing": self.missing}
+        if self.look:
+            inputs["look"] = {"function": self.look, "argument": self.argument}
+        return inputs
+
+
+@dataclass(frozen=True)
 class Instance:
     """What a platform made of a node.
 
@@ -299,6 +325,10 @@ class Site(Protocol):
         """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed."""
         ...
 
+    def needs(self, node: NodePlan) -> Needs:
+        """Look up what a new machine of a node needs, once for whatever several nodes need."""
+        ...
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -326,6 +356,8 @@ class Platform(Protocol):
         machine_type: The Pulumi type of the resource that is a node's machine.
         replaced_types: The types of the resources, named like the node, that hold first-boot state: the machine's, and
             of what goes with it.
+        image_types: The types of what is made of the locked image once, for all nodes; none where it is the platform's
+            own.
         limits: How large user data may be.
     """
 
@@ -340,6 +372,9 @@ class Platform(Protocol):
 
     @property
     def replaced_types(self) -> Collection[str]: ...
+
+    @property
+    def image_types(self) -> Collection[str]: ...
 
     @property
     def limits(self) -> Limits: ...

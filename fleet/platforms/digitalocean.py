@@ -20,10 +20,11 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, Needs, NodePlan
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     described,
@@ -31,6 +32,7 @@ from fleet.platforms.common import (
     disk_options,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     read_options,
     sealed,
@@ -91,6 +93,7 @@ class DigitalOcean(ProviderPlatform):
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)
+    image_types = ("digitalocean:index/customImage:CustomImage",)
     # There is a store, but no way to keep an object of it from others that Ignition could pass.
     limits = Limits(raw=_MOST, most=_MOST)
 
@@ -215,6 +218,7 @@ class Site:
     def __init__(self, platform: DigitalOcean, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
         self._addresses: dict[str, digitalocean.ReservedIp] = {}
+        self._lookups = Lookups(digitalocean, opts)
         region = self._options.region
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
@@ -277,6 +281,40 @@ class Site:
             size=disk.size_gib,
             tags=self._options.tags,
             opts=disk_options(opts, disk),
+        )
+
+    def needs(self, node: NodePlan) -> Needs:
+        size, region = self._platform.size(node), self._options.region
+
+        def judge(result: Mapping[str, Any]) -> str:
+            offered = [each for each in result["sizes"] if each["available"] and region in each["regions"]]
+            return (
+                ""
+                if offered
+                else f"DigitalOcean has no {size} in {region}, so no machine is stopped for one there. Take another "
+                "`size` in the spec, or another `region` in `fleet:digitalocean`."
+            )
+
+        assert node.image is not None
+        return needs_of(
+            [
+                self._lookups.ask(
+                    "the custom image",
+                    "digitalocean:index/getImage:getImage",
+                    {"id": self._image.image_id},
+                    lambda result: "",
+                    absent="404|not (be )?found",
+                    missing=f"The custom image of release {node.image.release} is not in the account any more, so no "
+                    "machine can be made from it, and none is stopped. `fleet up` imports it again, and so does "
+                    "`pulumi up --refresh`; if it is gone upstream, too, lock a newer one with `fleet image update`.",
+                ),
+                self._lookups.ask(
+                    f"the size {size}",
+                    "digitalocean:index/getSizes:getSizes",
+                    {"filters": [{"key": "slug", "values": [size]}]},
+                    judge,
+                ),
+            ]
         )
 
     def instance(

@@ -19,10 +19,11 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan
+from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, Needs, NodePlan
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     check_addresses,
@@ -30,8 +31,10 @@ from fleet.platforms.common import (
     described,
     digest,
     disk_options,
+    image_gone,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     read_options,
     sealed,
@@ -256,6 +259,7 @@ class Site:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
         self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack.lower()}
         self._addresses: dict[str, gcp.compute.Address] = {}
+        self._lookups = Lookups(gcp, opts)
         cidr = str(plan.network or self._options.cidr)
         if self._options.network:
             network: pulumi.Input[str] = self._options.network.network
@@ -332,6 +336,39 @@ class Site:
             labels=self._labels,
             opts=disk_options(opts, disk),
         )
+
+    def needs(self, node: NodePlan) -> Needs:
+        size, zone = self._platform.size(node), self._platform.zone(node)
+        assert node.image is not None
+        assert node.image.gcp is not None
+        name, project = node.image.gcp.name, node.image.gcp.project
+        answers = [
+            self._lookups.ask(
+                f"the image {name} in {project}",
+                "gcp:compute/getImage:getImage",
+                {"name": name, "project": project},
+                lambda result: "",
+                absent="404|not ?found",
+                missing=image_gone(node.image, f"{name} in {project}"),
+            )
+        ]
+        # A custom machine type is in no list.
+        if "custom" not in size:
+            lacks = (
+                f"Google Cloud has no {size} in {zone}, so no machine is stopped for one there. Take another `size` in "
+                "the spec, or other `zones` in `fleet:gcp`."
+            )
+            answers.append(
+                self._lookups.ask(
+                    f"the size {size} in {zone}",
+                    "gcp:compute/getMachineTypes:getMachineTypes",
+                    {"zone": zone, "filter": f'name = "{size}"'},
+                    lambda result: "" if result["machineTypes"] else lacks,
+                    absent="404|not ?found",
+                    missing=lacks,
+                )
+            )
+        return needs_of(answers)
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions

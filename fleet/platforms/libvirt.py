@@ -8,6 +8,7 @@ volume holds the image; root volumes are overlays of it, so a base volume is nev
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pulumi
 from pydantic import Field
 
+from fleet.components.outputs import independent
 from fleet.config import Limits
-from fleet.errors import UsageError
+from fleet.errors import FleetError, UsageError
 from fleet.images import LockedImage, Progress, obtain
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, Needs, NodePlan
 from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
@@ -92,6 +94,7 @@ class Libvirt(ProviderPlatform):
     name = "libvirt"
     machine_type = "libvirt:index/domain:Domain"
     replaced_types = (machine_type, "libvirt:index/volume:Volume", "libvirt:index/ignition:Ignition")
+    image_types = ("libvirt:index/volume:Volume",)
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -225,11 +228,17 @@ class Site:
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
             disk = image.disks["qemu"]
+            self._unobtainable, source = "", disk.location
+            try:
+                source = str(obtain(disk))
+            except FleetError as error:
+                # Where the base volume is in the pool, nobody needs it.
+                self._unobtainable = str(error)
             self._base = libvirt.Volume(
                 # Named by the provider: one that was kept must not be in the way of a new one.
                 f"{self._prefix}-{disk.uncompressed_sha256[:12]}",
                 pool=self._options.pool,
-                source=str(obtain(disk)),
+                source=source,
                 format="qcow2",
                 opts=pulumi.ResourceOptions.merge(
                     opts,
@@ -249,8 +258,8 @@ class Site:
                 dhcp=libvirt.NetworkDhcpArgs(enabled=False),
                 dns=libvirt.NetworkDnsArgs(enabled=True),
                 autostart=True,
-                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go). A network that
-                # an earlier fleet named keeps its name.
+                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go). A network
+                # that an earlier fleet named keeps its name.
                 opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp", "name"])),
             )
 
@@ -269,6 +278,20 @@ class Site:
             size=disk.size_gib * _GIB,
             format="qcow2",
             opts=disk_options(opts, disk),
+        )
+
+    def needs(self, node: NodePlan) -> Needs:
+        """The provider has no function that would look; ``virsh`` has, where that is installed."""
+
+        async def unobtainable() -> str:
+            # In a preview, a base volume without an id is yet to be made of the image.
+            return "" if await self._base.id.is_known() else self._unobtainable
+
+        place = {"uri": self._platform.uri, "pool": self._options.pool}
+        return Needs(
+            independent(unobtainable()),
+            "fleet.platforms.libvirt:missing",
+            self._base.id.apply(lambda volume: json.dumps({**place, "volume": volume})),
         )
 
     def instance(
@@ -333,6 +356,28 @@ class Site:
             ssh=f"ssh core@{address}",
             console=f"virsh --connect {platform.uri} console {self._prefix}-{node.name}",
         )
+
+
+def missing(argument: str, fetch: bool) -> str:
+    """Look for what a new domain needs in its pool, with ``virsh``: :class:`~fleet.platforms.base.Needs`.
+
+    Args:
+        argument: JSON: ``uri``, ``pool``, and the id of the base ``volume``.
+        fetch: There is nothing that takes long.
+    """
+    place = json.loads(argument)
+    if not shutil.which("virsh"):
+        return ""
+    command = ["virsh", "--connect", place["uri"], "--quiet", "vol-info", "--pool", place["pool"], place["volume"]]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return ""
+    reason = " ".join(done.stderr.replace("error:", " ").split()).rstrip(".")
+    return (
+        f"The base volume {place['volume']} is not to be had in the pool {place['pool']}, so no machine is stopped: "
+        f"{reason}. `fleet up` uploads it again, and so does `pulumi up --refresh`; if its image is gone upstream, "
+        "lock a newer one with `fleet image update`."
+    )
 
 
 def _wwn(disk: str) -> str:

@@ -14,6 +14,7 @@ host's ``base(P) + 1000 * I + port_offset``, where ``base(22)`` is 2222, ``base(
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -26,10 +27,10 @@ from pydantic import Field
 from fleet.components.provider import Provider, known
 from fleet.config import Limits
 from fleet.errors import FleetError, UsageError
-from fleet.images import Disk, LockedImage, Progress, obtain
+from fleet.images import Disk, LockedImage, Progress, look_for, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, Peer, PortPlan, Watch
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, Needs, NodePlan, Peer, PortPlan, Watch
 from fleet.platforms.common import (
     ConfigReader,
     address_mac,
@@ -83,6 +84,7 @@ class Qemu:
     architecture = "x86_64"
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
     replaced_types = (machine_type,)
+    image_types = ()
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -241,6 +243,10 @@ class Qemu:
         port = 20000 + int.from_bytes(digest[3:5], "big") % 10000
         return f"239.{digest[0]}.{digest[1]}.{digest[2]}:{port}"
 
+    def needs(self, node: NodePlan) -> Needs:
+        assert node.image is not None
+        return Needs(look="fleet.platforms.qemu:missing", argument=node.image.disks["qemu"].model_dump_json())
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -263,6 +269,23 @@ class Qemu:
             console=str(folder / "console.log"),
             watch=Watch("fleet.platforms.qemu_machine:Watcher", pulumi.Output.concat(str(folder), " ", machine.id)),
         )
+
+
+def missing(argument: str, fetch: bool) -> str:
+    """Look for what a new machine needs on this one: :class:`~fleet.platforms.base.Needs`.
+
+    Args:
+        argument: The disk image, of the image lock, as JSON.
+        fetch: Download it, if need be.
+    """
+    if lacking := [tool for tool in (qemu_machine.BINARY, "qemu-img") if not shutil.which(tool)]:
+        return f"{lacking[0]} is not on PATH. Install it: `fleet doctor` says how."
+    disk = Disk.model_validate_json(argument)
+    try:
+        obtain(disk) if fetch else look_for(disk)
+    except FleetError as error:
+        return str(error)
+    return ""
 
 
 def _key(node: NodePlan, port: PortPlan) -> str:

@@ -74,6 +74,12 @@ class World:
         self.snapshots: list[str] = []
         self.log: list[str] = []
         self.sick: set[str] = set()
+        self.gone: set[str] = set()
+        """Images, and places, that are not there any more."""
+        self.asked: list[str] = []
+        """Functions of providers that were called."""
+        self.broken = ""
+        """What every function of a provider fails with."""
         self._counter = itertools.count(1)
         self._addresses = itertools.count(1)
         self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
@@ -252,6 +258,7 @@ class Gcp(Cloud):
         if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
                             props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
             raise CloudError("there is no such image")
+        self.call_getImage({"name": props["bootDisk"]["initializeParams"]["image"].rpartition("/")[2]})
         number = self.world.new_id("")
         data = self.check_user_data(props["metadata"]["user-data"])
         image = props["bootDisk"]["initializeParams"]["image"]
@@ -265,6 +272,20 @@ class Gcp(Cloud):
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.world.stop(props["instanceId"])
 
+    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["name"]
+        if name in self.world.gone:
+            raise CloudError(
+                "googleapi: Error 404: The resource 'projects/fedora-coreos-cloud/global/images/"
+                f"{name}' was not found, notFound"
+            )
+        return {"id": name, "name": name, "project": "fedora-coreos-cloud", "status": "READY"}
+
+    def call_getMachineTypes(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        size = arguments["filter"].split('"')[1]
+        listed = [] if size in self.world.gone else [{"name": size}]
+        return {"id": "found", "zone": arguments["zone"], "machineTypes": listed}
+
 
 class DigitalOcean(Cloud):
     """DigitalOcean."""
@@ -274,6 +295,8 @@ class DigitalOcean(Cloud):
     unique = ("Volume", "Firewall", "Vpc")
 
     def create_CustomImage(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if props["url"] in self.world.gone:
+            raise CloudError(f"the image at {props['url']} could not be imported")
         number = int(self.world.new_id(""), 16)
         return str(number), {"imageId": number}
 
@@ -311,6 +334,19 @@ class DigitalOcean(Cloud):
         address = self.world.new_address()
         self.world.start(Machine(name, id_, self.check_user_data(props["userData"]), props["image"], {address}))
         return id_, {"ipv4Address": address, "ipv4AddressPrivate": self.world.new_address()}
+
+    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if str(arguments["id"]) not in self.of("CustomImage"):
+            raise CloudError(
+                f"GET https://api.digitalocean.com/v2/images/{arguments['id']}: 404 The resource you were accessing "
+                "could not be found."
+            )
+        return {"id": arguments["id"], "status": "available"}
+
+    def call_getSizes(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        (slug,) = arguments["filters"][0]["values"]
+        listed = [{"slug": slug, "available": slug not in self.world.gone, "regions": ["fra1", "ams3"]}]
+        return {"id": "found", "sizes": listed}
 
     def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
         wanted = {each["key"]: each["values"] for each in arguments["filters"]}
@@ -364,6 +400,8 @@ class Libvirt(Cloud):
         """What ``virsh`` does."""
         kinds = {"vol-delete": ("Volume", "Ignition"), "vol-path": ("Volume",), "domuuid": ("Domain",)}
         with self.world.lock:
+            if command == "vol-info":
+                return "" if arguments[-1] in self.of("Volume") else f"!failed to get vol '{arguments[-1]}'"
             for kind, id_ in list(self.resources):
                 if kind in kinds.get(command, ()) and self.resources[kind, id_]["name"] == arguments[-1]:
                     if command != "vol-delete":
@@ -392,7 +430,8 @@ class Libvirt(Cloud):
             f"#!{sys.executable}\nimport json, sys, urllib.request\n"
             # After `--connect URI --quiet`.
             f"url, asked = 'http://127.0.0.1:{self._server.server_port}', json.dumps(sys.argv[4:]).encode()\n"
-            "print(urllib.request.urlopen(url, asked).read().decode())\n"
+            "answer = urllib.request.urlopen(url, asked).read().decode()\n"
+            "sys.exit('error: ' + answer[1:]) if answer.startswith('!') else print(answer)\n"
         )
         script.chmod(0o755)
 
@@ -405,6 +444,8 @@ class Libvirt(Cloud):
         base = props.get("baseVolumeId")
         if base and base not in self.of("Volume"):
             raise CloudError(f"there is no volume {base}")
+        if "source" in props and not Path(props["source"]).exists():
+            raise CloudError(f"Error while determining image type for {props['source']}: no such file or directory")
         if not base and "source" not in props:
             self.world.disks[id_] = int(props["size"]) >> 30
         return id_, {"provisioned": False}
@@ -514,8 +555,12 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        function = getattr(self._cloud, f"call_{request.tok.rpartition(':')[2]}")
+        name = request.tok.rpartition(":")[2]
+        function = getattr(self._cloud, f"call_{name}")
+        self._cloud.world.asked.append(name)
         with self._reported(context):
+            if self._cloud.world.broken:
+                raise CloudError(self._cloud.world.broken)
             return provider_pb2.InvokeResponse(**{"return": _struct(function(_values(request.args)))})
 
     def Create(self, request: Any, context: Any) -> Any:
