@@ -20,9 +20,12 @@ from fleet.cli.state import READY, Deployed
 from fleet.components.provider import NOTE
 from fleet.config.difference import Change, changes
 from fleet.platforms import Platform
+from fleet.platforms.state import is_shared
 from fleet.spec import FleetPlan
 
 _SHOWN_CHANGES = 6
+_EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
+"""Inputs of machines that are the config or the image, of which more is known than that they change."""
 _ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
 
 Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
@@ -72,6 +75,7 @@ class Reporter:
         self, platform: Platform, plan: FleetPlan | None, before: list[dict[str, Any]], say: Say, *, preview: bool
     ) -> None:
         self._machine, self._say, self.preview = platform.machine_type, say, preview
+        self._image_types = tuple(platform.image_types)
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
         self._names = {node.name: group.names for group in groups for node in group.nodes}
@@ -141,7 +145,17 @@ class Reporter:
         deployed, node = self._deployed.get(name, {}), self._planned.get(name)
         return changes(deployed["config"], node.shown) if node and deployed.get("config") else []
 
-    def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Iterator[str]:
+    def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Sequence[str]:
+        reasons = list(self._planned_reasons(name, changed))
+        if not reasons or not self._deployed.get(name, {}).get("shape"):
+            # More is not known, since an earlier fleet wrote the state, say, than what the provider calls it.
+            reasons += [f"{key} changed" for key in diffs if key not in _EXPLAINED]
+        if not reasons:
+            node = self._planned.get(name)
+            reasons.append("as asked" if node and node.again else "what its machine is made of changed")
+        return reasons
+
+    def _planned_reasons(self, name: str, changed: Sequence[Change]) -> Iterator[str]:
         yield from map(str, changed[:_SHOWN_CHANGES])
         if len(changed) > _SHOWN_CHANGES:
             yield f"and {len(changed) - _SHOWN_CHANGES} more"
@@ -150,7 +164,8 @@ class Reporter:
             yield "a secret in its config changed" if node.secret else "its config changed"
         if node and self._state.image_moves(node):
             yield "a new image"
-        yield from (f"{key} changed" for key in diffs if key not in ("ignition", "image", "__provider"))
+        if node:
+            yield from self._state.reshaped(node)
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)
@@ -161,6 +176,8 @@ class Reporter:
         text = clean(event.message)
         # The engine's own words for its end repeat, or hide, what the resource said.
         if text and text not in self.errors and not text.startswith(_ENDINGS):
+            if event.urn and is_shared({"urn": event.urn}) and event.urn.split("::")[2].endswith(self._image_types):
+                text += "\nIf the locked image is gone upstream, lock a newer one with `fleet image update`."
             self.errors.append(text)
 
     def summary(self) -> str:

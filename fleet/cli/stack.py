@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +117,11 @@ class Session:
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
         self._check_deployed(plan, platform, self._say)
-        self._prepare(plan, platform, bar)
         plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
-        self._begin(plan, [node.name for node in plan.nodes if deployed.changes(node)])
+        changing = [node.name for node in plan.nodes if deployed.changes(node)]
+        self._prepare(plan, platform, bar, needed=bool(changing))
+        self._begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
         with _failing(stack, reporter, self._say):
             if first := _sick_before_well(deployed, plan):
@@ -181,6 +183,8 @@ class Session:
         wanted = self._made(plan, deployed, node)
         if not new_config:
             wanted = self._as_deployed(wanted, deployed)
+        # Its gate, too, is to make sure that a new machine can be made.
+        wanted = replace(wanted, again=True)
         # A node that the spec has added since is no peer yet, nor is it made here.
         plan = plan.only(deployed.known).with_nodes(lambda each: wanted if each.name == node else each)
         self._program(stack, plan, platform)
@@ -193,7 +197,7 @@ class Session:
                 + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
                 + f", and at most {group.window} of the group may be down at once."
             )
-        self._prepare(plan, platform, bar)
+        self._prepare(plan, platform, bar, needed=True)
         parts = [
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
@@ -304,8 +308,9 @@ class Session:
         planned = {node.name for node in plan.nodes}
         return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
 
-    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
-        with bar() as progress:
+    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar, *, needed: bool) -> None:
+        """Get the image, which nobody may miss where no machine is to be made."""
+        with bar() as progress, contextlib.nullcontext() if needed else contextlib.suppress(FleetError):
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.cli.project import plain, urn_name
-from fleet.components.gate import not_ready
+from fleet.components.gate import not_ready, reshaped
 from fleet.components.record import RECORD, unpacked
 from fleet.config import MachineConfig, deliver
 from fleet.platforms.base import NodePlan, Peer, Platform
@@ -47,7 +47,8 @@ class Deployed:
     Attributes:
         machines: Id of each node's machine, by the node's name.
         known: Names of all nodes that an update ever began to make.
-        nodes: By name, what is known of each node's config: ``digest``, and ``config``, secrets masked.
+        nodes: By name, what is known of each node: its config's ``digest``, and its ``config``, secrets masked; the
+            ``shape`` of its machine.
     """
 
     def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
@@ -59,17 +60,28 @@ class Deployed:
         gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
         self.known = set(gates)
         self._gates = gates
+        # As the gates have it: of the inputs, which are noted even where there is nothing to do.
+        self._shapes = {urn_name(r["urn"]): plain(r.get("inputs", {})).get("shape") for r in there if GATE in r["type"]}
         self.nodes = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if r["type"] == NODE}
         self._record: dict[str, Any] = next((plain(r.get("outputs", {})) for r in there if RECORD in r["type"]), {})
         self._ready = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if READY in r["type"]}
 
     def changes(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node: another config, or an image that it is to follow."""
+        """Whether an update would re-provision a node: another config or shape, or an image that it is to follow."""
         return self.image_moves(node) or self.differs(node)
 
     def differs(self, node: NodePlan) -> bool:
         """Whether anything but its image re-provisions a node: its config, its size, its ports, its disks' names."""
-        return bool(self._gates.get(node.name, {}).get("trigger") != self._platform.trigger(node))
+        return bool(
+            self._gates.get(node.name, {}).get("trigger") != self._platform.trigger(node)
+            or reshaped(self._shapes.get(node.name), self._platform.shape(node))
+        )
+
+    def reshaped(self, node: NodePlan) -> list[str]:
+        """What an update would re-provision a node for besides its config and image, in words."""
+        old = self.nodes.get(node.name, {}).get("shape") or self._shapes.get(node.name) or {}
+        new = self._platform.shape(node)
+        return [f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" for key in reshaped(old, new)]
 
     def image_moves(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node for its image's sake."""

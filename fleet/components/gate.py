@@ -5,12 +5,20 @@ begin with a healthy one, and a quorum of three is lost. So each node's machine 
 comes when what re-provisions the node changes, asks the node's peers and fails if too few are ready; the node is then
 left as it is, unless it is down itself. A gate's creation asks nobody, or a cluster could never be made.
 
+What else makes a node another machine (:meth:`fleet.platforms.Platform.shape`) is an input that is compared with the
+one of before in ``check``, and not in ``diff``: only ``check`` is given the inputs of before, and the engine notes new
+inputs even where nothing is to be done. So a state that has none yet, as an earlier fleet wrote it, gets them unasked.
+
+Before a machine is made, and so before the one that it replaces is stopped, the gate also makes sure that what the new
+one needs is to be had (:class:`fleet.platforms.base.Needs`); in a preview, too.
+
 How the peers can be asked is no input of the gates but in a file, the group's roster, which the program writes and
 gates read: in the inputs of each, the state would grow with the square of the group, and it is saved at every step.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, UpdateResult
 
 from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
@@ -29,7 +37,7 @@ from fleet.errors import FleetError
 from fleet.files import write_whole
 
 if TYPE_CHECKING:
-    from fleet.platforms.base import Peer
+    from fleet.platforms.base import Needs, Peer
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
@@ -42,13 +50,25 @@ class GateProvider(Provider):
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         keys = ("trigger", "members", "down")
         changed = any(not known(news[key]) or olds.get(key) != news[key] for key in keys)
-        return DiffResult(changes=changed or _moves(olds, news))
+        if _begins(olds, news):
+            _require(news, fetch=False)
+        return DiffResult(changes=changed or bool(news.get("reshaped")) or _moves(olds, news))
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        news = {key: value for key, value in news.items() if key != "reshaped"}
+        if changed := reshaped((olds or {}).get("shape"), news["shape"]):
+            news["reshaped"] = changed
+        if not olds or news.get("again"):
+            _require(news, fetch=False)
+        return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        _require(props, fetch=True)
         return CreateResult(props["node"], props)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        if olds["trigger"] != news["trigger"] or _moves(olds, news):
+        if _begins(olds, news):
+            _require(news, fetch=True)
             time.sleep(news["pause"])
             # A peer that is new is not there yet; one that is to go is no longer counted on.
             peers = json.loads(Path(news["roster"]).read_text(encoding="utf-8"))[: int(olds["members"])]
@@ -95,6 +115,40 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
             if not left or time.monotonic() >= deadline:
                 return answers
             time.sleep(1)
+
+
+def reshaped(olds: Mapping[str, str] | None, news: Mapping[str, str]) -> list[str]:
+    """What of a node's shape is different, as the keys of :meth:`fleet.platforms.Platform.shape`, in order.
+
+    Args:
+        olds: The shape of before; ``None`` where it is not known. What only one of the two has is no difference:
+            another version of fleet may know more.
+        news: The shape now.
+    """
+    return [key for key in news if olds and key in olds and olds[key] != news[key]]
+
+
+def _begins(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
+    """Whether the node is about to be re-provisioned."""
+    return bool(olds["trigger"] != news["trigger"] or news.get("reshaped") or _moves(olds, news))
+
+
+def _require(props: Mapping[str, Any], *, fetch: bool) -> None:
+    """Make sure that a machine can be made.
+
+    Args:
+        props: The gate's inputs.
+        fetch: Get what takes long to get, too.
+
+    Raises:
+        FleetError: Something that it needs is not to be had.
+    """
+    missing, look = props.get("missing"), props.get("look")
+    if not missing and look and known(look):
+        module, _, name = look["function"].partition(":")
+        missing = getattr(importlib.import_module(module), name)(look["argument"], fetch)
+    if missing and known(missing):
+        raise FleetError(missing)
 
 
 def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
@@ -163,12 +217,15 @@ class Gate(Resource, module="fleet", name="Gate"):
 
     Args:
         node: The node's name.
-        trigger: Changes exactly when the node is re-provisioned, but for its image.
+        trigger: Changes when the node is re-provisioned, but for its image and what only its shape has.
+        shape: As :meth:`fleet.platforms.Platform.shape`.
         image: Which image a new machine would get.
         follow_image: Whether another image re-provisions the node too.
         roster: The nodes of its group, itself among them.
         down: How many nodes of the group may be down at once, this one among them.
         pause: Seconds to wait before it is this node's turn.
+        needs: What a new machine needs.
+        again: The node is to be re-provisioned, though nothing of it changes.
         opts: Resource options.
     """
 
@@ -177,21 +234,27 @@ class Gate(Resource, module="fleet", name="Gate"):
         node: str,
         *,
         trigger: pulumi.Input[str],
+        shape: Mapping[str, str],
         image: str,
         follow_image: bool,
         roster: Roster,
         down: int,
         pause: float,
+        needs: Needs,
+        again: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props: dict[str, Any] = {
             "node": node,
             "trigger": trigger,
+            "shape": dict(shape),
             "image": image,
             "follow_image": follow_image,
             "down": down,
             "pause": pause,
             "members": roster.members,
             "roster": roster.file,
+            **needs.describe(),
+            **({"again": True} if again else {}),
         }
         super().__init__(GateProvider(), node, props, opts)

@@ -85,11 +85,14 @@ class Node(pulumi.ComponentResource):
         gate = Gate(
             plan.name,
             trigger=sealed(plan, platform.trigger(plan)),
+            shape=(shape := platform.shape(plan)),
             image=platform.image(plan),
             follow_image=plan.follow_image,
             roster=roster,
             down=down,
             pause=pause,
+            needs=site.needs(plan),
+            again=plan.again,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)
@@ -121,6 +124,7 @@ class Node(pulumi.ComponentResource):
                 "config": there.apply(lambda _: plan.shown),
                 "digest": sealed(plan, there.apply(lambda _: plan.config.digest)),
                 "address": address,
+                "shape": there.apply(lambda _: dict(shape)),
             }
         )
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
+from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from fleet.errors import FleetError
@@ -121,7 +122,7 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def known(value: Any) -> bool:
     """Whether an input of ``diff`` or ``check`` has a value yet; in a preview, another resource's output has not."""
-    if value == rpc.UNKNOWN:
+    if isinstance(value, Unknown) or value == rpc.UNKNOWN:
         return False
     if isinstance(value, dict):
         return all(known(item) for item in value.values())

@@ -1,6 +1,6 @@
 """Images: Fedora CoreOS stream metadata and downloads, container digests, the image lock. Nothing here knows Pulumi."""
 
-from fleet.images.download import Progress, default_cache, obtain
+from fleet.images.download import Progress, default_cache, look_for, obtain
 from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage, read_lock, write_lock
 from fleet.images.registry import current_digests
 from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stream, parse_stream
@@ -17,6 +17,7 @@ __all__ = [
     "default_cache",
     "lock_file",
     "lock_stream",
+    "look_for",
     "obtain",
     "parse_stream",
     "read_lock",

@@ -54,8 +54,7 @@ def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None =
     if not disk.remote:
         return _local(disk, report)
     cache = cache or default_cache()
-    name = Path(urlsplit(disk.location).path).name
-    final = cache / disk.uncompressed_sha256 / name.removesuffix(".xz").removesuffix(".gz")
+    name, final = _name(disk), _final(disk, cache)
     if final.exists():
         return final
     try:
@@ -77,6 +76,61 @@ def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None =
     return final
 
 
+def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> None:
+    """Make sure that :func:`obtain` has a disk image to get, without getting it.
+
+    Args:
+        disk: From the image lock.
+        cache: As for :func:`obtain`.
+        timeout: Seconds that the server may take to answer.
+
+    Raises:
+        FleetError: There is no such file, or the server does not offer it.
+    """
+    if not disk.remote:
+        try:
+            Path(disk.location).open("rb").close()
+        except OSError as error:
+            raise _unreadable(Path(disk.location), error) from None
+        return
+    if _final(disk, cache or default_cache()).exists():
+        return
+    import httpx  # slow to import, and most runs look for nothing
+
+    try:
+        httpx.head(disk.location, timeout=timeout, follow_redirects=True).raise_for_status()
+    except httpx.HTTPStatusError as error:
+        raise _refused(disk, error.response.status_code) from None
+    except httpx.TransportError as error:
+        raise FleetError(
+            f"The server of the locked image {disk.location} cannot be reached ({error or type(error).__name__}).",
+            fix="Check the network and run the command again.",
+        ) from None
+
+
+def _name(disk: Disk) -> str:
+    return Path(urlsplit(disk.location).path).name
+
+
+def _final(disk: Disk, cache: Path) -> Path:
+    """Where a disk image is kept."""
+    return cache / disk.uncompressed_sha256 / _name(disk).removesuffix(".xz").removesuffix(".gz")
+
+
+def _refused(disk: Disk, status: int) -> FleetError:
+    return FleetError(
+        f"The server answered {status} for {disk.location}.",
+        fix="Old releases are removed upstream; lock a newer one with `fleet image update`.",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> FleetError:
+    return FleetError(
+        f"The locked image {path} cannot be read: {error.strerror}.",
+        fix="Put it back, or write a new lock with `fleet image update`.",
+    )
+
+
 def _local(disk: Disk, report: Progress) -> Path:
     path = Path(disk.location)
     try:
@@ -87,10 +141,7 @@ def _local(disk: Disk, report: Progress) -> Path:
                 digest.update(chunk)
                 report("checking", content.tell(), size)
     except OSError as error:
-        raise FleetError(
-            f"The locked image {path} cannot be read: {error.strerror}.",
-            fix="Put it back, or write a new lock with `fleet image update`.",
-        ) from None
+        raise _unreadable(path, error) from None
     _check(digest.hexdigest(), disk.sha256, str(path))
     return path
 
@@ -104,10 +155,7 @@ def _download(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
             _stream(disk.location, part, report, timeout)
             break
         except httpx.HTTPStatusError as error:
-            raise FleetError(
-                f"The server answered {error.response.status_code} for {disk.location}.",
-                fix="Old releases are removed upstream; lock a newer one with `fleet image update`.",
-            ) from None
+            raise _refused(disk, error.response.status_code) from None
         except httpx.TransportError as error:
             if attempt == _TRIES:
                 raise FleetError(

@@ -24,20 +24,24 @@ from fleet.config import Limits
 from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan, StateEntry
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, Needs, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     check_addresses,
     check_disk_count,
     check_disks,
     check_reachable,
+    described,
     digest,
     disk_options,
+    image_gone,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     one_place,
     read_options,
@@ -340,6 +344,23 @@ class Aws(ProviderPlatform):
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options, join = self.options, self.options.vpc
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "region": self.region,
+            "zone": self.zone(node),
+            "root_size_gib": options.root_size_gib,
+            "instance_profile": options.instance_profile,
+            "spot": options.spot,
+            "public_addresses": options.public_addresses,
+            # The subnet is of the VPC, which is of the fleet's name.
+            "vpc": f"{join.id}, subnet {join.subnets.get(self.zone(node), '')}" if join else "",
+            "network": "" if join else node.network or options.cidr,
+            "the fleet's name": "" if join else node.fleet,
+        }
+        return described(node, shape)
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """Instances by their tags, in the stack's subnet: another stack may well have the same names, and be in the
         subnet, too, if that was there before.
@@ -372,6 +393,7 @@ class Site:
         self._options = platform.options
         self._addresses: dict[str, aws.ec2.Eip] = {}
         self._zones: dict[str, pulumi.Input[str]] = {}
+        self._lookups = Lookups(aws, opts)
         join = self._options.vpc
         if join:
             vpc: pulumi.Input[str] = join.id
@@ -491,6 +513,41 @@ class Site:
                 fix=f"Add {zone} to `zones` of `fleet:aws`.",
             )
         return self._subnets[zone]
+
+    def needs(self, node: NodePlan) -> Needs:
+        image, size, zone = self._platform.image(node), self._platform.size(node), self._platform.zone(node)
+        assert node.image is not None
+        region = self._platform.region
+        return needs_of(
+            [
+                self._lookups.ask(
+                    f"the AMI {image} in {region}",
+                    "aws:ec2/getAmi:getAmi",
+                    # Two years after its release, a public AMI counts as deprecated, and serves as well.
+                    {"filters": [{"name": "image-id", "values": [image]}], "includeDeprecated": True},
+                    lambda result: "",
+                    absent="returned no results",
+                    missing=image_gone(node.image, f"the AMI {image} in {region}"),
+                ),
+                self._lookups.ask(
+                    f"the size {size} in {zone}",
+                    "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings",
+                    {
+                        "filters": [
+                            {"name": "instance-type", "values": [size]},
+                            {"name": "location", "values": [zone]},
+                        ],
+                        "locationType": "availability-zone",
+                    },
+                    lambda result: (
+                        ""
+                        if size in result["instanceTypes"]
+                        else f"AWS has no {size} in {zone}, so no machine is stopped for one. Take another `size` "
+                        "in the spec, or other `zones` in `fleet:aws`."
+                    ),
+                ),
+            ]
+        )
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions

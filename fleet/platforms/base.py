@@ -123,6 +123,9 @@ class NodePlan:
         follow_image: Another locked image re-provisions it.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
         ahead: Name and ports of each group that stands before its own in the spec and has nodes.
+        fleet: The fleet's name.
+        network: The range of the fleet's planned addresses, if it has such.
+        again: It is to be re-provisioned, though nothing of it changes.
     """
 
     name: str
@@ -143,6 +146,9 @@ class NodePlan:
     follow_image: bool = False
     size: str = "small"
     ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
+    fleet: str = ""
+    network: IPv4Network | None = None
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -283,6 +289,30 @@ class Peer:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """Whether what a node's next machine needs is to be had: its image, its size, where it is to be.
+
+    Attributes:
+        missing: What is not to be had, and what to do, as a paragraph; empty if nothing is known to be missing. It
+            stops no update that makes no machine.
+        look: ``module:name`` of a function of fleet's that looks only when a machine is about to be made. It is called
+            with ``argument``, and with whether to get, too, what takes long to get; returns a text like ``missing``.
+        argument: For ``look``.
+    """
+
+    missing: pulumi.Input[str] = ""
+    look: str = ""
+    argument: pulumi.Input[str] = ""
+
+    def describe(self) -> dict[str, Any]:
+        """As inputs of a resource."""
+        inputs: dict[str, Any] = {"missing": self.missing}
+        if self.look:
+            inputs["look"] = {"function": self.look, "argument": self.argument}
+        return inputs
+
+
+@dataclass(frozen=True)
 class Instance:
     """What a platform made of a node.
 
@@ -337,6 +367,10 @@ class Site(Protocol):
         """
         ...
 
+    def needs(self, node: NodePlan) -> Needs:
+        """Look up what a new machine of a node needs, once for whatever several nodes need."""
+        ...
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -364,6 +398,8 @@ class Platform(Protocol):
         machine_type: The Pulumi type of the resource that is a node's machine.
         replaced_types: The types of the resources, named like the node, that hold first-boot state: the machine's, and
             of what goes with it.
+        image_types: The types of what is made of the locked image once, for all nodes; none where it is the platform's
+            own.
         limits: How large user data may be.
     """
 
@@ -378,6 +414,9 @@ class Platform(Protocol):
 
     @property
     def replaced_types(self) -> Collection[str]: ...
+
+    @property
+    def image_types(self) -> Collection[str]: ...
 
     @property
     def limits(self) -> Limits: ...
@@ -490,7 +529,19 @@ class Platform(Protocol):
         ...
 
     def trigger(self, node: NodePlan) -> str:
-        """A digest of everything that, if it changes, re-provisions a node; the image is not part of it."""
+        """A digest that, if it changes, re-provisions a node: of its config, and of what the provider would otherwise
+        change in a running machine, or not at all. The image is not part of it.
+        """
+        ...
+
+    def shape(self, node: NodePlan) -> Mapping[str, str]:
+        """All that re-provisions a node besides its config and its image, by the words of the stack's options and of
+        the spec. It is kept in the state in plain text, so it holds no secret, and no digest of one.
+
+        What is here and not in :meth:`trigger`, the provider itself replaces the machine for. Every input of a machine
+        that may change and for which the provider replaces it is here, unless its change is ignored: what is not here,
+        the node's gate is not asked for.
+        """
         ...
 
     def image(self, node: NodePlan) -> str:

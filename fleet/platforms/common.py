@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import json
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from fleet.errors import FleetError, UsageError
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Interface, NodePlan, Peer, Platform, StateEntry
+from fleet.platforms.base import DiskPlan, FleetPlan, Interface, Needs, NodePlan, Peer, Platform, StateEntry
 from fleet.probes import Probe
 
 if TYPE_CHECKING:
@@ -240,6 +241,8 @@ def machine_options(
     *,
     after: Sequence[pulumi.Resource],
     image: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    replaces: Sequence[str] = (),
 ) -> pulumi.ResourceOptions:
     """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
 
@@ -250,6 +253,8 @@ def machine_options(
         after: Resources to wait for.
         image: The inputs that name the image. A change of them alone does nothing unless the node follows images; when
             it is replaced anyway, the engine takes the new ones (`ignore_changes` does not apply to a replacement).
+        ignored: Other inputs whose change alone does nothing.
+        replaces: Inputs that the provider would change by stopping the machine.
     """
     import pulumi
 
@@ -259,7 +264,8 @@ def machine_options(
             depends_on=list(after),
             delete_before_replace=not node.surge,
             replacement_trigger=sealed(node, trigger),
-            ignore_changes=[] if node.follow_image else list(image),
+            ignore_changes=[*([] if node.follow_image else image), *ignored],
+            replace_on_changes=list(replaces),
         ),
     )
 
@@ -351,8 +357,23 @@ def snapshot_options(
     )
 
 
+def described(node: NodePlan, shape: Mapping[str, object]) -> dict[str, str]:
+    """A node's shape as text, with what is of every platform's: the address and the data disks.
+
+    Args:
+        node: The node.
+        shape: What the platform adds; ``None`` and empty texts stand for what is not there.
+    """
+    whole = {**shape, "address": node.private, "data disks": ", ".join(disk.name for disk in node.disks)}
+    whole |= {f"data disk {disk.name}": disk.existing for disk in node.disks}
+    return {key: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in whole.items()}  # fmt: skip
+
+
 class ProviderPlatform:
     """What platforms whose machines are a provider's resources have in common; each says what is different with it."""
+
+    image_types: tuple[str, ...] = ()
 
     def disk_rule(self, disk: str) -> str:
         """None: the disk has its path by itself."""
@@ -393,6 +414,92 @@ class ProviderPlatform:
     def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
         """At its address."""
         return Peer(name, address, {}, probes)
+
+
+class Lookups:
+    """What a provider says of what machines need, each asked once in a run of a program.
+
+    Args:
+        sdk: The provider's SDK.
+        opts: Options of resources that the provider makes.
+    """
+
+    def __init__(self, sdk: Any, opts: pulumi.ResourceOptions) -> None:
+        self._sdk, self._parent = sdk, opts.parent
+        self._answers: dict[str, asyncio.Future[str]] = {}
+
+    def ask(
+        self,
+        what: str,
+        function: str,
+        arguments: Mapping[str, Any],
+        judge: Callable[[Mapping[str, Any]], str],
+        *,
+        absent: str = "(?!)",
+        missing: str = "",
+    ) -> asyncio.Future[str]:
+        """Why a thing is not to be had, as :attr:`~fleet.platforms.base.Needs.missing`; empty if it is, or if that
+        cannot be known yet.
+
+        Args:
+            what: The thing, in words; asked for once.
+            function: The provider's function, such as "aws:ec2/getAmi:getAmi".
+            arguments: Its arguments.
+            judge: Given the function's result, as the provider returns it.
+            absent: A pattern of the error with which the function says that there is no such thing.
+            missing: What is then missing.
+        """
+        if what not in self._answers:
+            answer = self._asked(what, function, arguments, judge, absent, missing)
+            self._answers[what] = asyncio.ensure_future(answer)
+        return self._answers[what]
+
+    async def _asked(
+        self,
+        what: str,
+        function: str,
+        arguments: Mapping[str, Any],
+        judge: Callable[[Mapping[str, Any]], str],
+        absent: str,
+        missing: str,
+    ) -> str:
+        import pulumi
+        from pulumi.runtime import invoke_async
+
+        defaults = self._sdk._utilities.get_invoke_opts_defaults()
+        try:
+            result = await invoke_async(
+                function,
+                dict(arguments),
+                pulumi.InvokeOptions.merge(defaults, pulumi.InvokeOptions(parent=self._parent)),
+            )
+        except Exception as error:  # the engine's, of no type of their own
+            reason = " ".join(str(error).split())
+            if re.search(absent, reason):
+                return missing
+            return (
+                f"Whether there is {what} cannot be found out, so no machine is stopped: {reason.rstrip('.')}. "
+                "If a permission is missing, docs/platforms.md lists what is needed."
+            )
+        return "" if result is None else judge(result)
+
+
+def needs_of(answers: Sequence[asyncio.Future[str]]) -> Needs:
+    """What a node needs, of what was looked up for it."""
+    from fleet.components.outputs import independent
+
+    async def missing() -> str:
+        return " ".join(filter(None, [await answer for answer in answers]))
+
+    return Needs(independent(missing()))
+
+
+def image_gone(image: LockedImage, what: str) -> str:
+    """That a locked image is not there any more, and what to do."""
+    return (
+        f"The locked image, {what} (release {image.release}), is not there any more, so no machine can be made of it, "
+        "and none is stopped. Lock a newer one with `fleet image update`."
+    )
 
 
 class Sdk:

@@ -20,19 +20,22 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, NodePlan, StateEntry
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Leftovers, Needs, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     Tags,
     check_disk_count,
     check_disks,
+    described,
     digest,
     disk_options,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     read_options,
     sealed,
@@ -98,6 +101,7 @@ class DigitalOcean(ProviderPlatform):
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)
+    image_types = ("digitalocean:index/customImage:CustomImage",)
     # There is a store, but no way to keep an object of it from others that Ignition could pass.
     limits = Limits(raw=_MOST, most=_MOST)
 
@@ -195,6 +199,18 @@ class DigitalOcean(ProviderPlatform):
         # The provider would resize a running droplet.
         return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options = self.options
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "region": options.region,
+            "vpc": options.vpc,
+            # A VPC of the stack's own is of the fleet's name.
+            "network": "" if options.vpc else options.cidr,
+            "the fleet's name": "" if options.vpc else node.fleet,
+        }
+        return described(node, shape)
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """Droplets by their names and tags, in the stack's network: another stack may well have the same names, and be
         in the same network if that was there before.
@@ -227,6 +243,7 @@ class Site:
     def __init__(self, platform: DigitalOcean, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
         self._addresses: dict[str, digitalocean.ReservedIp] = {}
+        self._lookups = Lookups(digitalocean, opts)
         region = self._options.region
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
@@ -294,6 +311,40 @@ class Site:
             opts=disk_options(opts, self._platform, disk, _FIXED),
         )
 
+    def needs(self, node: NodePlan) -> Needs:
+        size, region = self._platform.size(node), self._options.region
+
+        def judge(result: Mapping[str, Any]) -> str:
+            offered = [each for each in result["sizes"] if each["available"] and region in each["regions"]]
+            return (
+                ""
+                if offered
+                else f"DigitalOcean has no {size} in {region}, so no machine is stopped for one there. Take another "
+                "`size` in the spec, or another `region` in `fleet:digitalocean`."
+            )
+
+        assert node.image is not None
+        return needs_of(
+            [
+                self._lookups.ask(
+                    "the custom image",
+                    "digitalocean:index/getImage:getImage",
+                    {"id": self._image.image_id},
+                    lambda result: "",
+                    absent="404|not (be )?found",
+                    missing=f"The custom image of release {node.image.release} is not in the account any more, so no "
+                    "machine can be made from it, and none is stopped. `fleet up` imports it again, and so does "
+                    "`pulumi up --refresh`; if it is gone upstream, too, lock a newer one with `fleet image update`.",
+                ),
+                self._lookups.ask(
+                    f"the size {size}",
+                    "digitalocean:index/getSizes:getSizes",
+                    {"filters": [{"key": "slug", "values": [size]}]},
+                    judge,
+                ),
+            ]
+        )
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -324,7 +375,8 @@ class Site:
             monitoring=False,
             droplet_agent=False,
             graceful_shutdown=True,
-            opts=machine_options(opts, node, trigger, after=before, image=["image"]),
+            # The provider replaces a droplet for another key, which is written to it once: not worth a machine.
+            opts=machine_options(opts, node, trigger, after=before, image=["image"], ignored=["sshKeys"]),
         )
         resources: list[pulumi.Resource] = [machine]
         droplet = machine.id.apply(int)

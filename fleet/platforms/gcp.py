@@ -20,10 +20,11 @@ from pydantic import Field
 from fleet.config import Limits
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, NodePlan, StateEntry
+from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, Needs, NodePlan, StateEntry
 from fleet.platforms.common import (
     NAME_TTL,
     ConfigReader,
+    Lookups,
     ProviderPlatform,
     Sdk,
     Tags,
@@ -31,10 +32,13 @@ from fleet.platforms.common import (
     check_disk_count,
     check_disks,
     check_reachable,
+    described,
     digest,
     disk_options,
+    image_gone,
     machine_options,
     named_size,
+    needs_of,
     no_config,
     one_place,
     read_options,
@@ -248,6 +252,22 @@ class Gcp(ProviderPlatform):
         disks = [disk.name for disk in node.disks]
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        options, join = self.options, self.options.network
+        shape: dict[str, object] = {
+            "size": self.size(node),
+            "project": self.project,
+            "zone": self.zone(node),
+            "root_size_gib": options.root_size_gib,
+            "service_account": options.service_account,
+            "spot": options.spot,
+            "public_addresses": options.public_addresses,
+            # The subnetwork is of the network, which is of the fleet's name.
+            "network": f"{join.network}, {join.subnetwork}" if join else node.network or options.cidr,
+            "the fleet's name": "" if join else node.fleet,
+        }
+        return described(node, shape)
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, which its id is made of."""
         if kind in _IDS:
@@ -272,6 +292,7 @@ class Site:
         self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack.lower()}
         self._addresses: dict[str, gcp.compute.Address] = {}
         self._zones: dict[str, pulumi.Input[str]] = {}
+        self._lookups = Lookups(gcp, opts)
         cidr = str(plan.network or self._options.cidr)
         if self._options.network:
             network: pulumi.Input[str] = self._options.network.network
@@ -362,6 +383,39 @@ class Site:
             lambda zones: one_place(node.name, zones)
         )
 
+    def needs(self, node: NodePlan) -> Needs:
+        size, zone = self._platform.size(node), self._platform.zone(node)
+        assert node.image is not None
+        assert node.image.gcp is not None
+        name, project = node.image.gcp.name, node.image.gcp.project
+        answers = [
+            self._lookups.ask(
+                f"the image {name} in {project}",
+                "gcp:compute/getImage:getImage",
+                {"name": name, "project": project},
+                lambda result: "",
+                absent="404|not ?found",
+                missing=image_gone(node.image, f"{name} in {project}"),
+            )
+        ]
+        # A custom machine type is in no list.
+        if "custom" not in size:
+            lacks = (
+                f"Google Cloud has no {size} in {zone}, so no machine is stopped for one there. Take another `size` in "
+                "the spec, or other `zones` in `fleet:gcp`."
+            )
+            answers.append(
+                self._lookups.ask(
+                    f"the size {size} in {zone}",
+                    "gcp:compute/getMachineTypes:getMachineTypes",
+                    {"zone": zone, "filter": f'name = "{size}"'},
+                    lambda result: "" if result["machineTypes"] else lacks,
+                    absent="404|not ?found",
+                    missing=lacks,
+                )
+            )
+        return needs_of(answers)
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -424,7 +478,16 @@ class Site:
             scheduling=spot if options.spot else None,
             tags=[self._tags.tag(), self._tags.tag(node.group)],
             labels={**self._labels, "group": node.group},
-            opts=machine_options(opts, node, trigger, after=before, image=["bootDisk.initializeParams.image"]),
+            opts=machine_options(
+                opts,
+                node,
+                trigger,
+                after=before,
+                image=["bootDisk.initializeParams.image"],
+                # The provider stops a machine to change these, and refuses to unless told that it may
+                # (resource_compute_instance.go, `allow_stopping_for_update`).
+                replaces=["networkInterfaces[*].network", "networkInterfaces[*].subnetwork"],
+            ),
         )
         private = machine.network_interfaces.apply(lambda found: str(found[0].network_ip))
         address: pulumi.Output[str] = static.address if static else private

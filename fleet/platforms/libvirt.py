@@ -8,6 +8,7 @@ volume holds the image; root volumes are overlays of it, so a base volume is nev
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import pulumi
 from pydantic import Field
 
+from fleet.components.outputs import independent
 from fleet.config import Limits
-from fleet.errors import UsageError
+from fleet.errors import FleetError, UsageError
 from fleet.images import LockedImage, Progress, obtain
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, NodePlan, StateEntry
+from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, Needs, NodePlan, StateEntry
 from fleet.platforms.common import (
     ConfigReader,
     ProviderPlatform,
@@ -32,6 +34,7 @@ from fleet.platforms.common import (
     check_disk_count,
     check_disks,
     custom_size,
+    described,
     digest,
     disk_options,
     machine_options,
@@ -101,6 +104,7 @@ class Libvirt(ProviderPlatform):
     name = "libvirt"
     machine_type = "libvirt:index/domain:Domain"
     replaced_types = (machine_type, "libvirt:index/volume:Volume", "libvirt:index/ignition:Ignition")
+    image_types = ("libvirt:index/volume:Volume",)
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -161,7 +165,7 @@ class Libvirt(ProviderPlatform):
             )
         used: dict[IPv4Interface, str] = {}
         for node in plan.nodes:
-            self.shape(node)
+            self.shape_of(node)
             check_disk_count(node, _MOST_DISKS, "libvirt")
             if node.image and "qemu" not in node.image.disks:
                 raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
@@ -188,7 +192,7 @@ class Libvirt(ProviderPlatform):
         if image.disks["qemu"].remote:
             obtain(image.disks["qemu"], progress=progress)
 
-    def shape(self, node: NodePlan) -> tuple[int, int]:
+    def shape_of(self, node: NodePlan) -> tuple[int, int]:
         """A node's virtual CPUs, and its memory in MiB."""
         return _SIZES.get(node.size) or custom_size(node)
 
@@ -196,7 +200,18 @@ class Libvirt(ProviderPlatform):
         # Beside Ignition: what the provider would change in a running domain, or pretend to.
         options = self.options.model_dump(mode="json", exclude={"cidr", "gateway"})
         disks = [disk.name for disk in node.disks]
-        return digest([node.delivery.user_data, *self.shape(node), disks, str(node.private), options])
+        return digest([node.delivery.user_data, *self.shape_of(node), disks, str(node.private), options])
+
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        cpus, memory = self.shape_of(node)
+        shape: dict[str, object] = {
+            "size": f"{cpus}x{memory}",
+            **self.options.model_dump(mode="json", exclude={"cidr", "gateway"}),
+            "network": "" if self.options.bridge else node.network or self.options.cidr,
+            # It is part of the names of a node's domain and volumes.
+            "the fleet's name": node.fleet,
+        }
+        return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, with ``virsh``, where that is installed. A volume that may be written in part goes."""
@@ -237,11 +252,17 @@ class Site:
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
             disk = image.disks["qemu"]
+            self._unobtainable, source = "", disk.location
+            try:
+                source = str(obtain(disk))
+            except FleetError as error:
+                # Where the base volume is in the pool, nobody needs it.
+                self._unobtainable = str(error)
             self._base = libvirt.Volume(
                 # Named by the provider: one that was kept must not be in the way of a new one.
                 f"{self._prefix}-{disk.uncompressed_sha256[:12]}",
                 pool=self._options.pool,
-                source=str(obtain(disk)),
+                source=source,
                 format="qcow2",
                 opts=pulumi.ResourceOptions.merge(
                     opts,
@@ -252,16 +273,18 @@ class Site:
         self._network: libvirt.Network | None = None
         if not self._options.bridge:
             self._network = libvirt.Network(
+                # Named by the provider: with a name of its own, another range would take the network away from under
+                # all nodes at once before there is the new one.
                 plan.name,
-                name=self._prefix,
                 mode="nat",
                 addresses=[str(plan.network or self._options.cidr)],
                 # Nodes bring their addresses; the network's own server answers DNS queries alone.
                 dhcp=libvirt.NetworkDhcpArgs(enabled=False),
                 dns=libvirt.NetworkDnsArgs(enabled=True),
                 autostart=True,
-                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go).
-                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp"])),
+                # The provider reads back `enabled: true` whatever there is (resource_libvirt_network.go). A network
+                # that an earlier fleet named keeps its name.
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["dhcp", "name"])),
             )
 
     def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
@@ -279,6 +302,20 @@ class Site:
             size=disk.size_gib * _GIB,
             format="qcow2",
             opts=disk_options(opts, self._platform, disk, _FIXED),
+        )
+
+    def needs(self, node: NodePlan) -> Needs:
+        """The provider has no function that would look; ``virsh`` has, where that is installed."""
+
+        async def unobtainable() -> str:
+            # In a preview, a base volume without an id is yet to be made of the image.
+            return "" if await self._base.id.is_known() else self._unobtainable
+
+        place = {"uri": self._platform.uri, "pool": self._options.pool}
+        return Needs(
+            independent(unobtainable()),
+            "fleet.platforms.libvirt:missing",
+            self._base.id.apply(lambda volume: json.dumps({**place, "volume": volume})),
         )
 
     def instance(
@@ -305,7 +342,7 @@ class Site:
             # One after the other: whichever of two goes first takes the domain with it, and the other would not wait.
             opts=machine_options(opts, node, trigger, after=[*after, root]),
         )
-        cpus, memory = platform.shape(node)
+        cpus, memory = platform.shape_of(node)
         attached = [libvirt.DomainDiskArgs(volume_id=root.id)] + [
             libvirt.DomainDiskArgs(volume_id=disks[disk.name].id, scsi=True, wwn=_wwn(disk.name)) for disk in node.disks
         ]
@@ -343,6 +380,28 @@ class Site:
             ssh=f"ssh core@{address}",
             console=f"virsh --connect {platform.uri} console {self._prefix}-{node.name}",
         )
+
+
+def missing(argument: str, fetch: bool) -> str:
+    """Look for what a new domain needs in its pool, with ``virsh``: :class:`~fleet.platforms.base.Needs`.
+
+    Args:
+        argument: JSON: ``uri``, ``pool``, and the id of the base ``volume``.
+        fetch: There is nothing that takes long.
+    """
+    place = json.loads(argument)
+    if not shutil.which("virsh"):
+        return ""
+    command = ["virsh", "--connect", place["uri"], "--quiet", "vol-info", "--pool", place["pool"], place["volume"]]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode == 0:
+        return ""
+    reason = " ".join(done.stderr.replace("error:", " ").split()).rstrip(".")
+    return (
+        f"The base volume {place['volume']} is not to be had in the pool {place['pool']}, so no machine is stopped: "
+        f"{reason}. `fleet up` uploads it again, and so does `pulumi up --refresh`; if its image is gone upstream, "
+        "lock a newer one with `fleet image update`."
+    )
 
 
 def _wwn(disk: str) -> str:

@@ -18,6 +18,7 @@ Whatever collides even so is refused.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -30,7 +31,7 @@ from pydantic import Field
 from fleet.components.provider import Provider, known, tell
 from fleet.config import Limits
 from fleet.errors import FleetError, UsageError
-from fleet.images import Disk, LockedImage, Progress, obtain
+from fleet.images import Disk, LockedImage, Progress, look_for, obtain
 from fleet.model import Model
 from fleet.platforms import qemu_machine
 from fleet.platforms.base import (
@@ -38,6 +39,7 @@ from fleet.platforms.base import (
     FleetPlan,
     Instance,
     Interface,
+    Needs,
     NodePlan,
     Peer,
     PortPlan,
@@ -50,6 +52,7 @@ from fleet.platforms.common import (
     check_disk_count,
     check_disks,
     custom_size,
+    described,
     digest,
     no_config,
     read_options,
@@ -57,7 +60,7 @@ from fleet.platforms.common import (
     sealed,
     stack_folder,
 )
-from fleet.platforms.qemu_accelerator import Choice
+from fleet.platforms.qemu_accelerator import BINARY, Choice
 from fleet.probes import SSH_PORT, Probe
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
@@ -107,6 +110,7 @@ class Qemu:
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
     place = ""
     replaced_types = (machine_type,)
+    image_types = ()
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -255,6 +259,18 @@ class Qemu:
         props = {key: value for key, value in self._props(node).items() if key not in _NO_REASON}
         return digest(props)
 
+    def shape(self, node: NodePlan) -> dict[str, str]:
+        cpus, memory = self._shape(node)
+        shape: dict[str, object] = {
+            "cpus": cpus,
+            "memory_mib": memory,
+            "root_size_gib": self.options.root_size_gib,
+            "bind": self.options.bind,
+            "host ports": ", ".join(f"{p.number}/{p.protocol} at {self.host_port(node, p)}" for p in node.ports),
+            "state_dir": self.state,
+        }
+        return described(node, shape)
+
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
         return node.image.disks["qemu"].uncompressed_sha256
@@ -320,6 +336,10 @@ class Qemu:
         port = 20000 + int.from_bytes(digest[3:5], "big") % 10000
         return f"239.{digest[0]}.{digest[1]}.{digest[2]}:{port}"
 
+    def needs(self, node: NodePlan) -> Needs:
+        assert node.image is not None
+        return Needs(look="fleet.platforms.qemu:missing", argument=node.image.disks["qemu"].model_dump_json())
+
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
     ) -> Instance:
@@ -342,6 +362,23 @@ class Qemu:
             console=str(folder / "console.log"),
             watch=Watch("fleet.platforms.qemu_machine:Watcher", pulumi.Output.concat(str(folder), " ", machine.id)),
         )
+
+
+def missing(argument: str, fetch: bool) -> str:
+    """Look for what a new machine needs on this one: :class:`~fleet.platforms.base.Needs`.
+
+    Args:
+        argument: The disk image, of the image lock, as JSON.
+        fetch: Download it, if need be.
+    """
+    if lacking := [tool for tool in (BINARY, "qemu-img") if not shutil.which(tool)]:
+        return f"{lacking[0]} is not on PATH. Install it: `fleet doctor` says how."
+    disk = Disk.model_validate_json(argument)
+    try:
+        obtain(disk) if fetch else look_for(disk)
+    except FleetError as error:
+        return str(error)
+    return ""
 
 
 def _standing(folder: str) -> Watch:

@@ -162,6 +162,8 @@ def plan_fleet(
                 follow_image=new_image or policy == "always",
                 size=group.size,
                 ahead=ahead,
+                fleet=spec.fleet.name,
+                network=spec.fleet.network.cidr if spec.fleet.network else None,
             )
             for index, config in zip(wanted, configs, strict=True)
         )

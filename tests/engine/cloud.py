@@ -74,6 +74,12 @@ class World:
         self.snapshots: list[str] = []
         self.log: list[str] = []
         self.sick: set[str] = set()
+        self.gone: set[str] = set()
+        """Images, and places, that are not there any more."""
+        self.asked: list[str] = []
+        """Functions of providers that were called."""
+        self.broken = ""
+        """What every function of a provider fails with."""
         self._counter = itertools.count(1)
         self._addresses = itertools.count(1)
         self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
@@ -252,6 +258,7 @@ class Gcp(Cloud):
         if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
                             props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
             raise CloudError("there is no such image")
+        self.call_getImage({"name": props["bootDisk"]["initializeParams"]["image"].rpartition("/")[2]})
         number = self.world.new_id("")
         data = self.check_user_data(props["metadata"]["user-data"])
         image = props["bootDisk"]["initializeParams"]["image"]
@@ -265,6 +272,20 @@ class Gcp(Cloud):
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.world.stop(props["instanceId"])
 
+    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        name = arguments["name"]
+        if name in self.world.gone:
+            raise CloudError(
+                "googleapi: Error 404: The resource 'projects/fedora-coreos-cloud/global/images/"
+                f"{name}' was not found, notFound"
+            )
+        return {"id": name, "name": name, "project": "fedora-coreos-cloud", "status": "READY"}
+
+    def call_getMachineTypes(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        size = arguments["filter"].split('"')[1]
+        listed = [] if size in self.world.gone else [{"name": size}]
+        return {"id": "found", "zone": arguments["zone"], "machineTypes": listed}
+
 
 class DigitalOcean(Cloud):
     """DigitalOcean."""
@@ -274,6 +295,8 @@ class DigitalOcean(Cloud):
     unique = ("Volume", "Firewall", "Vpc")
 
     def create_CustomImage(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if props["url"] in self.world.gone:
+            raise CloudError(f"the image at {props['url']} could not be imported")
         number = int(self.world.new_id(""), 16)
         return str(number), {"imageId": number}
 
@@ -311,6 +334,19 @@ class DigitalOcean(Cloud):
         address = self.world.new_address()
         self.world.start(Machine(name, id_, self.check_user_data(props["userData"]), props["image"], {address}))
         return id_, {"ipv4Address": address, "ipv4AddressPrivate": self.world.new_address()}
+
+    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        if str(arguments["id"]) not in self.of("CustomImage"):
+            raise CloudError(
+                f"GET https://api.digitalocean.com/v2/images/{arguments['id']}: 404 The resource you were accessing "
+                "could not be found."
+            )
+        return {"id": arguments["id"], "status": "available"}
+
+    def call_getSizes(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        (slug,) = arguments["filters"][0]["values"]
+        listed = [{"slug": slug, "available": slug not in self.world.gone, "regions": ["fra1", "ams3"]}]
+        return {"id": "found", "sizes": listed}
 
     def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
         wanted = {each["key"]: each["values"] for each in arguments["filters"]}
@@ -364,6 +400,8 @@ class Libvirt(Cloud):
         """What ``virsh`` does."""
         kinds = {"vol-delete": ("Volume", "Ignition"), "vol-path": ("Volume",), "domuuid": ("Domain",)}
         with self.world.lock:
+            if command == "vol-info":
+                return "" if arguments[-1] in self.of("Volume") else f"!failed to get vol '{arguments[-1]}'"
             for kind, id_ in list(self.resources):
                 if kind in kinds.get(command, ()) and self.resources[kind, id_]["name"] == arguments[-1]:
                     if command != "vol-delete":
@@ -392,7 +430,8 @@ class Libvirt(Cloud):
             f"#!{sys.executable}\nimport json, sys, urllib.request\n"
             # After `--connect URI --quiet`.
             f"url, asked = 'http://127.0.0.1:{self._server.server_port}', json.dumps(sys.argv[4:]).encode()\n"
-            "print(urllib.request.urlopen(url, asked).read().decode())\n"
+            "answer = urllib.request.urlopen(url, asked).read().decode()\n"
+            "sys.exit('error: ' + answer[1:]) if answer.startswith('!') else print(answer)\n"
         )
         script.chmod(0o755)
 
@@ -405,6 +444,8 @@ class Libvirt(Cloud):
         base = props.get("baseVolumeId")
         if base and base not in self.of("Volume"):
             raise CloudError(f"there is no volume {base}")
+        if "source" in props and not Path(props["source"]).exists():
+            raise CloudError(f"Error while determining image type for {props['source']}: no such file or directory")
         if not base and "source" not in props:
             self.world.disks[id_] = int(props["size"]) >> 30
         return id_, {"provisioned": False}
@@ -437,6 +478,12 @@ class Libvirt(Cloud):
         for disk in data:
             self.world.attach(disk, id_)
         return id_, {}
+
+    def delete_Network(self, id_: str, props: dict[str, Any]) -> None:
+        """libvirt takes a network away from running domains, which nobody reaches from then on."""
+        for domain, there in self.of("Domain").items():
+            if any(nic.get("networkId") == id_ for nic in there["networkInterfaces"]):
+                self.world.machines[domain].addresses.clear()
 
     def read_Network(self, props: dict[str, Any]) -> dict[str, Any]:
         return {**props, "dhcp": {"enabled": True}}
@@ -501,15 +548,28 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         replaces = [key for key in changed if self._replaces(inputs[key], olds.get(key), news.get(key))]
         if "userData" in changed and news.get("userDataReplaceOnChange"):
             replaces.append("userData")
+        kinds = provider_pb2.PropertyDiff.Kind
+        paths = [path for key in changed for path in self._paths(inputs[key], olds.get(key), news.get(key), key)]
         return provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if changed else provider_pb2.DiffResponse.DIFF_NONE,
             diffs=changed,
             replaces=replaces,
+            hasDetailedDiff=True,
+            detailedDiff={
+                path: provider_pb2.PropertyDiff(
+                    kind=kinds.UPDATE_REPLACE if re.split(r"[.\[]", path)[0] in replaces else kinds.UPDATE
+                )
+                for path in paths
+            },
         )
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        function = getattr(self._cloud, f"call_{request.tok.rpartition(':')[2]}")
+        name = request.tok.rpartition(":")[2]
+        function = getattr(self._cloud, f"call_{name}")
+        self._cloud.world.asked.append(name)
         with self._reported(context):
+            if self._cloud.world.broken:
+                raise CloudError(self._cloud.world.broken)
             return provider_pb2.InvokeResponse(**{"return": _struct(function(_values(request.args)))})
 
     def Create(self, request: Any, context: Any) -> Any:
@@ -538,7 +598,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def Update(self, request: Any, context: Any) -> Any:
         if request.preview:
-            return provider_pb2.UpdateResponse(properties=request.news)
+            # What the provider itself has given the resource stays as it is.
+            return provider_pb2.UpdateResponse(properties=_struct({**_values(request.olds), **_values(request.news)}))
         with self._reported(context):
             props = self._cloud.update(_kind(request.urn), request.id, _values(request.news))
             return provider_pb2.UpdateResponse(properties=_struct(props))
@@ -591,6 +652,20 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
         elif fact["type"] == "array":
             for index, item in enumerate(value):
                 yield from self._mistyped(fact.get("items", {"type": "string"}), item, f"{path}[{index}]")
+
+    def _paths(self, fact: Mapping[str, Any], old: Any, new: Any, path: str) -> Iterator[str]:
+        """The paths of what differs between two values of an input, as deep as both have it."""
+        if old == new:
+            return
+        if fact.get("type") == "array" and "items" in fact and isinstance(old, list) and isinstance(new, list):
+            for index, (one, other) in enumerate(itertools.zip_longest(old, new)):
+                yield from self._paths(fact["items"], one, other, f"{path}[{index}]")
+        elif "ref" in fact and isinstance(old, dict) and isinstance(new, dict):
+            inner = self._types[fact["ref"]]["properties"]
+            for key in sorted({*old, *new}):
+                yield from self._paths(inner[key], old.get(key), new.get(key), f"{path}.{key}")
+        else:
+            yield path
 
     def _replaces(self, fact: Mapping[str, Any], old: Any, new: Any) -> bool:
         """Whether a change of an input replaces the resource: by its own fact, or by one of what is in it."""

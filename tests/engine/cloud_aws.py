@@ -183,6 +183,8 @@ class Aws(Cloud):
         self.s3.delete_object(Bucket=props["bucket"], Key=props["key"])
 
     def create_Instance(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        if props["ami"] in self.world.gone:
+            raise CloudError(f"InvalidAMIID.NotFound: The image id '[{props['ami']}]' does not exist")
         made = self.ec2.run_instances(
             ImageId=props["ami"],
             InstanceType=props["instanceType"],
@@ -200,6 +202,19 @@ class Aws(Cloud):
         address = self.world.new_address()
         self.world.start(Machine(name, id_, decoded(kept), props["ami"], {address}))
         return id_, {"publicIp": address, "privateIp": made["PrivateIpAddress"]}
+
+    def call_getAmi(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        (wanted,) = arguments["filters"]
+        assert wanted["name"] == "image-id"
+        (ami,) = wanted["values"]
+        if ami in self.world.gone:
+            raise CloudError("Your query returned no results. Please change your search criteria and try again.")
+        return {"id": ami, "imageId": ami}
+
+    def call_getInstanceTypeOfferings(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        wanted = {each["name"]: each["values"] for each in arguments["filters"]}
+        there = [size for size in wanted["instance-type"] if size not in self.world.gone]
+        return {"id": "found", "instanceTypes": there, "locations": wanted["location"], "locationTypes": []}
 
     def call_getInstances(self, arguments: dict[str, Any]) -> dict[str, Any]:
         (subnet,) = arguments["filters"]

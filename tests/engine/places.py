@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleet.images import Disk, ImageLock, LockedImage, write_lock
+from fleet.images import Disk, ImageLock, LockedImage, read_lock, write_lock
 from fleet.images.lock import GcpImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
@@ -63,6 +63,9 @@ class Place(Protocol):
     def page(self, node: str) -> str: ...
     def sicken(self, node: str) -> None: ...
     def heal(self, node: str) -> None: ...
+    def lose(self, release: str) -> None: ...
+    def lose_copy(self) -> None: ...
+    def find(self, release: str) -> None: ...
 
 
 class _Place:
@@ -86,6 +89,20 @@ class _Place:
             gcp=GcpImage(project="fedora-coreos-cloud", name=f"fedora-coreos-{release.replace('.', '-')}"),
         )
         write_lock(self.stack.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
+
+    def lose(self, release: str) -> None:
+        """Have the image be gone where it comes from."""
+        self._image_file(release).rename(self._image_file(release).with_suffix(".gone"))
+
+    def lose_copy(self) -> None:
+        """Have it be gone, too, from where the stack has put it, if it has."""
+
+    def find(self, release: str) -> None:
+        """Have it be there again."""
+        self._image_file(release).with_suffix(".gone").rename(self._image_file(release))
+
+    def _image_file(self, release: str) -> Path:
+        return self.stack.path / f"{release}.qcow2"
 
     @property
     def state_file(self) -> Path:
@@ -149,6 +166,7 @@ class CloudPlace(_Place):
     def __init__(self, stack: Stack, world: World, cloud: Cloud) -> None:
         super().__init__(stack)
         self.world, self.cloud = world, cloud
+        self._taken: dict[tuple[str, str], dict[str, Any]] = {}
 
     def running(self) -> dict[str, Running]:
         shown = next(r for r in self.state()["resources"] if r["type"] == "pulumi:pulumi:Stack")["outputs"]["nodes"]
@@ -176,6 +194,34 @@ class CloudPlace(_Place):
 
     def heal(self, node: str) -> None:
         self.world.sick.remove(node)
+
+    def lose(self, release: str) -> None:
+        self.world.gone |= self._images(release)
+        if isinstance(self.cloud, Libvirt):
+            super().lose(release)
+
+    def lose_copy(self) -> None:
+        if isinstance(self.cloud, DigitalOcean):
+            for key in [key for key in self.cloud.resources if key[0] == "CustomImage"]:
+                self._taken[key] = self.cloud.resources.pop(key)
+        elif isinstance(self.cloud, Libvirt):
+            for key in [
+                key for key in self.cloud.resources if key[0] == "Volume" and "source" in self.cloud.resources[key]
+            ]:
+                self._taken[key] = self.cloud.resources.pop(key)
+
+    def find(self, release: str) -> None:
+        self.world.gone -= self._images(release)
+        self.cloud.resources.update(self._taken)
+        self._taken.clear()
+        if isinstance(self.cloud, Libvirt):
+            super().find(release)
+
+    def _images(self, release: str) -> set[str]:
+        image = read_lock(self.stack.path / "image.lock.yaml").image("x86_64")
+        assert image.release == release
+        assert image.gcp
+        return {image.aws[REGION], image.gcp.name, image.disks["digitalocean"].location}
 
     def orphans(self) -> list[str]:
         known = {(r["type"].rpartition(":")[2], r.get("id")) for r in self.state()["resources"]}

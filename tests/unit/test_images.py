@@ -41,6 +41,9 @@ class Server:
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self.send_error(200 if self.path in outer.files else 404)
+
             def do_GET(self) -> None:
                 outer.requests.append((self.path, self.headers.get("Range", "")))
                 body = outer.files.get(self.path)
@@ -94,6 +97,20 @@ def test_an_image_is_downloaded_checked_decompressed_and_kept(server: Server, tm
     assert {"downloading", "decompressing"} <= steps
     assert images.obtain(wanted, cache=tmp_path) == path
     assert len(server.requests) == 1
+
+
+def test_an_image_is_looked_for_without_being_downloaded(server: Server, tmp_path: Path) -> None:
+    wanted = disk(server)
+    images.look_for(wanted, cache=tmp_path)
+    assert server.requests == []
+    packed = server.files.pop("/fcos.qcow2.xz")
+    with pytest.raises(FleetError, match=r"answered 404.*fleet image update"):
+        images.look_for(wanted, cache=tmp_path)
+    # One that is in the cache needs no server.
+    server.files["/fcos.qcow2.xz"] = packed
+    images.obtain(wanted, cache=tmp_path)
+    server.files.clear()
+    images.look_for(wanted, cache=tmp_path)
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
