@@ -192,7 +192,7 @@ class Variable(Model):
             return value
         given = value["value"] if isinstance(value, dict) else value
         kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-        kind = kinds.get(type(given))
+        kind = next((word for type_, word in kinds.items() if isinstance(given, type_)), None)
         if kind is None:
             raise ValueError("a variable is a string, a number or a boolean")
         rest = value if isinstance(value, dict) else {"value": value}
@@ -291,7 +291,7 @@ class GroupPort(Model):
         if isinstance(value, int) and not isinstance(value, bool):
             return {"number": value}
         if isinstance(value, str):
-            match = re.fullmatch(r"(\d+)(?:/(tcp|udp))?", value)
+            match = re.fullmatch(r"([0-9]+)(?:/(tcp|udp))?", value)
             if match is None:
                 raise ValueError('a port is written 6443, "6443/tcp" or "51820/udp"')
             return {"number": int(match[1]), "protocol": match[2] or "tcp"}
@@ -311,7 +311,7 @@ class PrivateNetwork(Model):
 def _window(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    if isinstance(value, str) and re.match(r"^([1-9]\d?|100)%$", value):
+    if isinstance(value, str) and re.fullmatch(r"([1-9][0-9]?|100)%", value):
         return value
     raise ValueError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
 
