@@ -48,9 +48,11 @@ class SnippetRef(Model):
         override: Its values may replace those of earlier snippets.
         allow_warnings: Butane's warnings about it are not errors.
         variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
+        outside: It, and local files that it names, may be outside of the project's folder.
     """
 
     path: str = Field(min_length=1)
+    outside: bool = False
     override: bool = False
     allow_warnings: bool = False
     variables: list[VariableName] = []
@@ -148,12 +150,14 @@ class SecretSource(Model):
         generate: Make it when it is first needed, and keep it, as a secret, in the stack's config: once and for all.
         file: A file beside the spec; its whole content, less one newline at its end.
         env: A variable of the environment that the command runs in.
+        outside: The file may be outside of the project's folder.
     """
 
     config: str = ""
     generate: Generate | None = None
     file: str = ""
     env: str = ""
+    outside: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
@@ -345,6 +349,23 @@ class Rollout(Model):
         return tuple(dict.fromkeys([*(index for index in self.order if index < count), *range(count)]))
 
 
+class ComposeRef(Model):
+    """A Compose file. Written as its path, or in full.
+
+    Attributes:
+        path: Relative to the spec's folder.
+        outside: It may be outside of the project's folder.
+    """
+
+    path: str = Field(min_length=1)
+    outside: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+
 class NodeOverride(Model):
     """What one node of a group has beside the others.
 
@@ -383,7 +404,7 @@ class Group(Workload):
 
     count: int = Field(default=1, ge=0, le=1000)
     snippets: list[AnySnippet] = []
-    compose: str = ""
+    compose: ComposeRef | None = None
     data_disks: dict[DiskName, DataDisk] = {}
     ports: list[GroupPort] = []
     ready: list[Probe] = []

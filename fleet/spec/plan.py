@@ -291,7 +291,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
             return ref.snippet(node)
         except UsageError as error:
             raise UsageError(error.what, at=at, fix=error.fix) from None
-    path = spec.folder / ref.path
+    path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
     if not path.exists():
         raise UsageError(f"There is no snippet {path}.", at=at)
     if missing := [each for each in ref.variables if each not in spec.values.variables]:
@@ -301,7 +301,10 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
             fix="Define it under `variables`.",
         )
     values = {each: spec.values.variables[each] for each in ref.variables}
-    return Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings, values=values)
+    boundary = None if ref.outside else spec.boundary
+    return Snippet.from_file(
+        path, override=ref.override, allow_warnings=ref.allow_warnings, values=values, boundary=boundary
+    )
 
 
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
@@ -312,7 +315,13 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
         snippets.append(data_disk_snippet(disk, what, platform.device(disk), platform.disk_rule(disk)))
     # The group is its workload; one with nothing in it makes an empty snippet.
     snippets.append(
-        workload_snippet(group, secrets=spec.values.secrets, folder=spec.folder, name=f"containers of {name}")
+        workload_snippet(
+            group,
+            secrets=spec.values.secrets,
+            folder=spec.folder,
+            boundary=spec.boundary,
+            name=f"containers of {name}",
+        )
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):

@@ -103,6 +103,7 @@ class FileMount(Model):
         mode: Its permission bits on the node and so in the container.
         label: SELinux: "Z" for this container alone, "z" for several.
         read_only: The container cannot write it. What it writes is lost with the node.
+        outside: ``source`` may be outside of the project's folder.
     """
 
     target: str = Field(pattern=r"^/[^:]*[^/:]$")
@@ -111,6 +112,7 @@ class FileMount(Model):
     mode: Mode = "0644"
     label: Literal["z", "Z"] = "Z"
     read_only: bool = True
+    outside: bool = False
 
     @model_validator(mode="after")
     def _one_content(self) -> FileMount:

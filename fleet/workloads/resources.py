@@ -130,9 +130,11 @@ class Build(Model):
         target: The stage to build; the last by default.
         environment: Variables of the build.
         run_as: A user of the group whose rootless Podman builds it.
+        outside: The folder, and links in it, may lead out of the project's folder.
     """
 
     context: str = Field(min_length=1)
+    outside: bool = False
     file: str = "Containerfile"
     tag: str = Field(default="", pattern=r"^\S*$")
     target: str = Field(default="", pattern=r"^\S*$")
