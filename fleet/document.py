@@ -1,13 +1,12 @@
 """YAML documents that users write, read so that every error names its line.
 
-The YAML is composed to a graph of nodes with marks; values are constructed from it by PyYAML's safe schema and checked
-by pydantic, whose errors carry the path of what is wrong; the path leads back to the mark.
+The YAML is composed to a graph of nodes with marks; values are constructed from it by YAML 1.2's core schema and
+checked by pydantic, whose errors carry the path of what is wrong; the path leads back to the mark.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 import types
 import typing
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from fleet.core_schema import Loader
 from fleet.errors import FleetError, Position, UsageError
+from fleet.hints import hint
 
 Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
@@ -45,7 +46,7 @@ class Document:
         if text is None:
             text = read_text(path, what)
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            root = yaml.compose(text, Loader=Loader)
             if root is None:
                 raise UsageError(f"The {what} is empty.", at=at)
             self.root: yaml.Node = root
@@ -68,7 +69,7 @@ class Document:
     def value(self) -> Any:
         """Its Python value."""
         # Constructing flattens merge keys (`<<`) in place, which would count as duplicates.
-        return yaml.SafeLoader("").construct_document(copy.deepcopy(self.root))
+        return Loader("").construct_document(copy.deepcopy(self.root))
 
     def at(self, *location: str | int) -> Position:
         """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
@@ -104,10 +105,9 @@ class Document:
             named = f"{'.'.join(map(str, location))}: " if self._made else ""
             found.append((self._at(location, on_key=on_key), named + _message(model, detail, location)))
         found.sort(key=lambda item: (item[0].line or 0, item[0].column or 0))
-        (at, what), *more = found
-        if more:
-            what += " Also: " + " ".join(f"line {where.line}: {text}" if where.line else text for where, text in more)
-        return UsageError(what, at=at)
+        (at, what), *more = dict.fromkeys(found)
+        # Each on a line of its own, with its place, so that an editor can go to it.
+        return UsageError("\n".join([what, *(f"{where}: {text}" for where, text in more)]), at=at)
 
 
 def read_text(path: Path, what: str) -> str:
@@ -164,10 +164,7 @@ def _message(model: type[BaseModel], detail: ErrorDetails, location: Location) -
     shown = f"{given!r}" if isinstance(given, str | int | float | bool) or given is None else type(given).__name__
     match kind:
         case "extra_forbidden":
-            known = sorted(_keys(model, location[:-1]))
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean `{close[0]}`?" if close else f"The keys here are: {', '.join(known)}."
-            return f"There is no key `{name}`. {hint}"
+            return f"There is no key `{name}`. {hint(name, _keys(model, location[:-1]))}"
         case "union_tag_invalid":
             # "path" stands for a file, which is named by its path and has no such key.
             known = sorted(tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",") if "'path'" not in tag)

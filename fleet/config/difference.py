@@ -10,7 +10,7 @@ import difflib
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -112,14 +112,34 @@ def _contents(value: str | dict[str, Any]) -> list[str]:
     lines = [f"{key}: {json.dumps(item, sort_keys=True)}" for key, item in sorted(rest.items())]
     if not source.startswith("data:"):
         return [*lines, f"source: {source}"]
-    meta, _, data = source.removeprefix("data:").partition(",")
+    raw = _inline(value)
+    try:
+        return [*lines, *raw.decode().splitlines()]
+    except UnicodeDecodeError:
+        # What is no text is told apart by its hash.
+        return [*lines, f"binary, {len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}"]
+
+
+def _inline(contents: Mapping[str, Any]) -> bytes:
+    """The bytes of a resource whose source is a ``data:`` URL, as they are there if they cannot be decoded."""
+    meta, _, data = contents["source"].removeprefix("data:").partition(",")
     raw = unquote_to_bytes(data)
     try:
         if meta.endswith(";base64"):
             raw = base64.b64decode(raw)
-        if value.get("compression") == "gzip":
-            raw = gzip.decompress(raw)
-        return [*lines, *raw.decode().splitlines()]
+        return gzip.decompress(raw) if contents.get("compression") == "gzip" else raw
     except (ValueError, OSError, EOFError):
-        # UnicodeDecodeError is a ValueError: what is no text is told apart by its hash.
-        return [*lines, f"binary, {len(raw)} bytes, sha256 {hashlib.sha256(raw).hexdigest()}"]
+        return raw
+
+
+def file_texts(tree: Mapping[str, Any], folder: str) -> Iterator[str]:
+    """The texts of the files in a folder that an Ignition config brings itself.
+
+    Args:
+        tree: The config, as parsed JSON.
+        folder: Such as "/etc/sysctl.d/".
+    """
+    for entry in tree.get("storage", {}).get("files", []):
+        contents = entry.get("contents", {})
+        if entry["path"].startswith(folder) and (contents.get("source") or "").startswith("data:"):
+            yield _inline(contents).decode("utf-8", "replace")

@@ -7,7 +7,7 @@ validates it strictly, on its own, so that an error names the snippet's own file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
+from fleet.boundary import Boundary
 from fleet.config import _transpiler
 from fleet.config.template import Scalar, fill_text
 from fleet.errors import FleetError, Position
@@ -51,6 +52,7 @@ class Snippet:
         override: bool = False,
         allow_warnings: bool = False,
         values: Mapping[str, Scalar] | None = None,
+        boundary: Boundary | None = None,
     ) -> Snippet:
         """Read a snippet. A file that begins with ``{``, or ends in ``.ign`` or ``.json``, is Ignition.
 
@@ -59,9 +61,11 @@ class Snippet:
             override: See the attribute.
             allow_warnings: See the attribute.
             values: What fills its placeholders (:mod:`fleet.config.template`); without any it has none.
+            boundary: What local files that it names have to be in, wherever symbolic links lead; ``None``: anything.
 
         Raises:
-            FleetError: The file cannot be read, is not UTF-8, or its placeholders and the values do not match.
+            FleetError: The file cannot be read, is not UTF-8, names a local file out of bounds, or its placeholders and
+                the values do not match.
         """
         path = Path(path)
         at = Position.of(path)
@@ -81,6 +85,10 @@ class Snippet:
             raise FleetError(f"The snippet cannot be read: {error.strerror}.", at=at) from None
         if values:
             text = fill_text(text, values, name=at.source)
+        if boundary and "local" in text:
+            for node in _local_files(text):
+                place = Position(at.source, node.start_mark.line + 1, node.start_mark.column + 1)
+                boundary.check(path.parent / node.value, "The local file", at=place)
         ignition = path.suffix in {".ign", ".json"} or text.lstrip().startswith("{")
         return cls(
             name=at.source,
@@ -164,6 +172,35 @@ class Snippet:
             elif isinstance(node, yaml.MappingNode):
                 pending.extend(child for pair in reversed(node.value) for child in reversed(pair))
         return Position(self.name)
+
+
+def _local_files(text: str) -> Iterator[yaml.ScalarNode]:
+    """The paths of local files that a Butane document names; none where it cannot be read, which Butane itself says."""
+    try:
+        pending = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    except yaml.YAMLError:
+        return
+    seen: set[int] = set()
+    while pending:
+        node = pending.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending += node.value
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                pending.append(value)
+                if key.value in _LOCAL:
+                    yield from (
+                        item
+                        for item in (value.value if isinstance(value, yaml.SequenceNode) else [value])
+                        if isinstance(item, yaml.ScalarNode)
+                    )
+
+
+_LOCAL = ("local", "contents_local", "ssh_authorized_keys_local")
+"""Keys whose values are paths of local files (the Butane specifications, for all variants)."""
 
 
 def load_all(snippets: Iterable[Snippet]) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from fleet.config.ignition import file
 from fleet.library.base import LibrarySnippet, NodeName
-from fleet.workloads.fields import SshKey
+from fleet.workloads.fields import SshKey, Word
 
 
 class SshKeys(LibrarySnippet):
@@ -37,7 +37,7 @@ class SshHardening(LibrarySnippet):
     """
 
     use: Literal["ssh-hardening"]
-    allow_users: list[str] = []
+    allow_users: list[Word] = []
     tcp_forwarding: bool = False
     max_auth_tries: int = Field(default=3, ge=1)
 

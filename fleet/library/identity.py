@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,7 +28,7 @@ class Hostname(LibrarySnippet):
     # The node's own name is written first.
     override: bool = True
     domain: str = Field(default="", pattern=rf"^({_LABEL}(\.{_LABEL})*)?$")
-    names: list[str] = []
+    names: list[Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]] = []
 
     @model_validator(mode="after")
     def _one(self) -> Hostname:
@@ -60,7 +60,7 @@ class StaticNetwork(LibrarySnippet):
     addresses: list[IPv4Interface | IPv6Interface] = Field(min_length=1)
     gateway: IPv4Address | IPv6Address | None = None
     dns: list[IPv4Address | IPv6Address] = []
-    search: list[str] = []
+    search: list[Annotated[str, Field(pattern=r"^~?[A-Za-z0-9._-]+$")]] = []
     other_family: Literal["auto", "disabled"] = "auto"
 
     @model_validator(mode="after")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +13,10 @@ from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.library.base import LibrarySnippet, NodeName
 from fleet.model import Model
-from fleet.workloads import Container, Text, Workload, workload_snippet
+from fleet.workloads import CalendarEvent, Container, ImageReference, Text, Workload, workload_snippet
+
+SysctlValue = Annotated[Text, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""Several numbers may stand in one, with spaces between them."""
 
 
 class Sysctl(LibrarySnippet):
@@ -22,7 +27,7 @@ class Sysctl(LibrarySnippet):
     """
 
     use: Literal["sysctl"]
-    values: dict[str, Text] = Field(min_length=1)
+    values: dict[Annotated[str, Field(pattern=r"^-?[A-Za-z0-9_.*/-]+$")], SysctlValue] = Field(min_length=1)
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         text = "".join(f"{key} = {value}\n" for key, value in sorted(self.values.items()))
@@ -56,7 +61,7 @@ class Window(Model):
     """
 
     days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] = Field(min_length=1)
-    start: str = Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    start: str = Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")
     minutes: int = Field(ge=1)
 
 
@@ -88,26 +93,30 @@ class Zincati(LibrarySnippet):
         return self
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
-        # A JSON string is a TOML basic string.
         if self.strategy == "off":
             lines = ["[updates]", "enabled = false"]
         else:
-            lines = ["[updates]", f"strategy = {json.dumps(self.strategy.replace('-', '_'))}"]
+            lines = ["[updates]", f"strategy = {_toml(self.strategy.replace('-', '_'))}"]
         if self.strategy == "fleet-lock":
-            lines += ["[updates.fleet_lock]", f"base_url = {json.dumps(self.lock_url)}"]
+            lines += ["[updates.fleet_lock]", f"base_url = {_toml(self.lock_url)}"]
         if self.strategy == "periodic":
-            lines += ["[updates.periodic]", f"time_zone = {json.dumps(self.time_zone)}"]
+            lines += ["[updates.periodic]", f"time_zone = {_toml(self.time_zone)}"]
         for window in self.windows:
             lines += [
                 "[[updates.periodic.window]]",
-                f"days = {json.dumps(window.days)}",
-                f"start_time = {json.dumps(window.start)}",
+                f"days = {_toml(window.days)}",
+                f"start_time = {_toml(window.start)}",
                 f"length_minutes = {window.minutes}",
             ]
         if self.wariness is not None:
             lines += ["[identity]", f"rollout_wariness = {self.wariness}"]
         text = "".join(f"{line}\n" for line in lines)
         return {"storage": {"files": [file("/etc/zincati/config.d/55-fleet.toml", text, mode=0o644)]}}
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """A value in TOML, which takes JSON's escapes but for pairs of surrogates (toml.io/en/v1.0.0, "String")."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class NodeExporter(LibrarySnippet):
@@ -121,17 +130,19 @@ class NodeExporter(LibrarySnippet):
     """
 
     use: Literal["node-exporter"]
-    image: str = "quay.io/prometheus/node-exporter:v1.9.1"
+    image: ImageReference = "quay.io/prometheus/node-exporter:v1.9.1"
     port: int = Field(default=9100, ge=1, le=65535)
-    address: str = ""
+    address: IPv4Address | IPv6Address | None = None
     collectors: list[str] = []
 
     def snippet(self, node: NodeName) -> Snippet:
+        address = self.address
+        listen = f"[{address}]" if isinstance(address, IPv6Address) else str(address or "")
         container = Container.model_validate(
             {
                 "image": self.image,
                 "command": [
-                    "--path.rootfs=/host", f"--web.listen-address={self.address}:{self.port}", *self.collectors,
+                    "--path.rootfs=/host", f"--web.listen-address={listen}:{self.port}", *self.collectors,
                 ],
                 "networks": ["host"],
                 "volumes": ["/:/host:ro,rslave"],
@@ -155,8 +166,8 @@ class PodmanPrune(LibrarySnippet):
     """
 
     use: Literal["podman-prune"]
-    calendar: str = Field(default="weekly", pattern=r"^[^\n%]+$")
-    older_than: str = Field(default="168h", pattern=r"^(\d+[hms])+$")
+    calendar: CalendarEvent = "weekly"
+    older_than: str = Field(default="168h", pattern=r"^([0-9]+[hms])+$")
     images: bool = True
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
@@ -190,12 +201,12 @@ class MetadataGuard(LibrarySnippet):
     """
 
     use: Literal["metadata-guard"]
-    addresses: list[str] = ["169.254.169.254", "fd00:ec2::254"]
+    addresses: list[IPv4Address | IPv6Address] = [IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254")]
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         def rules(condition: str) -> str:
             return "".join(
-                f"    {condition}{'ip6' if ':' in address else 'ip'} daddr {address} tcp dport 80 reject\n"
+                f"    {condition}{'ip6' if address.version == 6 else 'ip'} daddr {address} tcp dport 80 reject\n"
                 for address in self.addresses
             )
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from fleet.boundary import Boundary
 from fleet.config.template import fill_nodes
 from fleet.document import Document
 from fleet.errors import Position, UsageError
 from fleet.spec import program
-from fleet.spec.model import FleetSpec, Image, ImageHead
+from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.program import SpecConfig
 from fleet.spec.values import Head, Resolver, Values
 
@@ -35,6 +37,11 @@ class LoadedSpec:
     def folder(self) -> Path:
         """Relative paths in the spec start here."""
         return self.document.path.parent
+
+    @property
+    def boundary(self) -> Boundary:
+        """What its files have to be in."""
+        return Boundary.of(self.document.path)
 
     @property
     def lock_path(self) -> Path:
@@ -102,12 +109,17 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
     """Put what groups' Compose files say into the groups, before these are checked as a whole."""
     groups = value.get("groups") if isinstance(value, dict) else None
     for name, group in groups.items() if isinstance(groups, dict) else ():
-        file = group.get("compose") if isinstance(group, dict) else None
-        if not isinstance(file, str):
-            continue
-        path = document.path.parent / file
+        given = group.get("compose") if isinstance(group, dict) else None
+        try:
+            file = ComposeRef.model_validate(given)
+        except ValidationError:
+            continue  # None, or what the whole spec's check refuses with its place.
+        at = document.at("groups", name, "compose")
+        path = Boundary.of(document.path).check(
+            document.path.parent / file.path, "The Compose file", outside=file.outside, at=at
+        )
         if not path.exists():
-            raise UsageError(f"There is no Compose file {path}.", at=document.at("groups", name, "compose"))
+            raise UsageError(f"There is no Compose file {path}.", at=at)
         from fleet.workloads.compose import read_compose  # slow to import, and seldom needed
 
         for kind, added in read_compose(path, values.variables, base=document.path.parent).items():

@@ -48,9 +48,11 @@ class SnippetRef(Model):
         override: Its values may replace those of earlier snippets.
         allow_warnings: Butane's warnings about it are not errors.
         variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
+        outside: It, and local files that it names, may be outside of the project's folder.
     """
 
     path: str = Field(min_length=1)
+    outside: bool = False
     override: bool = False
     allow_warnings: bool = False
     variables: list[VariableName] = []
@@ -148,12 +150,14 @@ class SecretSource(Model):
         generate: Make it when it is first needed, and keep it, as a secret, in the stack's config: once and for all.
         file: A file beside the spec; its whole content, less one newline at its end.
         env: A variable of the environment that the command runs in.
+        outside: The file may be outside of the project's folder.
     """
 
     config: str = ""
     generate: Generate | None = None
     file: str = ""
     env: str = ""
+    outside: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
@@ -192,7 +196,7 @@ class Variable(Model):
             return value
         given = value["value"] if isinstance(value, dict) else value
         kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-        kind = kinds.get(type(given))
+        kind = next((word for type_, word in kinds.items() if isinstance(given, type_)), None)
         if kind is None:
             raise ValueError("a variable is a string, a number or a boolean")
         rest = value if isinstance(value, dict) else {"value": value}
@@ -291,7 +295,7 @@ class GroupPort(Model):
         if isinstance(value, int) and not isinstance(value, bool):
             return {"number": value}
         if isinstance(value, str):
-            match = re.fullmatch(r"(\d+)(?:/(tcp|udp))?", value)
+            match = re.fullmatch(r"([0-9]+)(?:/(tcp|udp))?", value)
             if match is None:
                 raise ValueError('a port is written 6443, "6443/tcp" or "51820/udp"')
             return {"number": int(match[1]), "protocol": match[2] or "tcp"}
@@ -311,7 +315,7 @@ class PrivateNetwork(Model):
 def _window(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    if isinstance(value, str) and re.match(r"^([1-9]\d?|100)%$", value):
+    if isinstance(value, str) and re.fullmatch(r"([1-9][0-9]?|100)%", value):
         return value
     raise ValueError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
 
@@ -343,6 +347,23 @@ class Rollout(Model):
     def indices(self, count: int) -> tuple[int, ...]:
         """The order of a group of so many nodes."""
         return tuple(dict.fromkeys([*(index for index in self.order if index < count), *range(count)]))
+
+
+class ComposeRef(Model):
+    """A Compose file. Written as its path, or in full.
+
+    Attributes:
+        path: Relative to the spec's folder.
+        outside: It may be outside of the project's folder.
+    """
+
+    path: str = Field(min_length=1)
+    outside: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
 
 
 class NodeOverride(Model):
@@ -383,7 +404,7 @@ class Group(Workload):
 
     count: int = Field(default=1, ge=0, le=1000)
     snippets: list[AnySnippet] = []
-    compose: str = ""
+    compose: ComposeRef | None = None
     data_disks: dict[DiskName, DataDisk] = {}
     ports: list[GroupPort] = []
     ready: list[Probe] = []

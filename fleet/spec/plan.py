@@ -6,12 +6,14 @@ transpiler merges it once for the whole group; only a node's own part, its name,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
+from fleet.config import NEWEST_SPEC, MachineConfig, Snippet, compose_all, deliver
+from fleet.config.difference import file_texts
 from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
@@ -24,6 +26,8 @@ from fleet.spec.network import hosts_snippet, interface_snippet, planned_address
 from fleet.spec.program import SpecConfig
 from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
+
+_FIRST_UNPRIVILEGED_PORT = 1024
 
 
 def plan_spec(
@@ -141,6 +145,8 @@ def plan_fleet(
             [_merged(spec, name, NodeName(f"{name}-{index}", index), shared, platform) for index in wanted],
             max_spec=max_spec,
         )
+        for config in configs:
+            _check_rootless_ports(spec, name, group, config)
         surge = _surges(spec, name, group, platform)
         nodes = tuple(
             NodePlan(
@@ -234,6 +240,27 @@ def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:
             )
 
 
+def _check_rootless_ports(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:
+    """Refuse ports that a rootless Podman cannot have (ip_unprivileged_port_start, in the kernel's ip-sysctl)."""
+    low = _FIRST_UNPRIVILEGED_PORT
+    for kind, things in (("containers", group.containers), ("pods", group.pods)):
+        for thing, what in things.items():
+            ports = [port.node for port in what.ports if what.run_as and port.node < low]
+            if not ports:
+                continue
+            for text in file_texts(config.tree, "/etc/sysctl.d/"):
+                for value in re.findall(r"^\s*-?net[./]ipv4[./]ip_unprivileged_port_start\s*=\s*([0-9]+)", text, re.M):
+                    low = int(value)
+            if min(ports) < low:
+                raise UsageError(
+                    f"{thing} publishes port {min(ports)} of the node, but {what.run_as}'s rootless Podman can have "
+                    f"ports from {low} up only.",
+                    at=spec.at("groups", name, kind, thing, "ports"),
+                    fix="Publish a higher one, or allow it: `{use: sysctl, values: "
+                    f"{{net.ipv4.ip_unprivileged_port_start: {min(ports)}}}}}` among the group's `snippets`.",
+                )
+
+
 def _identity(name: str) -> Snippet:
     config = {
         "ignition": {"version": "3.0.0"},
@@ -269,7 +296,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
             return ref.snippet(node)
         except UsageError as error:
             raise UsageError(error.what, at=at, fix=error.fix) from None
-    path = spec.folder / ref.path
+    path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
     if not path.exists():
         raise UsageError(f"There is no snippet {path}.", at=at)
     if missing := [each for each in ref.variables if each not in spec.values.variables]:
@@ -279,7 +306,10 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
             fix="Define it under `variables`.",
         )
     values = {each: spec.values.variables[each] for each in ref.variables}
-    return Snippet.from_file(path, override=ref.override, allow_warnings=ref.allow_warnings, values=values)
+    boundary = None if ref.outside else spec.boundary
+    return Snippet.from_file(
+        path, override=ref.override, allow_warnings=ref.allow_warnings, values=values, boundary=boundary
+    )
 
 
 def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
@@ -295,6 +325,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
             group,
             secrets=spec.values.secrets,
             folder=spec.folder,
+            boundary=spec.boundary,
             name=f"containers of {name}",
             mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
         )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from pydantic import ConfigDict
 
+from fleet.boundary import Boundary
 from fleet.config.template import Scalar
 from fleet.errors import FleetError, Position, UsageError
 from fleet.model import Model
@@ -92,7 +93,7 @@ class Resolver:
         if source.env:
             return self._environment(what, source.env, at)
         if source.file:
-            path = folder / source.file
+            path = Boundary.of(folder / "spec").check(folder / source.file, what, outside=source.outside, at=at)
             try:
                 return path.read_text(encoding="utf-8").removesuffix("\n")
             except UnicodeDecodeError:

@@ -3,22 +3,33 @@
 Compose files are read by :mod:`fleet.workloads.compose`, which is not imported here: it takes as long as all the rest.
 """
 
-from fleet.workloads.container import Container, FileMount, HealthCheck, NetworkUse, Schedule, SecretUse
+from fleet.workloads.container import (
+    Container,
+    FileMount,
+    HealthCheck,
+    ImageReference,
+    NetworkUse,
+    Schedule,
+    SecretUse,
+)
 from fleet.workloads.data_disks import DataDisk, DiskName, data_disk_snippet
 from fleet.workloads.fields import Name, Port, Text
 from fleet.workloads.quadlet import container_file
 from fleet.workloads.resources import Build, ImagePull, Network, Pod, Subnet, User, Volume
 from fleet.workloads.snippet import workload_snippet
+from fleet.workloads.times import CalendarEvent
 from fleet.workloads.workload import Workload
 
 __all__ = [
     "Build",
+    "CalendarEvent",
     "Container",
     "DataDisk",
     "DiskName",
     "FileMount",
     "HealthCheck",
     "ImagePull",
+    "ImageReference",
     "Name",
     "Network",
     "NetworkUse",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fleet.model import Model
 from fleet.workloads.fields import Memory, Mode, Name, Port, Text
+from fleet.workloads.quadlet_keys import unknown_key
+from fleet.workloads.times import CalendarEvent, GoDuration, TimeSpan
 
 
 class HealthCheck(Model):
@@ -26,10 +28,10 @@ class HealthCheck(Model):
     """
 
     command: str | list[str]
-    interval: str = "30s"
-    timeout: str = "30s"
+    interval: GoDuration = "30s"
+    timeout: GoDuration = "30s"
     retries: int = Field(default=3, ge=1)
-    start_period: str = "0s"
+    start_period: GoDuration = "0s"
     on_failure: Literal["none", "kill", "restart", "stop"] = "kill"
     notify: bool = True
 
@@ -101,6 +103,7 @@ class FileMount(Model):
         mode: Its permission bits on the node and so in the container.
         label: SELinux: "Z" for this container alone, "z" for several.
         read_only: The container cannot write it. What it writes is lost with the node.
+        outside: ``source`` may be outside of the project's folder.
     """
 
     target: str = Field(pattern=r"^/[^:]*[^/:]$")
@@ -109,6 +112,7 @@ class FileMount(Model):
     mode: Mode = "0644"
     label: Literal["z", "Z"] = "Z"
     read_only: bool = True
+    outside: bool = False
 
     @model_validator(mode="after")
     def _one_content(self) -> FileMount:
@@ -126,14 +130,30 @@ class Schedule(Model):
         persistent: A run that was missed while the node was off is caught up.
     """
 
-    calendar: str = Field(min_length=1)
-    random_delay: str = "0"
+    calendar: CalendarEvent
+    random_delay: TimeSpan = "0"
     persistent: bool = True
 
     @model_validator(mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
         return {"calendar": value} if isinstance(value, str) else value
+
+
+def fully_qualified(image: str) -> str:
+    """The reference, if it names its registry.
+
+    Raises:
+        ValueError: It does not.
+    """
+    registry, slash, _ = image.partition("/")
+    if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
+        raise ValueError(f"name the registry too, as in docker.io/library/{image}: short names depend on the node")
+    return image
+
+
+ImageReference = Annotated[str, Field(pattern=r"^[^\s]+$"), AfterValidator(fully_qualified)]
+"""A reference of an image with its registry, such as "docker.io/library/caddy:2"."""
 
 
 class Container(Model):
@@ -226,7 +246,7 @@ class Container(Model):
     shm_size: Memory = ""
     cpus: float | None = Field(default=None, gt=0)
     pids: int | None = Field(default=None, ge=1)
-    stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|\d+)?$")
+    stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$")
     stop_timeout: int = Field(default=10, ge=0)
     start_timeout: int = Field(default=900, ge=1)
     quadlet: dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]] = {}
@@ -262,7 +282,21 @@ class Container(Model):
             source, colon, rest = volume.partition(":")
             if not source or not colon or not rest.startswith("/") or rest.count(":") > 1:
                 raise ValueError(f"{volume!r} is no volume: write SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS")
+            if source.startswith((".", "~")) or ("/" in source and not source.startswith("/")):
+                raise ValueError(
+                    f"{volume!r} begins with a path that is relative, and the node has no folder of the spec: write an "
+                    "absolute path of the node or a volume's name; `files` puts files of the spec into the container"
+                )
         return volumes
+
+    @field_validator("quadlet")
+    @classmethod
+    def _known_keys(cls, quadlet: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for section, keys in quadlet.items():
+            for key in keys:
+                if problem := unknown_key(section, key):
+                    raise ValueError(problem)
+        return quadlet
 
     @field_validator("tmpfs")
     @classmethod
@@ -276,6 +310,7 @@ class Container(Model):
     def _coherent(self) -> Container:
         if self.pod and (self.ports or self.networks):
             raise ValueError("a container in a pod has its pod's ports and networks: name them there")
+        refuse_ports_of_the_host(self.networks, self.ports)
         if self.ends and self.restart in ("always", "unless-stopped"):
             raise ValueError("what is to end can be restarted `on-failure` at most")
         if self.ends and self.health:
@@ -285,13 +320,15 @@ class Container(Model):
         return self
 
 
-def fully_qualified(image: str) -> str:
-    """The reference, if it names its registry.
+def refuse_ports_of_the_host(networks: list[NetworkUse], ports: list[Port]) -> None:
+    """Refuse to publish ports where Podman cannot, and drops them with a warning that nobody sees.
 
     Raises:
-        ValueError: It does not.
+        ValueError: The network has no ports to publish.
     """
-    registry, slash, _ = image.partition("/")
-    if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
-        raise ValueError(f"name the registry too, as in docker.io/library/{image}: short names depend on the node")
-    return image
+    for use in networks:
+        if ports and use.name in ("host", "none"):
+            raise ValueError(
+                f"nothing can be published from the network {use.name}: leave `ports` out"
+                + ("; the group's own `ports` open the firewall" if use.name == "host" else "")
+            )

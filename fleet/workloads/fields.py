@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.model import Model
 
@@ -14,11 +14,11 @@ def _scalar_to_text(value: Any) -> Any:
     """YAML reads `PORT: 80` as a number and `DEBUG: true` as a boolean; a container only knows text."""
     if isinstance(value, bool):
         raise ValueError("is a boolean in YAML; put it in quotes to say which text is meant")
-    return str(value) if isinstance(value, int) else value
+    return str(value) if isinstance(value, int | float) else value
 
 
 Text = Annotated[str, BeforeValidator(_scalar_to_text)]
-"""A string; an integer in YAML is taken as its digits."""
+"""A string; a number in YAML is taken as it is written."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A DNS label: lower-case letters, digits and dashes, 63 characters at most."""
@@ -26,14 +26,29 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
 """A file's permission bits: an octal text such as "0644"; YAML would read the bare number as another one."""
 
-Memory = Annotated[Text, Field(pattern=r"^(\d+[bkmg]?)?$")]
+
+def _memory(value: str) -> str:
+    if not re.fullmatch("([0-9]+[bkmg]?)?", value):
+        other = re.fullmatch(r"([0-9]+)\s*([bkmg])(?:i?b)?", value.lower())
+        hint = f'"{other[1]}{other[2]}"' if other else '"512m" or "2g", for example'
+        raise ValueError(f"{value!r} is no size, which is digits and one of b, k, m, g: write {hint}")
+    return value
+
+
+Memory = Annotated[Text, AfterValidator(_memory)]
 """A size such as "512m": digits and a unit of 1024s; bytes without a unit. Empty: no limit."""
 
-SshKey = Annotated[str, Field(pattern=r"^[^\n]*(ssh-|ecdsa-|sk-)[^\n]+ [^\n]+$")]
+SshKey = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*(ssh-|ecdsa-|sk-)[^\x00-\x1f\x7f]+ [^\x00-\x1f\x7f]+$")]
 """A line of authorized_keys (sshd(8))."""
 
+Word = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+"""A word of a file that is read line by line: nothing in it ends the word or the line."""
+
+UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+"""The name of a user or a group of the node (useradd(8))."""
+
 _PORT = re.compile(
-    r"^(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>\d+):)?(?P<container>\d+)"
+    r"^(?:(?P<address>[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>[0-9]+):)?(?P<container>[0-9]+)"
     r"(?:/(?P<protocol>tcp|udp))?$"
 )
 
@@ -76,6 +91,12 @@ class Port(Model):
     def public(self) -> bool:
         """Whether it is reachable from outside the node."""
         return not self.address.startswith(("127.", "[::1]"))
+
+    def meets(self, other: Port) -> bool:
+        """Whether both cannot be published on one node."""
+        anywhere = {"", "0.0.0.0", "[::]"}
+        same = self.address == other.address or not anywhere.isdisjoint((self.address, other.address))
+        return same and (self.node, self.protocol) == (other.node, other.protocol)
 
     def __str__(self) -> str:
         return f"{self.address}{':' if self.address else ''}{self.node}:{self.container}/{self.protocol}"

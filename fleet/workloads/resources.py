@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from fleet.model import Model
-from fleet.workloads.container import NetworkUse, fully_qualified
-from fleet.workloads.fields import Name, Port, Text
+from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
+from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
 
 
 class Pod(Model):
@@ -28,6 +28,11 @@ class Pod(Model):
     add_hosts: list[str] = []
     dns: list[IPv4Address | IPv6Address] = []
     run_as: Name | None = None
+
+    @model_validator(mode="after")
+    def _has_ports_of_its_own(self) -> Pod:
+        refuse_ports_of_the_host(self.networks, self.ports)
+        return self
 
 
 class Subnet(Model):
@@ -109,15 +114,10 @@ class ImagePull(Model):
         run_as: A user of the group whose rootless Podman pulls it.
     """
 
-    image: Annotated[str, Field(pattern=r"^[^\s]+$")]
+    image: ImageReference
     auth_file: str = Field(default="", pattern=r"^(/\S*)?$")
     tls_verify: bool = True
     run_as: Name | None = None
-
-    @field_validator("image")
-    @classmethod
-    def _qualified(cls, image: str) -> str:
-        return fully_qualified(image)
 
 
 class Build(Model):
@@ -130,9 +130,11 @@ class Build(Model):
         target: The stage to build; the last by default.
         environment: Variables of the build.
         run_as: A user of the group whose rootless Podman builds it.
+        outside: The folder, and links in it, may lead out of the project's folder.
     """
 
     context: str = Field(min_length=1)
+    outside: bool = False
     file: str = "Containerfile"
     tag: str = Field(default="", pattern=r"^\S*$")
     target: str = Field(default="", pattern=r"^\S*$")
@@ -150,8 +152,8 @@ class User(Model):
     """
 
     uid: int = Field(ge=1000, le=59999)
-    groups: list[str] = []
-    ssh_authorized_keys: list[str] = []
+    groups: list[UserName] = []
+    ssh_authorized_keys: list[SshKey] = []
 
 
 Engine = Literal["podman", "docker"]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fleet.boundary import Boundary
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
@@ -32,6 +33,7 @@ def workload_snippet(
     *,
     secrets: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    boundary: Boundary | None = None,
     name: str = "containers",
     mounts: Sequence[str] = (),
 ) -> Snippet:
@@ -42,13 +44,14 @@ def workload_snippet(
         secrets: Values by name. Each that a container uses becomes a file of mode 0600 and, before any container
             starts, a Podman secret.
         folder: Where files and build contexts are looked for; without it there can be none.
+        boundary: What they have to be in; ``folder`` by default.
         name: What errors call the snippet.
         mounts: Where the node's data disks are mounted. What has data on one waits for it.
 
     Raises:
         FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
-    made = _Made(workload, secrets or {}, folder, mounts)
+    made = _Made(workload, secrets or {}, folder, boundary or (Boundary(folder) if folder else None), mounts)
     made.users()
     made.files()
     made.secrets()
@@ -72,6 +75,7 @@ class _Made:
     workload: Workload
     values: Mapping[str, str]
     folder: Path | None
+    boundary: Boundary | None
     mounts: Sequence[str]
     accounts: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -100,8 +104,10 @@ class _Made:
                 )
                 self.entries.append(self._owned(entry, container))
         for name, build in sorted(self.workload.builds.items()):
-            context = self._local(build.context, f"The build {name}")
+            context = self._local(build.context, f"The build {name}", outside=build.outside)
             found = sorted(path for path in context.rglob("*") if path.is_file())
+            for path in found:
+                self._inside(path, f"A file of the build {name}", outside=build.outside)
             if not (context / build.file).is_file():
                 raise FleetError(
                     f"The build {name} has no {build.file} in {context}.", fix="Name it with `file:`, from there."
@@ -114,21 +120,22 @@ class _Made:
     def _content(self, name: str, mount: FileMount) -> str | bytes:
         if mount.text is not None:
             return mount.text
-        path = self._local(mount.source, f"A file of the container {name}")
+        path = self._local(mount.source, f"A file of the container {name}", outside=mount.outside)
         try:
             return path.read_bytes()
         except OSError as error:
             raise FleetError(f"A file of the container {name} cannot be read: {path}: {error.strerror}.") from None
 
-    def _local(self, source: str, what: str) -> Path:
+    def _local(self, source: str, what: str, *, outside: bool) -> Path:
         if self.folder is None:
             raise FleetError(f"{what} is {source}, but there is no folder to look for it in.")
-        path = (self.folder / source).resolve()
-        if not path.is_relative_to(self.folder.resolve()):
-            raise FleetError(f"{what} is {source}, which is outside of {self.folder}.", fix="Put it beside the spec.")
+        path = self._inside(self.folder / source, what, outside=outside)
         if not path.exists():
             raise FleetError(f"{what} is {path}, which is not there.", fix="Paths are relative to the spec.")
         return path
+
+    def _inside(self, path: Path, what: str, *, outside: bool) -> Path:
+        return self.boundary.check(path, what, outside=outside) if self.boundary else path
 
     def _owned(self, entry: dict[str, Any], container: Container) -> dict[str, Any]:
         if container.run_as:

@@ -9,9 +9,11 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from fleet.model import Model
+from fleet.probes import SSH_PORT
 from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse
-from fleet.workloads.fields import Name
+from fleet.workloads.fields import Name, Port
 from fleet.workloads.resources import Build, Engine, ImagePull, Network, Pod, User, Volume
+from fleet.workloads.system_units import is_system_service
 
 
 class Workload(Model):
@@ -127,6 +129,11 @@ class Workload(Model):
                 if other := services.get(f"{name}{suffix}"):
                     yield f"{what} and {other} would both be the service {name}{suffix}.service: rename one"
                 services[f"{name}{suffix}"] = what
+                if is_system_service(f"{name}{suffix}"):
+                    yield (
+                        f"{what} would replace {name}{suffix}.service, which Fedora CoreOS has itself: call it another "
+                        f"name, such as my-{name}"
+                    )
                 if thing.run_as and thing.run_as not in self.users:
                     yield f"{what} runs as {thing.run_as}, who is not among `users`: {_list(self.users)}"
         for name in self.pods.keys() & self.containers.keys():
@@ -135,11 +142,21 @@ class Workload(Model):
             yield from self._network_problems(f"the pod {name}", pod.networks, pod.run_as)
         for name, container in self.containers.items():
             yield from self._container_problems(name, container)
+        runners = {thing.run_as for _, _, things in self._kinds() for thing in things.values()}
+        for name, container in self.containers.items():
+            user_name = container.user.partition(":")[0]
+            if user_name in self.users and user_name not in runners:
+                yield (
+                    f"the container {name} has `user: {container.user}`, a user in the container, but nothing runs as "
+                    f"{user_name} of `users`: to have that user's rootless Podman run it, say `run_as: {user_name}`"
+                )
         uids: dict[int, str] = {}
         for name, user in self.users.items():
             if other := uids.get(user.uid):
                 yield f"the users {other} and {name} both have the number {user.uid}"
             uids[user.uid] = name
+        yield from self._port_problems()
+        yield from self._address_problems()
         if self.engine == "docker":
             for kind, _, things in self._kinds():
                 if things and kind not in ("container", "network"):
@@ -181,6 +198,35 @@ class Workload(Model):
                 yield f"{what} runs {container.image}, but `{kind}s` has no {image}: {_list(known)}"
             elif known[image].run_as != user:
                 yield f"{what} runs {container.image}, which another user has: give both the same `run_as`"
+
+    def _networked(self) -> Iterator[tuple[str, Container | Pod]]:
+        """What can have ports and networks, and what errors call it."""
+        for name, container in self.containers.items():
+            yield f"the container {name}", container
+        for name, pod in self.pods.items():
+            yield f"the pod {name}", pod
+
+    def _port_problems(self) -> Iterator[str]:
+        taken: list[tuple[str, Port]] = []
+        for what, thing in self._networked():
+            for port in thing.ports:
+                if (port.node, port.protocol) == (SSH_PORT, "tcp") and port.public:
+                    yield f"{what} publishes port {SSH_PORT} of the node, which is SSH's: publish another"
+                for other, earlier in taken:
+                    if port.meets(earlier):
+                        both = f"{what} publishes" if other == what else f"{other} and {what} both publish"
+                        twice = " twice" if other == what else ""
+                        yield f"{both} port {port.node}/{port.protocol} of the node{twice}: choose another for one"
+                taken.append((what, port))
+
+    def _address_problems(self) -> Iterator[str]:
+        taken: dict[tuple[str, object], str] = {}
+        for what, thing in self._networked():
+            for use in thing.networks:
+                for address in filter(None, (use.ip, use.ip6)):
+                    if other := taken.get((use.name, address)):
+                        yield f"{other} and {what} both have the address {address} in the network {use.name}"
+                    taken[use.name, address] = what
 
     def _network_problems(self, what: str, uses: list[NetworkUse], user: str | None) -> Iterator[str]:
         for use in uses:

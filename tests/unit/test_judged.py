@@ -14,6 +14,7 @@ from fleet.config import Snippet, compose
 from fleet.errors import FleetError
 from fleet.workloads import Container, DataDisk, Workload, container_file, data_disk_snippet, workload_snippet
 from tests.judge import Judge, option
+from tests.unit.test_refused_early import CALENDAR_EVENTS, NO_CALENDAR_EVENTS
 
 IMAGE = "docker.io/library/busybox:1"
 
@@ -339,3 +340,9 @@ def test_a_workload_says_what_it_was_told(everything: Judge) -> None:
     assert "docker.io/library/caddy:2" in everything.words(web)
     assert "Type=oneshot" in everything.services()["setup.service"]
     assert "WantedBy" not in everything.services()["clean.service"]
+
+
+def test_calendar_events_are_taken_and_refused_as_systemd_does(judge: Judge) -> None:
+    for event in (*CALENDAR_EVENTS, *NO_CALENDAR_EVENTS):
+        status = judge.run("systemd-analyze", "calendar", "--", event).returncode
+        assert (status != 0) == (event in NO_CALENDAR_EVENTS), (event, status)

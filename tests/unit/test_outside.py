@@ -1,0 +1,102 @@
+"""Nothing outside of the project's folder reaches a node, unless the spec says so where it names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleet.errors import UsageError
+from fleet.platforms import platform
+from fleet.platforms.base import FleetPlan
+from fleet.spec import Resolver, plan_spec
+from tests.conftest import Folder
+
+CONTENT = "c0ntent of somebody else's file"
+BUTANE = "variant: fcos\nversion: 1.6.0\n"
+FILE = "storage: {{files: [{{path: /etc/x, contents: {{local: {0}}}}}]}}\n"
+UNIT = "systemd: {{units: [{{name: x.service, contents_local: {0}}}]}}\n"
+KEYS = "passwd: {{users: [{{name: core, ssh_authorized_keys_local: [{0}]}}]}}\n"
+COMPOSE = "services: {web: {image: docker.io/library/caddy:2}}\n"
+CONTAINER = "containers: {web: {image: docker.io/library/caddy:2, "
+
+WAYS: dict[str, tuple[str, str]] = {
+    "snippet": (
+        "snippets: [{{path: {0}, outside: {1}}}]",
+        BUTANE + FILE.format("x").replace("local: x", f'inline: "{CONTENT}"'),
+    ),
+    "local file of a snippet": ("snippets: [{{path: file.bu, outside: {1}}}]", ""),
+    "local unit of a snippet": ("snippets: [{{path: unit.bu, outside: {1}}}]", ""),
+    "local keys of a snippet": ("snippets: [{{path: keys.bu, outside: {1}}}]", ""),
+    "Compose file": ("compose: {{path: {0}, outside: {1}}}", COMPOSE),
+    "file of a container": (
+        CONTAINER.replace("{", "{{") + "files: [{{source: {0}, target: /x, outside: {1}}}]}}}}",
+        CONTENT,
+    ),
+    "secret": (CONTAINER.replace("{", "{{") + "secrets: [s]}}}}", CONTENT),
+    "build": ("builds: {{web: {{context: {0}, outside: {1}}}}}", ""),
+    "file in a build": ("builds: {{web: {{context: context, outside: {1}}}}}", ""),
+}
+
+
+def plan(folder: Folder, name: str = "fleet.yaml") -> FleetPlan:
+    where = platform("qemu", project=folder.path, stack="test")
+    return plan_spec(folder.path / name, Resolver(reveal=True), where, need_lock=False)
+
+
+def prepare(folder: Folder, way: str, name: str, outside: str) -> None:
+    """Write a spec that names something by a path, in one of the ways."""
+    group, _ = WAYS[way]
+    secrets = f"secrets: {{s: {{file: {name}, outside: {outside}}}}}\n" if way == "secret" else ""
+    folder.write("fleet.yaml", f"name: web\n{secrets}groups:\n  web:\n    {group.format(name, outside)}\n")
+    for kind, text in (("file", FILE), ("unit", UNIT), ("keys", KEYS)):
+        folder.write(f"{kind}.bu", BUTANE + text.format("link"))
+
+
+def place(folder: Folder, way: str) -> Path:
+    """Make what is outside, and the links to it; what the spec's path is to lead to."""
+    elsewhere = folder.path.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "beside").write_text(CONTENT)
+    if way == "build":
+        (elsewhere / "Containerfile").write_text(f"FROM scratch\n# {CONTENT}\n")
+        return elsewhere
+    if way == "file in a build":
+        (folder.path / "context").mkdir()
+        (folder.path / "context" / "Containerfile").write_text("FROM scratch\n")
+        (folder.path / "context" / "link").symlink_to(elsewhere / "beside")
+    file = elsewhere / "web.bu"
+    content = {"local keys of a snippet": "ssh-ed25519 AAAA " + CONTENT}
+    file.write_text(content.get(way) or WAYS[way][1] or f"[Unit]\nDescription={CONTENT}\n")
+    (folder.path / "link").symlink_to(file)
+    return file
+
+
+ONLY_LINKS = {way for way in WAYS if "of a snippet" in way} | {"file in a build"}
+"""Their paths are not in the spec, and what names them takes no path that leaves its folder."""
+
+
+@pytest.mark.parametrize(
+    ("way", "by"),
+    [(way, by) for way in WAYS for by in ("dots", "link", "absolute") if by == "link" or way not in ONLY_LINKS],
+)
+def test_what_is_outside_of_the_project_is_taken_only_where_the_spec_says_so(folder: Folder, way: str, by: str) -> None:
+    target = place(folder, way)
+    if way == "build":
+        (folder.path / "link").symlink_to(target)
+    name = {"dots": f"../elsewhere/{target.name}" if way != "build" else "../elsewhere", "absolute": str(target)}
+    prepare(folder, way, name.get(by, "link"), "false")
+    with pytest.raises(UsageError) as caught:
+        plan(folder)
+    assert "outside of the project's folder" in str(caught.value)
+    assert "`outside: true`" in str(caught.value)
+    assert CONTENT not in str(caught.value)
+
+    prepare(folder, way, name.get(by, "link"), "true")
+    assert list(plan(folder).nodes)
+
+
+def test_a_spec_below_the_projects_folder_may_name_files_above_its_own(folder: Folder) -> None:
+    folder.make_project("{}")
+    folder.write("specs/fleet.yaml", (folder.path / "fleet.yaml").read_text().replace("base.bu", "../base.bu"))
+    assert list(plan(folder, "specs/fleet.yaml").nodes)
