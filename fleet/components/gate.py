@@ -157,6 +157,12 @@ def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 
 def _answer(peer: Mapping[str, Any]) -> str:
+    """Why a node is not ready that is asked once, and once as before; empty if it is."""
+    answer = _asked(peer)
+    return "" if not answer or ("before" in peer and not _asked(peer["before"])) else answer
+
+
+def _asked(peer: Mapping[str, Any]) -> str:
     """Why a node that is asked once is not ready; empty if it is."""
     from fleet.probes import NotReadyError, Probe, ask_all
 
@@ -181,6 +187,8 @@ class Roster:
     Args:
         file: The file; its folder is made.
         peers: The nodes, in ascending order.
+        answered: By name, how nodes that are deployed were asked when they became ready. A change of addresses, ports
+            or probes reaches one node after the other, and until then a node answers as it did before.
 
     Attributes:
         members: How many they are.
@@ -190,12 +198,13 @@ class Roster:
     members: int
     file: pulumi.Output[str]
 
-    def __init__(self, file: Path, peers: Sequence[Peer]) -> None:
+    def __init__(self, file: Path, peers: Sequence[Peer], answered: Mapping[str, Mapping[str, Any]]) -> None:
         self.members = len(peers)
 
         def described(addresses: Sequence[str]) -> str:
             located = [replace(peer, address=address) for peer, address in zip(peers, addresses, strict=True)]
-            return json.dumps([{"name": peer.name, **peer.describe()} for peer in located])
+            entries = [{"name": peer.name, **peer.describe()} for peer in located]
+            return json.dumps([{**e, "before": answered[e["name"]]} if e["name"] in answered else e for e in entries])
 
         text = pulumi.Output.all(*[peer.address for peer in peers]).apply(described)
 

@@ -58,7 +58,8 @@ class NodeGroup(pulumi.ComponentResource):
         peers = [platform.peer(node, addresses[node.name]) for node in plan.nodes]
         if plan.names and plan.nodes:
             site.names(plan.names, list(addresses.values()), child)
-        roster = Roster(folder / f"{plan.name}.json", peers)
+        answered = {node.name: node.answered for node in plan.nodes if node.answered}
+        roster = Roster(folder / f"{plan.name}.json", peers, answered)
         made: dict[str, Node] = {}
         readies: list[Ready] = []
         for position, node in enumerate(plan.in_order):

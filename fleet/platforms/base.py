@@ -126,6 +126,8 @@ class NodePlan:
         fleet: The fleet's name.
         network: The range of the fleet's planned addresses, if it has such.
         again: It is to be re-provisioned, though nothing of it changes.
+        answered: How the machine that is deployed was asked when it became ready: ``address``, ``endpoints``,
+            ``probes`` and ``watch``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not known.
     """
 
     name: str
@@ -149,6 +151,7 @@ class NodePlan:
     fleet: str = ""
     network: IPv4Network | None = None
     again: bool = False
+    answered: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

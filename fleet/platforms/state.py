@@ -6,12 +6,14 @@ A state is a list of resources, as ``pulumi stack export`` gives it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fleet.platforms.base import FleetPlan, NodePlan, Platform, StateEntry
 
+_ANSWERED = ("address", "endpoints", "probes", "watch")
+"""What a readiness has of how its node is asked."""
 _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "size"}
 """Words for inputs of data disks whose names say less."""
 
@@ -36,10 +38,15 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
     live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if _is_component(r)}
     disks = {_name(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
+    readies = {_name(r): r.get("outputs", {}) for r in live if r["type"].endswith("dynamic/fleet:Ready")}
+    # What was ready may be gone: a readiness stays in the state until its node's next machine is ready.
+    machines = {(_name(r), str(id_)) for r in live for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
 
     def known(node: NodePlan) -> NodePlan:
-        found = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
-        return replace(node, disks=found)
+        attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
+        ready = readies.get(node.name, {})
+        answered = {key: ready[key] for key in _ANSWERED if key in ready}
+        return replace(node, disks=attached, answered=answered if _is_there(node, ready, machines) else None)
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
 
@@ -62,6 +69,11 @@ def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
                         f"Data disk {node.name}-{disk.name} keeps its {_WORDS.get(key, key)} {has}: only a new disk "
                         f"could have {wanted}."
                     )
+
+
+def _is_there(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tuple[str, str]]) -> bool:
+    """Whether the machine that became ready is still the node's."""
+    return (node.name, str(ready.get("instance"))) in machines
 
 
 def _is_component(resource: Mapping[str, Any]) -> bool:

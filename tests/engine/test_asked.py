@@ -327,3 +327,29 @@ def test_a_state_of_an_earlier_fleet_notes_its_nodes_shapes_and_nothing_changes(
     qemu.stack.edit("Pulumi.test.yaml", f"port_offset: {OFFSET}", f"port_offset: {OFFSET}, root_size_gib: 11")
     assert "web-0  re-provision: root_size_gib changed from 10 to 11\n" in qemu.fleet("preview").out
     assert qemu.started() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new"),
+    [
+        ("qemu", f"port_offset: {OFFSET}", f"port_offset: {OFFSET + 300}"),
+        ("libvirt", "cidr: 127.78.0.0/16", "cidr: 127.79.0.0/16"),
+    ],
+    indirect=["place"],
+)
+def test_peers_are_asked_where_they_are_deployed_though_their_addresses_are_to_change(
+    place: Place, old: str, new: str
+) -> None:
+    place.write("one", count=3)
+    assert place.fleet("up").status == 0
+    place.started()
+    place.sicken("web-1")
+    place.stack.edit("Pulumi.test.yaml", old, new)
+    refused = place.stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+    assert refused.status != 0
+    assert "Node web-0 is left as it is: web-1 is not ready" in refused.out
+    assert place.started() == []
+    place.heal("web-1")
+    moved = place.stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+    assert moved.status == 0, moved
+    assert place.started() == ["web-0", "web-1", "web-2"]
