@@ -76,12 +76,19 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
     """Check a spec, its snippets and every node's merged config; make nothing.
 
     With a stack, for its platform and options, as `preview` would, but without what that needs to look at the stack:
-    no secret and no passphrase, no image lock, no region or credentials.
+    no secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the
+    stack's state is in files.
     """
     where, config = _offline(spec, platform, stack, reveal=False)
     if stack:
         where.check_stack(account=False)
     plan = plan_spec(spec, Resolver(config), where, need_lock=False)
+    if stack:
+        from fleet.cli.project import Project
+        from fleet.platforms.state import with_state
+
+        files = Project.around(spec).files(stack)
+        where.check_deployed(with_state(plan, files.resources() if files else []))
     out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
 
 

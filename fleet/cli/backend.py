@@ -69,6 +69,11 @@ class Backend:
         path = Path(url.removeprefix("file://").partition("?")[0]).expanduser()
         return cls(beside / path / ".pulumi", project, stack)
 
+    def resources(self) -> list[dict[str, Any]]:
+        """The resources of the state as it is, secrets encrypted; none where there is no whole one."""
+        state = _state(_read(self._state_file)) or {"checkpoint": {}}
+        return list((state["checkpoint"].get("latest") or {}).get("resources") or [])
+
     def mend(self, say: Callable[[str], None]) -> None:
         """Mend all that keeps commands from working, and nothing that a process which lives has.
 

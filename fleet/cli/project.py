@@ -116,6 +116,15 @@ class Project:
                 values.setdefault(self.full_key(str(key)), default)
         return {key: _config_text(key, value) for key, value in values.items()}
 
+    def files(self, stack: str) -> Backend | None:
+        """The files that hold a stack's state; ``None`` if a service has it.
+
+        Args:
+            stack: The stack's name.
+        """
+        url = os.environ.get("PULUMI_BACKEND_URL") or self.backend or _login() or f"file://{self.folder}"
+        return Backend.of(url, beside=self.folder, project=self.name, stack=stack)
+
     def full_key(self, key: str) -> str:
         """A key of the config; one without a colon is the project's."""
         return key if ":" in key else f"{self.name}:{key}"
@@ -159,10 +168,9 @@ class Stack:
     def __init__(self, project: Project, name: str, *, create: bool) -> None:
         self.project, self.name = project, name
         find_pulumi()
-        backend = os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()
-        if not backend:
-            backend = os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
-        self._files = Backend.of(backend, beside=project.folder, project=project.name, stack=name)
+        if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()):
+            os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
+        self._files = project.files(name)
         if self._files:
             # Not on standard output, which may be a config, or JSON.
             self._files.mend(lambda text: print(text, file=sys.stderr))

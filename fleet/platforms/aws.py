@@ -263,6 +263,8 @@ class Aws(ProviderPlatform):
 
     def check_deployed(self, plan: FleetPlan) -> None:
         check_disks(self, plan)
+        if not self.region:
+            return  # It is only validated, and zones are not known.
         for node in plan.nodes:
             zone = self.zone(node)
             if self.options.vpc and zone not in self.options.vpc.subnets:

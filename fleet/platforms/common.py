@@ -322,7 +322,7 @@ def check_disks(platform: Platform, plan: FleetPlan, *, grows: bool = True) -> N
                 continue
             name, size = f"{node.name}-{disk.name}", platform.disk_size(disk.deployed)
             place = platform.place_of(disk.deployed)
-            if place and place != platform.place:
+            if place and platform.place and place != platform.place:
                 raise UsageError(
                     f"Data disk {name} is at {place}, and the stack's config now says {platform.place}, where its node "
                     "cannot reach it.",

@@ -179,7 +179,7 @@ class Gcp(ProviderPlatform):
 
     @property
     def place(self) -> str:
-        return f"{self.project}/{self.region}"
+        return f"{self.project}/{self.region}" if self.project and self.region else ""
 
     def place_of(self, disk: StateEntry) -> str:
         match = re.fullmatch(r"projects/([^/]+)/zones/([^/]+)-[^/-]+/disks/[^/]+", disk.id)

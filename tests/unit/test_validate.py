@@ -172,3 +172,21 @@ def test_a_stacks_config_is_read_as_pulumi_reads_it(folder: Folder) -> None:
         return json.loads(text) if text.startswith(("{", "[")) else text
 
     assert {key: meant(value) for key, value in read.items()} == {key: meant(value) for key, value in real.items()}
+
+
+def test_a_disk_that_the_state_knows_is_judged_without_pulumi_or_a_passphrase(folder: Folder) -> None:
+    folder.make_project("{}")
+    folder.edit("fleet.yaml", "    count: 1\n", "    count: 1\n    data_disks: {site: {size_gib: 1, mount: /var/x}}\n")
+    components = "urn:pulumi:test::web::fleet:components:Node$fleet:components:DataDisk"
+    kind = "pulumi-python:dynamic/fleet:QemuDisk"
+    disk = {"urn": f"{components}${kind}::web-0-site", "type": kind, "id": "x", "outputs": {"path": "x", "size_gib": 2}}
+    state = {"version": 3, "checkpoint": {"latest": {"resources": [disk]}}}
+    folder.write(".pulumi/stacks/web/test.json", json.dumps(state))
+    for name in ("PULUMI_CONFIG_PASSPHRASE", "PATH"):
+        folder.environment.pop(name)
+    refused = folder.fleet("validate", "fleet.yaml", "--stack", "test")
+    assert refused.status == 2
+    assert "Data disk web-0-site has 2 GiB and cannot shrink to 1 GiB." in refused.err
+    folder.edit("fleet.yaml", "size_gib: 1", "size_gib: 2")
+    assert folder.fleet("validate", "fleet.yaml", "--stack", "test").status == 0
+    assert [file.name for file in (folder.path / ".pulumi").rglob("*") if file.is_file()] == ["test.json"]
