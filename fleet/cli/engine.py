@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +24,7 @@ from pulumi.automation import CommandResult, EngineEvent
 from pulumi.automation.errors import create_command_error
 
 from fleet.cli.signals import SIGNALS
+from fleet.components.provider import parent_of
 
 _MARK = "FLEET_ENGINE"
 """The environment variable by which the processes of one engine are known."""
@@ -164,17 +165,48 @@ class Engine(automation.PulumiCommand):
             time.sleep(0.05)
 
 
+def end_idle_providers() -> None:
+    """End providers that an earlier command left, and whose engine ended before it asked them anything: until then
+    nothing of fleet's runs in them, so they do not notice by themselves.
+    """
+    for number, variables in _environments():
+        with contextlib.suppress(OSError):
+            is_provider = b"pulumi.dynamic" in Path(f"/proc/{number}/cmdline").read_bytes()
+            if is_provider and any(each.startswith(f"{_MARK}=".encode()) for each in variables) and _is_orphan(number):
+                os.kill(number, signal.SIGKILL)
+
+
+def _is_orphan(number: int) -> bool:
+    """Whether no engine is among what started a process.
+
+    Raises:
+        OSError: It is gone.
+    """
+    while number > 1:
+        # Its plugins are called pulumi-..., and are left with it.
+        if Path(f"/proc/{number}/exe").readlink().name.removesuffix(" (deleted)") == "pulumi":
+            return False
+        number = parent_of(number)
+    return True
+
+
 def _marked(mark: bytes) -> list[int]:
     """The processes of this session whose environment holds a mark. Machines have a session of their own."""
     session = os.getsid(0)
     marked: list[int] = []
-    for entry in Path("/proc").glob("[0-9]*"):
+    for number, variables in _environments():
         with contextlib.suppress(OSError):
-            number = int(entry.name)
-            ours = number != os.getpid() and os.getsid(number) == session
-            if ours and mark in (entry / "environ").read_bytes().split(b"\0"):
+            if mark in variables and os.getsid(number) == session:
                 marked.append(number)
     return marked
+
+
+def _environments() -> Iterator[tuple[int, Sequence[bytes]]]:
+    """The number and the environment of each process of this user but this one."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != os.getpid():
+                yield int(entry.name), (entry / "environ").read_bytes().split(b"\0")
 
 
 def _lines(stream: IO[str] | None, told: Callable[[str], object] | None) -> Callable[[], str]:

@@ -25,7 +25,7 @@ from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
 from fleet.cli.backend import Backend, is_engine
-from fleet.cli.engine import Engine, Listener
+from fleet.cli.engine import Engine, Listener, end_idle_providers
 from fleet.errors import FleetError, Position, UsageError
 from fleet.platforms.state import is_data_disk
 
@@ -170,6 +170,7 @@ class Stack:
         find_pulumi()
         if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()):
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
+        end_idle_providers()
         self._files = project.files(name)
         if self._files:
             # Not on standard output, which may be a config, or JSON.

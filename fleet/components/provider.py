@@ -79,14 +79,22 @@ def kill_descendants(process: int) -> None:
 def _descendants(process: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            # proc(5): the parent is the second field after the name in parentheses, which may hold any character.
-            parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
-            children.setdefault(int(parent), []).append(int(entry.name))
+        with contextlib.suppress(OSError):
+            children.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
     descendants = [process]
     for each in descendants:
         descendants += children.get(each, [])
     return descendants[1:]
+
+
+def parent_of(process: int) -> int:
+    """The number of the process that a process has as its parent now.
+
+    Raises:
+        OSError: It is gone.
+    """
+    # proc(5): the parent is the second field after the name in parentheses, which may hold any character.
+    return int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
 
 
 NOTE = "fleet: "
