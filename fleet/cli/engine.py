@@ -9,6 +9,7 @@ terminal's Ctrl-C does not reach, and gets exactly one interrupt, from fleet, wh
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import signal
@@ -23,11 +24,13 @@ from pulumi import automation
 from pulumi.automation import CommandResult, EngineEvent
 from pulumi.automation.errors import create_command_error
 
+from fleet.cli.backend import is_engine
 from fleet.cli.signals import SIGNALS
 from fleet.components.provider import parent_of
 
 _MARK = "FLEET_ENGINE"
-"""The environment variable by which the processes of one engine are known."""
+"""The environment variable by which the processes of one engine are known: the number of fleet's own process, a dash,
+and a random text."""
 
 Listener = Callable[[EngineEvent], None]
 """Told each event of an update."""
@@ -45,7 +48,7 @@ class Engine(automation.PulumiCommand):
 
     def __init__(self) -> None:
         super().__init__()
-        self._mark = secrets.token_hex(8)
+        self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         self.running = False
         self._process: subprocess.Popen[str] | None = None
         self._takes_interrupts = False
@@ -169,24 +172,33 @@ def end_idle_providers() -> None:
     """End providers that an earlier command left, and whose engine ended before it asked them anything: until then
     nothing of fleet's runs in them, so they do not notice by themselves.
     """
+    prefix = f"{_MARK}=".encode()
     for number, variables in _environments():
         with contextlib.suppress(OSError):
-            is_provider = b"pulumi.dynamic" in Path(f"/proc/{number}/cmdline").read_bytes()
-            if is_provider and any(each.startswith(f"{_MARK}=".encode()) for each in variables) and _is_orphan(number):
+            mark = next((each.removeprefix(prefix) for each in variables if each.startswith(prefix)), None)
+            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
+            is_provider = (b"-m", b"pulumi.dynamic") in itertools.pairwise(words)
+            if mark and is_provider and not _is_fleet(mark.partition(b"-")[0].decode()) and _is_orphan(number):
                 os.kill(number, signal.SIGKILL)
 
 
+def _is_fleet(number: str) -> bool:
+    """Whether the process that marked a provider may still run: its number may be another's by now."""
+    try:
+        return b"fleet" in Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def _is_orphan(number: int) -> bool:
-    """Whether no engine is among what started a process.
+    """Whether nothing of Pulumi's is among what started a process.
 
     Raises:
         OSError: It is gone.
     """
-    while number > 1:
-        # Its plugins are called pulumi-..., and are left with it.
-        if Path(f"/proc/{number}/exe").readlink().name.removesuffix(" (deleted)") == "pulumi":
+    while (number := parent_of(number)) > 1:
+        if is_engine(number):
             return False
-        number = parent_of(number)
     return True
 
 

@@ -126,7 +126,7 @@ class Session:
         with _failing(stack, reporter, self._say):
             if first := _sick_before_well(deployed, plan):
                 self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
-                stack.up(reporter.event, target=_targets(plan, first))
+                stack.up(reporter.event, target=_targets(plan, platform, first))
             stack.up(reporter.event)
         if reporter.counts:
             self._say("", f"{plan.name}: {reporter.summary()}.")
@@ -201,7 +201,7 @@ class Session:
         parts = [
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
-        targets = _targets(plan, [node], disks=new_config)
+        targets = _targets(plan, platform, [node], disks=new_config)
         with _failing(stack, reporter, self._say):
             stack.up(reporter.event, target=targets, replace=parts)
         self._say("", f"{plan.name}: {reporter.summary()}.")
@@ -365,18 +365,20 @@ def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
     return first
 
 
-def _targets(plan: FleetPlan, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
-    """URN patterns of all that belongs to nodes.
+def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
+    """URN patterns of all that belongs to nodes, and of the rules that their tags need.
 
     Args:
         plan: The fleet.
+        platform: Where it is.
         nodes: Their names.
         disks: Whether their data disks are among it, or only what attaches them.
     """
     # A `*` is of one part of a type, which a disk's component adds some to (pulumi, pkg/resource/deploy/target.go).
     where = "**" if disks else "**$fleet:components:Node$*:*:*"
     attached = [f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks]
-    return [*(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
+    rules = [f"**fleet:components:Fleet${kind}::*" for kind in platform.rule_types]
+    return [*rules, *(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
 
 
 @contextlib.contextmanager

@@ -401,6 +401,8 @@ class Platform(Protocol):
         machine_type: The Pulumi type of the resource that is a node's machine.
         replaced_types: The types of the resources, named like the node, that hold first-boot state: the machine's, and
             of what goes with it.
+        rule_types: The types of the shared resources that a machine's tags need: an update of some nodes alone makes
+            them, too, for a machine that gets other tags must find the rules for them.
         image_types: The types of what is made of the locked image once, for all nodes; none where it is the platform's
             own.
         limits: How large user data may be.
@@ -417,6 +419,9 @@ class Platform(Protocol):
 
     @property
     def replaced_types(self) -> Collection[str]: ...
+
+    @property
+    def rule_types(self) -> Collection[str]: ...
 
     @property
     def image_types(self) -> Collection[str]: ...

@@ -373,6 +373,7 @@ def described(node: NodePlan, shape: Mapping[str, object]) -> dict[str, str]:
 class ProviderPlatform:
     """What platforms whose machines are a provider's resources have in common; each says what is different with it."""
 
+    rule_types: tuple[str, ...] = ()
     image_types: tuple[str, ...] = ()
 
     def disk_rule(self, disk: str) -> str:

@@ -101,6 +101,7 @@ class DigitalOcean(ProviderPlatform):
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)
+    rule_types = ("digitalocean:index/tag:Tag", "digitalocean:index/firewall:Firewall")
     image_types = ("digitalocean:index/customImage:CustomImage",)
     # There is a store, but no way to keep an object of it from others that Ignition could pass.
     limits = Limits(raw=_MOST, most=_MOST)

@@ -141,6 +141,7 @@ class Gcp(ProviderPlatform):
     name = "gcp"
     machine_type = "gcp:compute/instance:Instance"
     replaced_types = (machine_type,)
+    rule_types = ("gcp:compute/firewall:Firewall",)
 
     def __init__(self, options: Options, project: str, zones: Sequence[str], stack: str) -> None:
         self.options, self.project, self.zones, self.stack = options, project, zones, stack

@@ -110,6 +110,7 @@ class Qemu:
     machine_type = "pulumi-python:dynamic/fleet:QemuMachine"
     place = ""
     replaced_types = (machine_type,)
+    rule_types = ()
     image_types = ()
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)

@@ -99,14 +99,19 @@ def test_machines_of_an_earlier_release_get_their_tags_without_ever_being_withou
     assert set(tags(place)) == {tuple(earlier.values())}
     place.started()
 
-    # A rollout that stops half way leaves a machine with the new tags beside one with the earlier ones.
+    # One that is replaced alone has the new tags beside one with the earlier ones.
     wrong = watch(place)
-    place.write("sick")
-    assert place.fleet("up").status == 1
+    replaced = place.fleet("replace", "web-0")
+    assert replaced.status == 0, replaced
     assert place.started() == ["web-0"]
     assert sorted(tags(place)) == sorted([today, tuple(earlier.values())])
-    # Then one is made anew, and the other keeps its machine.
-    place.write("one")
+    # One that is sick goes first, alone, and holds the other back.
+    place.sicken("web-1")
+    place.write("two")
+    first = place.fleet("up")
+    assert "Not ready, so re-provisioned first: web-1." in first.out
+    assert place.started() == ["web-1"]
+    place.heal("web-1")
     done = place.fleet("up")
     assert done.status == 0, done
     assert place.started() == ["web-0"]

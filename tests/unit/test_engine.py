@@ -10,11 +10,13 @@ from pathlib import Path
 
 from fleet.cli.engine import end_idle_providers
 
-IDLE = [sys.executable, "-c", "import time; time.sleep(600)", "pulumi.dynamic"]
+IDLE = [sys.executable, "-c", "import time; time.sleep(600)", "-m", "pulumi.dynamic"]
 
 
 def test_a_provider_is_ended_that_an_engine_left_before_it_asked_it_anything(tmp_path: Path) -> None:
-    environment = {**os.environ, "FLEET_ENGINE": "an-earlier-one"}
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    environment = {**os.environ, "FLEET_ENGINE": f"{ended.pid}-abc"}
     # An engine's name is all that tells it.
     copied = tmp_path / "pulumi"
     copied.write_bytes(Path(sys.executable).resolve().read_bytes())
