@@ -47,9 +47,18 @@ class Boundary:
         """
         real = os.path.realpath(path)
         if not outside and not Path(real).is_relative_to(os.path.realpath(self.root)):
-            raise UsageError(
-                f"{what} is {path}, which leads to {real}, outside of the project's folder {self.root}.",
-                at=at,
-                fix="Put it into the folder, or say `outside: true` beside it in the spec if that is meant.",
-            )
+            raise self.refusal(f"{what} is {path}, which leads to {real}", at=at)
         return path
+
+    def refusal(self, what: str, *, at: Position | None) -> UsageError:
+        """The error that something leads out of the folder.
+
+        Args:
+            what: What leads where, as the beginning of a sentence.
+            at: Where it is named.
+        """
+        return UsageError(
+            f"{what}, outside of the project's folder {self.root}.",
+            at=at,
+            fix="Put it into the folder, or say `outside: true` beside it in the spec if that is meant.",
+        )

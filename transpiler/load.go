@@ -34,6 +34,11 @@ func load(req request) (*part, reply) {
 	raw := []byte(req.Text)
 	var findings []entry
 	if req.Kind == "butane" {
+		if req.Root != "" && req.FilesDir != "" {
+			if found := outside(raw, req.FilesDir, req.Root); len(found) > 0 {
+				return nil, reply{Outside: found}
+			}
+		}
 		translated, rpt, err := butane.TranslateBytes(raw, common.TranslateBytesOptions{
 			TranslateOptions: common.TranslateOptions{
 				FilesDir: req.FilesDir,

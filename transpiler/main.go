@@ -36,6 +36,7 @@ type request struct {
 	Kind     string `json:"kind"`      // "butane" or "ignition"
 	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text; for digest, a reference
 	FilesDir string `json:"files_dir"` // folder that Butane's local files resolve in; empty: none allowed
+	Root     string `json:"root"`      // folder that they must be in, wherever symbolic links lead; empty: anywhere
 
 	// compose
 	Handles    []int  `json:"handles"`
@@ -47,7 +48,8 @@ type reply struct {
 	Error  string  `json:"error,omitempty"` // why there is no result
 	Report []entry `json:"report,omitempty"`
 
-	Handle int `json:"handle,omitempty"` // load
+	Handle  int     `json:"handle,omitempty"`  // load
+	Outside []entry `json:"outside,omitempty"` // load: local files that are not in the root
 
 	Config  string `json:"config,omitempty"`  // compose: canonical Ignition JSON
 	Version string `json:"version,omitempty"` // compose: its spec version

@@ -7,7 +7,7 @@ validates it strictly, on its own, so that an error names the snippet's own file
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ class Snippet:
         kind: "butane" (any variant and version that the Butane library knows) or "ignition" (spec 3.0 and later).
         files_dir: The folder that Butane's ``local:``, ``contents_local:`` and ``trees:`` resolve in. Butane refuses
             paths that leave it. ``None``: local files are refused.
+        boundary: What local files that it names have to be in, wherever symbolic links lead; ``None``: anything.
         override: Its values may replace those of earlier snippets; otherwise that is an error.
         allow_warnings: A Butane warning is no error.
     """
@@ -41,6 +42,7 @@ class Snippet:
     text: str
     kind: Kind = "butane"
     files_dir: Path | None = None
+    boundary: Boundary | None = None
     override: bool = False
     allow_warnings: bool = False
 
@@ -61,11 +63,10 @@ class Snippet:
             override: See the attribute.
             allow_warnings: See the attribute.
             values: What fills its placeholders (:mod:`fleet.config.template`); without any it has none.
-            boundary: What local files that it names have to be in, wherever symbolic links lead; ``None``: anything.
+            boundary: See the attribute.
 
         Raises:
-            FleetError: The file cannot be read, is not UTF-8, names a local file out of bounds, or its placeholders and
-                the values do not match.
+            FleetError: The file cannot be read, is not UTF-8, or its placeholders and the values do not match.
         """
         path = Path(path)
         at = Position.of(path)
@@ -85,16 +86,13 @@ class Snippet:
             raise FleetError(f"The snippet cannot be read: {error.strerror}.", at=at) from None
         if values:
             text = fill_text(text, values, name=at.source)
-        if boundary and "local" in text:
-            for node in _local_files(text):
-                place = Position(at.source, node.start_mark.line + 1, node.start_mark.column + 1)
-                boundary.check(path.parent / node.value, "The local file", at=place)
         ignition = path.suffix in {".ign", ".json"} or text.lstrip().startswith("{")
         return cls(
             name=at.source,
             text=text,
             kind="ignition" if ignition else "butane",
             files_dir=path.parent.resolve(),
+            boundary=boundary,
             override=override,
             allow_warnings=allow_warnings,
         )
@@ -115,6 +113,9 @@ class Snippet:
         return self.handle
 
     def _loaded(self, reply: dict[str, Any]) -> int:
+        if (beyond := reply.get("outside")) and self.boundary:
+            at = Position(self.name, beyond[0].get("line"), beyond[0].get("column"))
+            raise self.boundary.refusal(beyond[0]["message"], at=at)
         findings = [f for f in reply.get("report", []) if f["level"] == "error"]
         if not self.allow_warnings:
             findings += [f for f in reply.get("report", []) if f["level"] == "warning"]
@@ -174,35 +175,6 @@ class Snippet:
         return Position(self.name)
 
 
-def _local_files(text: str) -> Iterator[yaml.ScalarNode]:
-    """The paths of local files that a Butane document names; none where it cannot be read, which Butane itself says."""
-    try:
-        pending = [yaml.compose(text, Loader=yaml.SafeLoader)]
-    except yaml.YAMLError:
-        return
-    seen: set[int] = set()
-    while pending:
-        node = pending.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending += node.value
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                pending.append(value)
-                if key.value in _LOCAL:
-                    yield from (
-                        item
-                        for item in (value.value if isinstance(value, yaml.SequenceNode) else [value])
-                        if isinstance(item, yaml.ScalarNode)
-                    )
-
-
-_LOCAL = ("local", "contents_local", "ssh_authorized_keys_local")
-"""Keys whose values are paths of local files (the Butane specifications, for all variants)."""
-
-
 def load_all(snippets: Iterable[Snippet]) -> None:
     """Load those that are not loaded yet, which takes less time than one after the other.
 
@@ -210,6 +182,14 @@ def load_all(snippets: Iterable[Snippet]) -> None:
         FleetError: One is not valid, or draws a warning that is not allowed.
     """
     new = list({id(s): s for s in snippets if "handle" not in vars(s)}.values())
-    requests = [{"kind": s.kind, "text": s.text, "files_dir": str(s.files_dir or "")} for s in new]
+    requests = [
+        {
+            "kind": s.kind,
+            "text": s.text,
+            "files_dir": str(s.files_dir or ""),
+            "root": str(s.boundary.root) if s.boundary else "",
+        }
+        for s in new
+    ]
     for snippet, reply in zip(new, _transpiler.shared().calls("load", requests), strict=True):
         vars(snippet)["handle"] = snippet._loaded(reply)

@@ -96,6 +96,27 @@ def test_what_is_outside_of_the_project_is_taken_only_where_the_spec_says_so(fol
     assert list(plan(folder).nodes)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        FILE.format("link").replace("local", '"\\x6cocal"'),
+        FILE.format("!!binary bGluaw=="),
+        FILE.format("link") + "---\nvariant: fcos\n",
+        "x: &x {{local: link}}\n".format() + FILE.replace("{{local: {0}}}", "*x").format(),
+        "x: &x link\n" + FILE.format("*x"),
+    ],
+    ids=["escaped", "binary", "two documents", "alias of a mapping", "alias of a path"],
+)
+def test_no_way_of_writing_yaml_leads_a_local_file_out_of_the_project(folder: Folder, text: str) -> None:
+    place(folder, "local file of a snippet")
+    prepare(folder, "local file of a snippet", "link", "false")
+    folder.write("file.bu", BUTANE + text)
+    with pytest.raises(UsageError) as caught:
+        plan(folder)
+    assert "outside of the project's folder" in str(caught.value)
+    assert CONTENT not in str(caught.value)
+
+
 def test_a_spec_below_the_projects_folder_may_name_files_above_its_own(folder: Folder) -> None:
     folder.make_project("{}")
     folder.write("specs/fleet.yaml", (folder.path / "fleet.yaml").read_text().replace("base.bu", "../base.bu"))
