@@ -11,17 +11,20 @@ def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
     there before.
 
     Args:
-        file: The file. Its folder is there.
+        file: The file, or a link to it. Its folder is there.
         text: Its content.
-        mode: Its permissions, before the umask, from its first byte on.
+        mode: Its permissions, before the umask, from its first byte on; those of a file that is there stay.
 
     Raises:
         OSError: It cannot be written; the file is as it was.
     """
+    file = Path(os.path.realpath(file))
     scratch = file.with_name(f"{file.name}.partial")
     scratch.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as out:
+            if file.exists():
+                os.fchmod(out.fileno(), file.stat().st_mode & 0o777)
             out.write(text)
             out.flush()
             os.fsync(out.fileno())

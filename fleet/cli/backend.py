@@ -17,6 +17,7 @@ Backups, and the states of earlier updates, are read by nobody, but here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import json
 import socket
@@ -93,7 +94,10 @@ class Backend:
             self._drop_history()
         except OSError as error:
             raise FleetError(
-                f"The state in {self.folder} cannot be mended: {error.strerror}.", fix="Make room there, and try again."
+                f"The state in {self.folder} cannot be mended: {error.strerror}.",
+                fix="Make room there, and try again."
+                if error.errno in (errno.ENOSPC, errno.EDQUOT)
+                else "See that its files belong to you.",
             ) from None
 
     def free(self) -> None:
@@ -115,7 +119,8 @@ class Backend:
 
     def _drop_temporary(self) -> None:
         whole = _state(_read(self._state_file))
-        for file in self._files("stacks", "history", "backups"):
+        of_history = self._files(*(f"{kind}/{place}" for kind in ("history", "backups") for place in self._places))
+        for file in [*self._state_base.parent.glob(f"{self.stack}.*.tmp"), *of_history]:
             # Beside a broken state, the whole one may just have been written.
             of_state = file.name.startswith(f"{self.stack}.json") and file.parent == self._state_file.parent
             if file.suffix == ".tmp" and (whole or not of_state) and _left(file, wait=False):
@@ -141,6 +146,11 @@ class Backend:
         if text is not None and not isinstance(_json(text), dict):
             tags.unlink()
             say(f"The tags of stack {self.stack} were cut off ({tags}) and are lost; Pulumi sets its own again.")
+
+    @property
+    def _places(self) -> tuple[str, str]:
+        """Where a stack's files are in a folder of all stacks': with the project's name, and as it was once."""
+        return f"{self.project}/{self.stack}", self.stack
 
     @property
     def _state_base(self) -> Path:
@@ -179,21 +189,23 @@ class Backend:
         say(
             f"The state of stack {self.stack} was cut off. In its place is that of {written:%Y-%m-%d %H:%M:%S} "
             f"({earlier}). What was done since is not in it: `fleet up` looks for machines, and re-provisions what it "
-            "cannot be sure of; look yourself for other things that were made for the first time since."
+            "cannot be sure of; look yourself for other things that were made for the first time since, and on Google "
+            "Cloud for instances whose names it cannot know, such as web-0-1a2b3c4."
         )
 
     def _earlier(self, state: Path) -> Iterator[Path]:
         yield from state.parent.glob(f"{self.stack}.json*.bak")
         yield from state.parent.glob(f"{self.stack}.json*.tmp")
         for folder, name in (("backups", f"{self.stack}.*.json*"), ("history", f"{self.stack}-*.checkpoint.json*")):
-            for place in (f"{folder}/{self.project}/{self.stack}", f"{folder}/{self.stack}"):
-                yield from (file for file in self.folder.glob(f"{place}/{name}") if file.suffix in (".json", ".gz"))
+            for place in self._places:
+                found = self.folder.glob(f"{folder}/{place}/{name}")
+                yield from (file for file in found if file.suffix in (".json", ".gz"))
 
     def _drop_history(self) -> None:
         records = [
             file
-            for place in (f"history/{self.project}/{self.stack}", f"history/{self.stack}")
-            for file in self.folder.glob(f"{place}/*.history.json*")
+            for place in self._places
+            for file in self.folder.glob(f"history/{place}/*.history.json*")
             if file.suffix in (".json", ".gz")
         ]
         # Their names end with the time in nanoseconds, always as long.

@@ -202,7 +202,7 @@ class Session:
             r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
         ]
         targets = _targets(plan, platform, [node], disks=new_config)
-        with _failing(stack, reporter, self._say):
+        with _failing(stack, reporter, self._say, stopped="`fleet status` shows how the node is"):
             stack.up(reporter.event, target=targets, replace=parts)
         self._say("", f"{plan.name}: {reporter.summary()}.")
 
@@ -382,8 +382,17 @@ def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks
 
 
 @contextlib.contextmanager
-def _failing(stack: Stack, reporter: Reporter, say: Say) -> Iterator[None]:
-    """What the resources said went wrong is the error, not how the engine ended; of a stop, both is said."""
+def _failing(
+    stack: Stack, reporter: Reporter, say: Say, *, stopped: str = "the same command goes on from here"
+) -> Iterator[None]:
+    """What the resources said went wrong is the error, not how the engine ended; of a stop, both is said.
+
+    Args:
+        stack: The stack.
+        reporter: What the engine's events were told.
+        say: Shows a line.
+        stopped: What comes after a stop.
+    """
     try:
         with translated(stack):
             yield
@@ -391,7 +400,7 @@ def _failing(stack: Stack, reporter: Reporter, say: Say) -> Iterator[None]:
         for text in reporter.errors:
             say("", f"Error: {text}")
         if not reporter.preview:
-            say("", "Stopped; the same command goes on from here.")
+            say("", f"Stopped; {stopped}.")
         raise
     except FleetError as error:
         if reporter.errors and type(error) is FleetError:

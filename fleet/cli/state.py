@@ -89,18 +89,23 @@ class Deployed:
         return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
 
     def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
-        """The configs to go back to, as :func:`~fleet.components.record.unpacked` has them; ``None``: none is known."""
+        """The configs to go back to, as :func:`~fleet.components.record.unpacked` has them; ``None``: none is known.
+
+        They are those of before the last rollout, or, if one stopped half way, those that all nodes had before it. One
+        that stopped while it gave nodes those of before is a rollback, which goes on.
+        """
         if "configs" not in self._record:
             return None
         last = unpacked(self._record["configs"])
-        stopped = any(
-            self.nodes[name].get("digest") != _digest(ignition)
-            for name, (ignition, _) in last.items()
-            if name in self.nodes
-        )
-        if stopped:
+        before = unpacked(self._record["previous"]) if "previous" in self._record else None
+        others = [name for name, (ignition, _) in last.items() if self._differs(name, ignition)]
+        if others and not (before and not any(self._differs(name, before.get(name, ("", ""))[0]) for name in others)):
             return last
-        return unpacked(self._record["previous"]) if "previous" in self._record else None
+        return before
+
+    def _differs(self, name: str, ignition: str) -> bool:
+        """Whether a node is deployed with another config."""
+        return name in self.nodes and self.nodes[name].get("digest") != _digest(ignition)
 
     def kept(self, node: NodePlan) -> NodePlan | None:
         """A planned node with the config that is deployed, and the probes that this config answered; all else is as

@@ -232,13 +232,14 @@ class Aws(ProviderPlatform):
         deployed = self._deployed_ranges(plan, network)
         if plan.network:
             planned = self._slices(network)
-            for zone, has in deployed.items():
-                if (zone in zones or any(has.overlaps(part) for part in planned.values())) and has != planned.get(zone):
-                    raise UsageError(
-                        f"The subnet of zone {zone} has the addresses {has} of {network}; with the zones "
-                        f"{', '.join(self.zones)}, planned addresses would need them otherwise.",
-                        fix="Set `zones` back: where a spec plans addresses, they cannot change any more.",
-                    )
+            # Other zones in the same parts would not do: addresses go round the zones by how many there are.
+            if deployed and deployed != planned:
+                has = ", ".join(f"{zone} ({part})" for zone, part in deployed.items())
+                raise UsageError(
+                    f"The planned addresses of {network} are divided among the zones {has}, and `zones` of `fleet:aws` "
+                    f"are now {', '.join(self.zones)}, which would move them.",
+                    fix="Set `zones` back: where a spec plans addresses, they cannot change any more.",
+                )
             return planned
         free = network.subnets(prefixlen_diff=_bits(network))
         ranges = {}

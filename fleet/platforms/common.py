@@ -357,6 +357,9 @@ def snapshot_options(
     )
 
 
+_OF_THE_ZONE = ("zone", "vpc")
+
+
 def described(node: NodePlan, shape: Mapping[str, object]) -> dict[str, str]:
     """A node's shape as text, with what is of every platform's: the address and the data disks.
 
@@ -365,7 +368,15 @@ def described(node: NodePlan, shape: Mapping[str, object]) -> dict[str, str]:
         shape: What the platform adds; ``None`` and empty texts stand for what is not there.
     """
     whole = {**shape, "address": node.private, "data disks": ", ".join(disk.name for disk in node.disks)}
-    whole |= {f"data disk {disk.name}": disk.existing for disk in node.disks}
+    # Google Cloud takes the last part of an id for all of it.
+    whole |= {
+        f"data disk {disk.name}": (disk.existing if disk.moves else disk.deployed.id).rpartition("/")[2]
+        for disk in node.disks
+        if disk.deployed
+    }
+    if any(disk.existing and (disk.moves or not disk.deployed) for disk in node.disks):
+        # Only the disk that is taken over tells where that is.
+        whole = {key: value for key, value in whole.items() if key not in _OF_THE_ZONE}
     return {key: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
             for key, value in whole.items()}  # fmt: skip
 

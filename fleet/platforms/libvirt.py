@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import pulumi
 from pydantic import Field
@@ -140,7 +141,9 @@ class Libvirt(ProviderPlatform):
 
     @property
     def place(self) -> str:
-        return self.uri
+        """The host and its daemon, whoever connects and in whatever way."""
+        parts = urlsplit(self.uri)
+        return f"{parts.scheme.partition('+')[0]}://{parts.hostname or ''}{parts.path}"
 
     def disk_size(self, disk: StateEntry) -> int:
         return int(disk.outputs.get("size", 0)) // _GIB

@@ -164,6 +164,14 @@ class Qemu:
         check_disks(self, plan)
         for node in plan.nodes:
             for disk in node.disks:
+                path = Path(self._disk_path(node, disk))
+                if disk.deployed and not disk.existing and not path.exists():
+                    raise UsageError(
+                        f"The data disk {node.name}-{disk.name} is not at {disk.deployed.outputs.get('path', path)}, "
+                        "where it was, and its node would begin with an empty one.",
+                        fix="Put it back, or mount what it is on. If it is lost for good, make an empty one there: "
+                        f"`qemu-img create -f qcow2 FILE {disk.size_gib}G`.",
+                    )
                 if disk.existing and not Path(disk.existing).exists():
                     raise UsageError(
                         f"{node.name} is to take over the data disk {disk.existing}, and there is no such file.",

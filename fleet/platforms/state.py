@@ -60,8 +60,8 @@ def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
     """
     for node in plan.nodes:
         for disk in node.disks:
-            if disk.deployed is None or disk.moves:
-                continue
+            if disk.deployed is None or disk.existing:
+                continue  # What is taken over is as it is.
             for key, wanted in platform.new_disk(node, disk).items():
                 has = disk.deployed.outputs.get(key)
                 if has is not None and has != wanted:

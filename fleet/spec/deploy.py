@@ -154,6 +154,15 @@ def main() -> None:
     pulumi.run(_program)
 
 
+def _full_name() -> str:
+    """The program's stack as every backend knows it: with its organization, where there are such."""
+    organization = pulumi.get_organization()
+    # What backends say that know none.
+    if organization == "organization":
+        return pulumi.get_stack()
+    return f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
+
+
 def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
     """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted.
 
@@ -185,7 +194,7 @@ async def _program() -> None:
             folder=folder,
             stack=pulumi.get_stack(),
         )
-        plan = with_state(plan, _state(folder, pulumi.get_stack()))
+        plan = with_state(plan, _state(folder, _full_name()))
         platform.check_deployed(plan)
         for line in kept(plan, platform):
             pulumi.log.warn(line)

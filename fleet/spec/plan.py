@@ -173,7 +173,7 @@ def plan_fleet(
             )
             for index, config in zip(wanted, configs, strict=True)
         )
-        ahead += ((name, ports),) if group.count else ()
+        ahead += ((name, ports if group.count else ()),)
         rollout = group.rollout
         groups[name] = GroupPlan(
             name=name,

@@ -123,7 +123,7 @@ def run(path: Path, config: SpecConfig) -> Document:
     if not isinstance(made, Mapping):
         raise UsageError(f"`spec` returned {type(made).__name__}, not a mapping.", at=Position.of(path))
     try:
-        text = yaml.dump(dict(made), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=sys.maxsize)
+        text = yaml.dump(dict(made), Dumper=Dumper, sort_keys=False, width=sys.maxsize)
     except yaml.YAMLError as error:
         reason = str(error.args[-1] if error.args else error)
         raise UsageError(f"`spec` returned what YAML cannot say: {reason}.", at=Position.of(path)) from None

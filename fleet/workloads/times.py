@@ -19,7 +19,8 @@ _SHORTHANDS = {
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)+|UTC|utc|GMT|CET|EET|WET|MET")
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*|utc")
+"""A name of the tz database; whether there is one of that name, only the node knows."""
 _SECOND = r"[0-9]+(?:\.[0-9]+)?"
 _SPAN_UNITS = (
     "nsec|ns|usec|us|µs|μs|msec|ms|seconds|second|sec|s|minutes|minute|min|m|months|month|M|hours|hour|hr|h|"
@@ -119,7 +120,7 @@ def _is_calendar_event(text: str) -> bool:
     if text != text.strip(" ") or not text:
         return False
     body, _, last = text.rpartition(" ")
-    if _ZONE.fullmatch(last) and body:
+    if _ZONE.fullmatch(last) and body and _day(last.lower()) is None:
         text = body
     if text.lower() in _SHORTHANDS:
         return True

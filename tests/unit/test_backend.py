@@ -74,3 +74,19 @@ def test_a_lock_of_an_engine_that_lives_stays_and_so_does_one_of_another_machine
 @pytest.mark.parametrize("url", ["s3://bucket", "https://api.pulumi.com"])
 def test_only_a_backend_of_files_is_looked_at(tmp_path: Path, url: str) -> None:
     assert Backend.of(url, beside=tmp_path, project="web", stack="test") is None
+
+
+def test_what_other_stacks_have_beside_a_broken_state_stays(tmp_path: Path) -> None:
+    states = tmp_path / ".pulumi/stacks/web"
+    states.mkdir(parents=True)
+    whole = json.dumps({"version": 3, "checkpoint": {"latest": {}}})
+    for name, text in (
+        ("test.json", whole),
+        ("other.json", ""),
+        ("other.json.1a2b.tmp", whole),
+        ("test.json.3c.tmp", ""),
+    ):
+        (states / name).write_text(text)
+        os.utime(states / name, (time.time() - 10,) * 2)
+    mend(tmp_path)
+    assert sorted(file.name for file in states.iterdir()) == ["other.json", "other.json.1a2b.tmp", "test.json"]

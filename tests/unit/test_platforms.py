@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from fleet.components.gate import reshaped
 from fleet.config import Snippet, compose
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, ImageLock, LockedImage, write_lock
@@ -255,14 +256,42 @@ def test_subnets_on_aws_keep_their_ranges_when_zones_come_and_go(locked: Folder)
         ranges("ab", whole)
 
 
+def test_a_disk_that_is_taken_over_changes_nothing_more_once_it_is_there(locked: Folder) -> None:
+    locked.edit("fleet.yaml", "count: 1", "data_disks: {db: {size_gib: 1, mount: /var/x}}")
+    where = platform("aws", {"zones": ["eu-central-1a"]}, project=locked.path, stack="test", config=CONFIG.get)
+
+    def shape(state: list[dict[str, object]]) -> dict[str, str]:
+        (node,) = with_state(plan(locked, "aws", zones=["eu-central-1a"]), state).nodes
+        return dict(where.shape(node))
+
+    def volume(id_: str) -> list[dict[str, object]]:
+        kind = "aws:ebs/volume:Volume"
+        urn = f"urn:pulumi:test::web::fleet:components:Node$fleet:components:DataDisk${kind}::web-0-db"
+        return [{"urn": urn, "type": kind, "id": id_, "outputs": {"availabilityZone": "eu-central-1b", "size": 1}}]
+
+    own = shape(volume("vol-1"))
+    locked.edit("fleet.yaml", "    data_disks", "    nodes: {0: {data_disks: {db: vol-2}}}\n    data_disks")
+    begun, there = shape([]), shape(volume("vol-2"))
+    assert not reshaped(begun, there)
+    assert reshaped(own, shape(volume("vol-1"))) == ["data disk db"]
+    locked.edit("fleet.yaml", "    nodes: {0: {data_disks: {db: vol-2}}}\n", "")
+    assert not reshaped(there, shape(volume("vol-2")))
+
+
 def test_zones_do_not_change_on_aws_where_addresses_are_planned(locked: Folder) -> None:
     locked.edit("fleet.yaml", "groups:\n  web:\n", PRIVATE.replace("10.7.0.0/24", "10.77.0.0/16") + "10\n")
     zones = {"zones": ["eu-central-1a", "eu-central-1b"]}
     where = platform("aws", zones, project=locked.path, stack="test", config=CONFIG.get)
     for state in (subnets(a="10.77.0.0/16"), subnets(b="10.77.0.0/17", a="10.77.128.0/17")):
-        with pytest.raises(UsageError, match="planned addresses would need them otherwise"):
+        with pytest.raises(UsageError, match="which would move them"):
             where.check_deployed(with_state(plan(locked, "aws", **zones), state))
     where.check_deployed(with_state(plan(locked, "aws", **zones), subnets(a="10.77.0.0/17", b="10.77.128.0/17")))
+    # Of four zones and of three, each has the same part, but not the same addresses of it.
+    three = {"zones": ["eu-central-1a", "eu-central-1b", "eu-central-1c"]}
+    state = subnets(a="10.77.0.0/18", b="10.77.64.0/18", c="10.77.128.0/18", d="10.77.192.0/18")
+    where = platform("aws", three, project=locked.path, stack="test", config=CONFIG.get)
+    with pytest.raises(UsageError, match="which would move them"):
+        where.check_deployed(with_state(plan(locked, "aws", **three), state))
 
 
 def test_libvirt_gives_every_node_an_address_of_its_own_that_other_groups_do_not_move(locked: Folder) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from fleet.errors import FleetError, UsageError
 from fleet.platforms import qemu_accelerator, qemu_machine
 from fleet.platforms.qemu import Qemu
+from fleet.platforms.state import with_state
 from fleet.probes import NotReadyError, Probe, ask, wait
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import SPEC, Folder
@@ -280,3 +281,18 @@ def test_waiting_ends_early_when_the_machine_is_gone() -> None:
             timeout=600,
             alive=lambda: False,
         )
+
+
+def test_a_data_disk_whose_file_is_away_is_not_begun_anew(folder: Folder) -> None:
+    folder.edit("fleet.yaml", "    count: 1\n", "    count: 1\n    data_disks: {site: {size_gib: 1, mount: /var/x}}\n")
+    disk = folder.path / "disks" / "web-0-site.qcow2"
+    kind = "pulumi-python:dynamic/fleet:QemuDisk"
+    urn = f"urn:pulumi:test::web::fleet:components:Node$fleet:components:DataDisk${kind}::web-0-site"
+    state = [{"urn": urn, "type": kind, "id": str(disk), "outputs": {"path": str(disk), "size_gib": 1}}]
+    platform = Qemu.from_options({"state_dir": "elsewhere"}, project=folder.path, stack="test")
+    plan = with_state(plan_spec(folder.path / "fleet.yaml", Resolver(), platform, need_lock=False), state)
+    with pytest.raises(UsageError, match=r"web-0-site is not at .*, where it was"):
+        platform.check_deployed(plan)
+    disk.parent.mkdir()
+    disk.touch()
+    platform.check_deployed(plan)
