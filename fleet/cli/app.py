@@ -392,6 +392,9 @@ def _offline(
 
     project = Project.around(spec)
     config = Stack(project, stack, create=False).config if reveal else project.plain_config(stack)
+    if platform:
+        # What a stack's config does not say yet.
+        config.setdefault("fleet:platform", platform)
     where = stack_platform(config.get, folder=project.folder, stack=stack)
     if platform not in (None, where.name):
         raise UsageError(f"Stack {stack} is on {where.name}, not on {platform}.", fix="Leave out `--platform`.")

@@ -27,6 +27,8 @@ _SHOWN_CHANGES = 6
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
 """Inputs of machines that are the config or the image, of which more is known than that they change."""
 _ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
+_PROGRAM_STOPPED = re.compile(r"python inline source runtime error: (context canceled|Resource monitor has terminated)")
+"""What the program says when the engine has ended before it, with its stack of calls."""
 
 Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
 
@@ -175,7 +177,7 @@ class Reporter:
     def _diagnose(self, event: DiagnosticEvent) -> None:
         text = clean(event.message)
         # The engine's own words for its end repeat, or hide, what the resource said.
-        if text and text not in self.errors and not text.startswith(_ENDINGS):
+        if text and text not in self.errors and not text.startswith(_ENDINGS) and not _PROGRAM_STOPPED.match(text):
             if event.urn and is_shared({"urn": event.urn}) and event.urn.split("::")[2].endswith(self._image_types):
                 text += "\nIf the locked image is gone upstream, lock a newer one with `fleet image update`."
             self.errors.append(text)

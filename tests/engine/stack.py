@@ -68,10 +68,13 @@ class Stack(Folder):
 
     def started(self) -> list[str]:
         """The nodes started since the last question."""
-        return [node for node, _ in self.started_with()]
+        return [words[1] for words in self._logged()]
 
     def started_with(self) -> list[tuple[str, str]]:
         """The nodes started since the last question, and the accelerator of each."""
+        return [(words[1], words[2]) for words in self._logged()]
+
+    def _logged(self) -> list[list[str]]:
         lines = [line.split() for line in self.log.read_text().splitlines()] if self.log.exists() else []
         self.log.write_text("")
-        return [(node, accelerator) for _, node, accelerator in lines]
+        return lines

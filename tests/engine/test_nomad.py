@@ -115,7 +115,7 @@ def test_an_even_number_of_servers_and_an_open_api_are_refused(folder: Folder) -
     rendered(folder, "server-0")
     settings = (folder.path / "Pulumi.test.yaml").read_text()
     folder.write("Pulumi.test.yaml", settings.replace("config:\n", "config:\n  nomad:servers: 4\n"))
-    refused = folder.fleet("validate", *STACK)
+    refused = folder.fleet("validate", *STACK, "--platform", "aws")
     assert "`servers` is 1, 3 or 5, not 4" in refused.err
     folder.write("Pulumi.test.yaml", settings.replace("- 203.0.113.0/24", "[]").replace("api_from:\n", "api_from:"))
     assert "`api_from` is empty" in folder.fleet("validate", *STACK, "--platform", "aws").err
