@@ -363,7 +363,7 @@ def make_disk(path: Path, size_gib: int) -> None:
                     fix=f"Set its `size_gib` to {have >> 30} or more.",
                 )
             if have < size_gib << 30:
-                _image_tool("resize", "-q", str(path), f"{size_gib}G")
+                _grow(path, size_gib << 30)
             return
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = path.with_name(path.name + ".partial")
@@ -371,6 +371,36 @@ def make_disk(path: Path, size_gib: int) -> None:
         scratch.replace(path)
     except OSError as error:
         raise FleetError(f"The data disk {path} cannot be made: {error.strerror}.") from None
+
+
+def _grow(path: Path, size: int) -> None:
+    """Grow a data disk to a size in bytes: by the machine that has it, whose lock keeps everybody else off it, or, if
+    none runs, by hand.
+    """
+    for folder in _users_of(path):
+        try:
+            drives = asyncio.run(_monitor(folder, "query-block"))
+            device = next(d["device"] for d in drives if Path(d.get("inserted", {}).get("file", "")) == path)
+            asyncio.run(_monitor(folder, "block_resize", {"device": device, "size": size}))
+        except (TimeoutError, QMPError, OSError, StopIteration) as error:
+            raise FleetError(
+                f"The data disk {path} cannot be grown by the machine in {folder} that has it: {error}.",
+                fix="Run the update again once that node is ready.",
+            ) from None
+        return
+    _image_tool("resize", "-q", str(path), str(size))
+
+
+def _users_of(path: Path) -> list[Path]:
+    """The folders of the machines that have a disk: where their root disks are."""
+    real = Path(os.path.realpath(path))
+    folders: list[Path] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            opened = {each.readlink() for each in (process / "fd").iterdir()}
+            if real in opened:
+                folders += {each.parent for each in opened if each.name == "root.qcow2"}
+    return folders
 
 
 def _command(identity: str, machine: Machine, accelerator: Sequence[str]) -> list[str]:
@@ -509,7 +539,7 @@ def _wait_for_end(processes: Sequence[int], seconds: float) -> None:
         end.poll(max(0, deadline - time.monotonic()) * 1000)
 
 
-async def _monitor(folder: Path, command: str, arguments: dict[str, str] | None = None) -> Any:
+async def _monitor(folder: Path, command: str, arguments: dict[str, object] | None = None) -> Any:
     client = QMPClient("fleet")
     with _short_path(folder) as path:
         await asyncio.wait_for(client.connect(f"{path}/qmp.sock"), 5)

@@ -139,7 +139,7 @@ def test_qemu_starts_with_as_many_data_disks_as_it_is_said_to(tmp_path: Path) ->
             disks=disks[:count],
             private=("239.1.2.3:21000", "52:54:00:00:00:01"),
         )
-        identity = qemu_machine.start(folder, machine)
+        identity = qemu_machine.start(folder, machine, "tcg")
         os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
         qemu_machine.stop(folder, identity)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -296,3 +298,31 @@ def test_a_data_disk_whose_file_is_away_is_not_begun_anew(folder: Folder) -> Non
     disk.parent.mkdir()
     disk.touch()
     platform.check_deployed(plan)
+
+
+@needs_qemu_img
+@pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="QEMU is missing: `fleet doctor` says how to get it")
+def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
+    disk, folder = tmp_path / "disks" / "web-0-site.qcow2", tmp_path / "nodes" / "web-0"
+    qemu_machine.make_disk(disk, 1)
+    image = tmp_path / "base.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    machine = qemu_machine.Machine(
+        name="web-0",
+        ignition="{}",
+        base=image,
+        memory_mib=64,
+        cpus=1,
+        root_gib=1,
+        bind="127.0.0.1",
+        forwards=[],
+        disks=[qemu_machine.Attached("site", str(disk))],
+    )
+    qemu_machine.start(folder, machine, "tcg")
+    try:
+        qemu_machine.make_disk(disk, 2)
+        told = subprocess.run(["qemu-img", "info", "-U", "--output=json", disk], capture_output=True, check=True)
+        assert json.loads(told.stdout)["virtual-size"] == 2 << 30
+    finally:
+        os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
+        qemu_machine.stop(folder)
