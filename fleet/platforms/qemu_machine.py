@@ -130,7 +130,8 @@ def start(folder: Path, machine: Machine, choice: Choice = "auto", tell: Callabl
             _launch(folder, identity, machine, accelerator.TCG)
             tell(
                 f"KVM does not work on this host: {proved.why}. Node {machine.name} was started anew without it, and "
-                "until the host boots again nodes are emulated, which makes a boot take a minute or more."
+                "until the host boots again nodes are emulated, which makes a boot take a minute or more. If the image "
+                f"was at fault, remove {accelerator.memory()} to have KVM tried again."
             )
         # Only now: a machine that does not start without KVM either is no proof.
         accelerator.remember(proved)
