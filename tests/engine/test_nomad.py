@@ -26,7 +26,11 @@ CONFIG = """
 """
 
 
-@pytest.mark.parametrize("platform", list(CLOUDS))
+@pytest.mark.parametrize(
+    # Names and addresses are each planned on one of these; what is the same on all, every platform's table shows.
+    "platform",
+    [pytest.param(name, marks=() if name in ("aws", "digitalocean") else pytest.mark.long) for name in CLOUDS],
+)
 def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform: str) -> None:
     _, config = CLOUDS[platform]
     if platform == "digitalocean":
