@@ -39,8 +39,10 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if _is_component(r)}
     disks = {_name(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
     readies = {_name(r): r.get("outputs", {}) for r in live if r["type"].endswith("dynamic/fleet:Ready")}
-    # What was ready may be gone: a readiness stays in the state until its node's next machine is ready.
-    machines = {(_name(r), str(id_)) for r in live for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
+    # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
+    # drain have their machine's id.
+    others = [r for r in live if not r["type"].endswith(("dynamic/fleet:Ready", "dynamic/fleet:Drain"))]
+    machines = {(_name(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
 
     def known(node: NodePlan) -> NodePlan:
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)

@@ -10,6 +10,8 @@ from typing import Any
 
 from fleet.cli.state import Deployed
 from fleet.platforms import platform
+from fleet.platforms.state import with_state
+from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder
 
 
@@ -46,3 +48,23 @@ def test_a_rollback_goes_to_what_all_nodes_had_before_and_goes_on_if_it_was_stop
     assert target(a="three", b="two") == "two"
     # A rollback that did.
     assert target(a="one", b="two") == "one"
+
+
+def test_a_node_is_asked_as_before_only_while_the_machine_that_answered_is_there(folder: Folder) -> None:
+    where = platform("qemu", project=folder.path, stack="test")
+    plan = plan_spec(folder.path / "fleet.yaml", Resolver(), where, need_lock=False)
+
+    def answered(machine: str) -> bool:
+        ours = "pulumi-python:dynamic/fleet:"
+        ready: dict[str, Any] = {
+            "urn": f"urn:pulumi:test::web::{ours}Ready::web-0",
+            "type": f"{ours}Ready",
+            "id": "web-0-1",
+        }
+        ready["outputs"] = {"instance": "web-0-1", "address": "127.0.0.1", "endpoints": {}, "probes": []}
+        kind = f"{ours}QemuMachine"
+        state = [ready, {"urn": f"urn:pulumi:test::web::{kind}::web-0", "type": kind, "id": machine, "outputs": {}}]
+        return next(with_state(plan, state).nodes).answered is not None
+
+    assert answered("web-0-1")
+    assert not answered("web-0-2")
