@@ -1,5 +1,7 @@
 # Everything sets itself up; see tools/bootstrap.
 PYTEST = .venv/bin/python -m pytest
+# Tests start hundreds of commands: each would compile all of fleet anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: help demo test test-machines bench lint lock
 
@@ -16,7 +18,7 @@ demo:
 
 test: lint
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go test ./...
-	$(PYTEST) -m "not long" --numprocesses 2 --dist worksteal
+	$(PYTEST) -m "not long" --numprocesses 3 --dist worksteal
 
 test-machines:
 	@tools/bootstrap base image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import STACK, Folder, in_turn
+from tests.conftest import Folder, in_turn
 from tests.engine.places import CLOUDS, CloudPlace, Place, QemuPlace, cloud
 from tests.engine.stack import OFFSET, Stack
 
@@ -37,7 +38,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
     assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield made
-    made.fleet("destroy", *STACK, "--yes")
+    for process in made.machines():
+        os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture

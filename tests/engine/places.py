@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -155,11 +154,8 @@ class QemuPlace(_Place):
         self.stack.heal(node)
 
     def orphans(self) -> list[str]:
-        told = subprocess.run(
-            ["pgrep", "-fa", f"qemu_stand_in.py.*{self.stack.path}"], capture_output=True, text=True
-        ).stdout.splitlines()
         known = {node.id for node in self.running().values()}
-        return [line for line in told if line.split()[0] not in known]
+        return [line for process, line in self.stack.machines().items() if str(process) not in known]
 
 
 class CloudPlace(_Place):
@@ -247,7 +243,6 @@ class cloud:  # noqa: N801  (used like a function)
         return CloudPlace(self._stack, self._world, self._cloud)
 
     def __exit__(self, *_: object) -> None:
-        self._stack.fleet("destroy", *STACK, "--yes")
         self._serving.__exit__(None, None, None)
         self._cloud.close()
         self._world.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -20,12 +21,12 @@ GROUP = """\
         image: docker.io/library/caddy:2
         ports: ["{port}:80"]
         environment: {{GREETING: "{greeting}"}}
-    ready: [{{http: {{port: {port}}}}}]
+    ready: [{{http: {{port: {port}}}, interval: 0.1}}]
     ready_timeout: 8
 """
 PROBE = """\
     ready:
-      - http: {port: 8080}
+      - {http: {port: 8080}, interval: 0.1}
     ready_timeout: 8
     data_disks:
       a: {size_gib: 1, mount: /var/a}
@@ -65,6 +66,11 @@ class Stack(Folder):
 
     def heal(self, node: str) -> None:
         (self.log.parent / f"sick-{node}").unlink()
+
+    def machines(self) -> dict[int, str]:
+        """The command lines of the stand-ins of QEMU that run, by process number."""
+        listed = subprocess.run(["pgrep", "-fa", f"qemu_stand_in.py.*{self.path}"], capture_output=True, text=True)
+        return {int(line.split()[0]): line for line in listed.stdout.splitlines()}
 
     def started(self) -> list[str]:
         """The nodes started since the last question."""

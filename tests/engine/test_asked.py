@@ -114,7 +114,7 @@ GROUP_KEYS: dict[str, Any] = {
     "compose": "compose.yaml",
     "data_disks": {"site": {"size_gib": 1, "mount": "/var/site"}},
     "ports": [8080, 9443],
-    "ready": [{"http": {"port": 8080, "path": "/other"}}],
+    "ready": [{"http": {"port": 8080, "path": "/other"}, "interval": 0.1}],
     "ready_timeout": 9,
     "addresses_from": 10,
     "capacity": 17,
@@ -136,7 +136,7 @@ GROUP: dict[str, Any] = {
     "count": 2,
     "containers": {"hello": {"image": "docker.io/library/caddy:2", "environment": {"GREETING": "one"}}},
     "ports": [8080],
-    "ready": [{"http": {"port": 8080}}],
+    "ready": [{"http": {"port": 8080}, "interval": 0.1}],
     "ready_timeout": 8,
 }
 

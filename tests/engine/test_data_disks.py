@@ -309,7 +309,7 @@ def test_a_zone_more_on_aws_leaves_every_node_at_its_disk(stack: Stack) -> None:
 def write(place: Place, greeting: str, *, count: int = 3) -> None:
     """A spec whose nodes are ready at once."""
     place.write(greeting, count=count)
-    place.stack.edit("fleet.yaml", "    ready: [{http: {port: 8080}}]\n", "")
+    place.stack.edit("fleet.yaml", "    ready: [{http: {port: 8080}, interval: 0.1}]\n", "")
 
 
 @pytest.mark.parametrize(("place", "grown"), [("libvirt", "cannot grow it to 2 GiB"), ("gcp", "")], indirect=["place"])

@@ -22,7 +22,7 @@ groups:
         image: docker.io/library/caddy:2
         ports: ["8080:80"]
         secrets: [db, key]
-    ready: [{http: {port: 8080}}]
+    ready: [{http: {port: 8080}, interval: 0.1}]
 """
 
 
