@@ -186,8 +186,9 @@ def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> 
     """
     ignition, shown = config
     machine = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
-    delivery = deliver(machine, platform.limits, node=node.name)
-    return replace(node, config=machine, delivery=delivery, shown=shown, secret=shown != ignition)
+    secret = shown != ignition
+    delivery = deliver(machine, platform.limits, node=node.name, shown=shown if secret else "")
+    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret)
 
 
 def _digest(ignition: str) -> str:

@@ -244,6 +244,7 @@ def machine_options(
     ignored: Sequence[str] = (),
     replaces: Sequence[str] = (),
 ) -> pulumi.ResourceOptions:
+    derived: Sequence[str] = (),
     """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
 
     Args:
@@ -256,10 +257,11 @@ def machine_options(
         ignored: Other inputs whose change alone does nothing.
         replaces: Inputs that the provider would change by stopping the machine.
     """
+        derived: As in :func:`secret_options`.
     import pulumi
 
     return pulumi.ResourceOptions.merge(
-        opts,
+        secret_options(opts, node, derived),
         pulumi.ResourceOptions(
             depends_on=list(after),
             delete_before_replace=not node.surge,
@@ -271,6 +273,21 @@ def machine_options(
 
 
 def disk_options(
+def secret_options(opts: pulumi.ResourceOptions, node: NodePlan, derived: Sequence[str]) -> pulumi.ResourceOptions:
+    """Options for a resource that is given a node's config.
+
+    Args:
+        opts: To begin with.
+        node: The node.
+        derived: Outputs that the provider makes of the config, such as a checksum: as telling as the digest that
+            :func:`sealed` is about.
+    """
+    import pulumi
+
+    secret = list(derived) if node.secret else None
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=secret))
+
+
     opts: pulumi.ResourceOptions, platform: Platform, disk: DiskPlan, fixed: Sequence[str]
 ) -> pulumi.ResourceOptions:
     """Options for a data disk: whatever changes, it is never replaced; one that exists already is taken over as it is.
