@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from fleet.errors import FleetError, UsageError
+from fleet.files import OWN_FOLDER
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
 from fleet.platforms.base import DiskPlan, FleetPlan, Interface, Needs, NodePlan, Peer, Platform, StateEntry
@@ -45,7 +46,7 @@ def stack_folder(project: Path, stack: str) -> Path:
         project: The Pulumi project's folder.
         stack: The stack's name.
     """
-    return (project / ".fleet" / stack).resolve()
+    return (project / OWN_FOLDER / stack).resolve()
 
 
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
@@ -243,8 +244,8 @@ def machine_options(
     image: Sequence[str] = (),
     ignored: Sequence[str] = (),
     replaces: Sequence[str] = (),
-) -> pulumi.ResourceOptions:
     derived: Sequence[str] = (),
+) -> pulumi.ResourceOptions:
     """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
 
     Args:
@@ -256,8 +257,8 @@ def machine_options(
             it is replaced anyway, the engine takes the new ones (`ignore_changes` does not apply to a replacement).
         ignored: Other inputs whose change alone does nothing.
         replaces: Inputs that the provider would change by stopping the machine.
-    """
         derived: As in :func:`secret_options`.
+    """
     import pulumi
 
     return pulumi.ResourceOptions.merge(
@@ -272,7 +273,6 @@ def machine_options(
     )
 
 
-def disk_options(
 def secret_options(opts: pulumi.ResourceOptions, node: NodePlan, derived: Sequence[str]) -> pulumi.ResourceOptions:
     """Options for a resource that is given a node's config.
 
@@ -288,6 +288,7 @@ def secret_options(opts: pulumi.ResourceOptions, node: NodePlan, derived: Sequen
     return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=secret))
 
 
+def disk_options(
     opts: pulumi.ResourceOptions, platform: Platform, disk: DiskPlan, fixed: Sequence[str]
 ) -> pulumi.ResourceOptions:
     """Options for a data disk: whatever changes, it is never replaced; one that exists already is taken over as it is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.files import write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
-from fleet.platforms.state import kept, with_state
+from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
 from fleet.spec.plan import plan_spec
 from fleet.spec.values import Resolver
 
@@ -169,7 +170,16 @@ def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
     Raises:
         FleetError: It cannot be read.
     """
-    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
+    resources = _exported(folder, stack)
+    if any(is_readiness(resource) and is_encrypted(resource.get("outputs")) for resource in resources):
+        # The passphrase may have been typed, and then only Pulumi itself has it.
+        with contextlib.suppress(FleetError):
+            return _exported(folder, stack, "--show-secrets")
+    return resources
+
+
+def _exported(folder: Path, stack: str, *options: str) -> list[dict[str, Any]]:
+    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive", *options]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode == 0:

@@ -166,6 +166,7 @@ def plan_fleet(
                 disks=_disks(group, index),
                 ports=ports,
                 probes=tuple(group.ready),
+                hidden=spec.values.hidden(group.secrets),
                 ready_timeout=group.ready_timeout,
                 surge=surge,
                 drain=group.drain,

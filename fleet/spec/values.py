@@ -7,7 +7,7 @@ import functools
 import importlib
 import os
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,10 +44,20 @@ class Values:
     Attributes:
         secrets: By name: the plain text, or what stands for it where it must not be shown.
         variables: By name.
+        filling: The secrets that variables are.
     """
 
     secrets: Mapping[str, str]
     variables: Mapping[str, Scalar]
+    filling: Collection[str] = ()
+
+    def hidden(self, used: Collection[str]) -> dict[str, str]:
+        """What may be somewhere on a node: the secrets that variables are, and others.
+
+        Args:
+            used: Their names.
+        """
+        return {name: value for name, value in self.secrets.items() if value and (name in used or name in self.filling)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Resolver:
             name: self._variable(name, variable, secrets, at("variables", name))
             for name, variable in head.variables.items()
         }
-        return Values(secrets, variables)
+        return Values(secrets, variables, {variable.secret for variable in head.variables.values()} - {""})
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
