@@ -11,6 +11,7 @@ import pytest
 
 from fleet.platforms.state import plain
 from tests.conftest import STACK, Result
+from tests.engine.places import CloudPlace
 from tests.engine.secrecy import arguments_meanwhile, digests, text_of, told, unsealed
 from tests.engine.stack import Stack
 
@@ -245,3 +246,27 @@ def test_what_an_earlier_fleet_wrote_in_plain_text_is_sealed_without_a_machine_o
     assert not told(PIN, text_of(state))
     assert not digests([config], text_of(state))
     assert "nothing changes" in stack.up().out
+
+
+@pytest.mark.long
+def test_the_tokens_of_a_provider_are_no_arguments_when_what_a_killed_update_left_is_looked_for(
+    aws: CloudPlace,
+) -> None:
+    aws.write("one", count=1)
+    assert aws.fleet("up").status == 0
+    stack = aws.stack
+    secret = ("config", "set", "--secret", "aws:secretKey", WORD, "--stack", "test")
+    assert stack.pulumi(*secret).status == 0
+    # What an engine that is killed leaves.
+    state = json.loads(aws.state_file.read_text())
+    latest = state["checkpoint"]["latest"]
+    machine = next(r for r in latest["resources"] if r["type"] == "aws:ec2/instance:Instance")
+    begun = {key: value for key, value in machine.items() if key not in ("id", "outputs")}
+    latest["pending_operations"] = [{"resource": begun, "type": "creating"}]
+    aws.state_file.write_text(json.dumps(state))
+    with arguments_meanwhile() as seen:
+        up = aws.fleet("up")
+    assert up.status == 0, up
+    arguments = "\n".join(sorted(frozenset().union(*seen)))
+    assert "--stack\0lookup" in arguments
+    assert not told(WORD, arguments)
