@@ -6,7 +6,8 @@ A :class:`FleetError` is one paragraph: where, what, how to mend it. The command
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -53,7 +54,21 @@ class FleetError(Exception):
 
     def __init__(self, what: str, *, at: Position | None = None, fix: str = "") -> None:
         self.what, self.at, self.fix = what, at, fix
-        super().__init__(" ".join(filter(None, (f"{at}:" if at else "", what, fix))))
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.fix)))
+
+    def hide(self, mask: Callable[[str], str]) -> None:
+        """Take secrets out of it.
+
+        Args:
+            mask: Takes them out of a text.
+        """
+        self.what, self.fix = mask(self.what), mask(self.fix)
+        if self.at:
+            self.at = replace(self.at, source=mask(self.at.source))
+        self.args = (self.what,)
 
 
 class UsageError(FleetError):

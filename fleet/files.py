@@ -2,8 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
+
+OWN_FOLDER = ".fleet"
+"""What a project's folder is called in which stacks keep, on this machine, what is not in their states."""
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder that its owner alone can look into, and what it lies in that is not there. Of one that is there the
+    access of others is taken away; so it is of :data:`OWN_FOLDER`, if it lies in that, and of what is between.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    levels = [folder, *folder.parents]
+    for level in reversed(levels):
+        if not level.is_dir():
+            with contextlib.suppress(FileExistsError):
+                level.mkdir(mode=0o700)
+    own = next((index for index, level in enumerate(levels) if level.name == OWN_FOLDER), 0)
+    for level in levels[: own + 1]:
+        if level.stat().st_mode & 0o077:
+            level.chmod(0o700)
+
+
+def write_private(file: Path, text: str) -> None:
+    """:func:`write_whole` a file that its owner alone can read, whatever it was before, in a folder likewise.
+
+    Raises:
+        OSError: It cannot be written; the file is as it was.
+    """
+    private_folder(file.parent)
+    with contextlib.suppress(FileNotFoundError):
+        file.chmod(0o600)
+    write_whole(file, text, mode=0o600)
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:

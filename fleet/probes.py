@@ -128,6 +128,9 @@ Endpoint = Callable[[int], tuple[str, int]]
 """Turns a port of the node into the host and port that reach it from here."""
 
 
+Mask = Callable[[str], str]
+"""Takes secrets out of a text: out of what a probe is and of what a node answers, which may say what it was asked."""
+
 _ANSWER_SECONDS = 10.0
 """For one answer: a node that works hard may need several."""
 
@@ -142,6 +145,7 @@ def ask(
     *,
     timeout: float = _ANSWER_SECONDS,
     reaches: Reaches = lambda port: True,
+    mask: Mask = str,
 ) -> None:
     """Ask once.
 
@@ -151,6 +155,7 @@ def ask(
         endpoint: How to reach a port of the node.
         timeout: Seconds to wait for an answer.
         reaches: Asked about the connection of a TCP probe.
+        mask: Takes secrets out of what is said.
 
     Raises:
         NotReadyError: The node did not answer, or not as wanted.
@@ -161,23 +166,27 @@ def ask(
                 if not reaches(connection.getsockname()[1]):
                     raise NotReadyError("the node does not accept the connection")
         elif probe.http:
-            _ask_http(probe.http, endpoint(probe.http.port), timeout)
+            _ask_http(probe.http, endpoint(probe.http.port), timeout, mask)
         elif probe.ssh:
-            _ask_ssh(probe.ssh, endpoint(SSH_PORT))
+            _ask_ssh(probe.ssh, endpoint(SSH_PORT), mask)
         else:
             module, _, name = probe.function.partition(":")
             getattr(importlib.import_module(module), name)(address, endpoint)
     except NotReadyError:
         raise
     except OSError as error:
-        raise NotReadyError(str(error) or type(error).__name__) from None
+        raise NotReadyError(mask(str(error)) or type(error).__name__) from None
     except Exception as error:
         if not probe.function:
             raise
-        raise NotReadyError(f"{type(error).__name__}: {error}") from None
+        raise NotReadyError(mask(f"{type(error).__name__}: {error}")) from None
 
 
-def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> None:
+_SHOWN = 200
+"""Characters of an answer that are shown."""
+
+
+def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float, mask: Mask) -> None:
     import httpx  # slow to import, and most runs ask nobody
 
     host, port = endpoint
@@ -196,24 +205,25 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float) -> No
     try:
         with httpx.Client(verify=verify, timeout=timeout, trust_env=False) as client:
             answer = client.get(f"{scheme}://{host}:{port}{probe.path}", headers=headers, extensions=extensions)
-    except httpx.HTTPError as error:
-        raise NotReadyError(str(error) or type(error).__name__) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotReadyError(mask(str(error)) or type(error).__name__) from None
     if answer.status_code != probe.status:
         raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
     if probe.body not in answer.text:
-        raise NotReadyError(f"the body does not contain {probe.body!r}: {answer.text[:200]!r}")
+        raise NotReadyError(f"the body does not contain {mask(probe.body)!r}: {mask(answer.text)[:_SHOWN]!r}")
     for path, wanted in probe.json_values.items():
-        found = _at(answer.text, path)
-        if found != wanted:
-            raise NotReadyError(f"`{path}` is {json.dumps(found)[:200]}, not {json.dumps(wanted)}")
+        value = _at(answer.text, path, mask)
+        if value != wanted:
+            shown = mask(json.dumps(value))[:_SHOWN]
+            raise NotReadyError(f"`{mask(path)}` is {shown}, not {mask(json.dumps(wanted))}")
 
 
-def _at(text: str, path: str) -> Any:
+def _at(text: str, path: str, mask: Mask) -> Any:
     """What stands at a path of a JSON document; ``None`` if nothing does."""
     try:
         value = json.loads(text)
     except ValueError:
-        raise NotReadyError(f"the body is no JSON: {text[:200]!r}") from None
+        raise NotReadyError(f"the body is no JSON: {mask(text)[:_SHOWN]!r}") from None
     for part in path.split("."):
         if isinstance(value, list):
             value = value[int(part)] if part.isdigit() and int(part) < len(value) else None
@@ -222,40 +232,52 @@ def _at(text: str, path: str) -> Any:
     return value
 
 
-def _ask_ssh(probe: SshProbe, endpoint: tuple[str, int]) -> None:
+def _ask_ssh(probe: SshProbe, endpoint: tuple[str, int], mask: Mask) -> None:
     host, port = endpoint
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5"]
     command = ["ssh", "-p", str(port), *(part for option in options for part in ("-o", option)), "-o", "LogLevel=ERROR"]
     command += ["-i", probe.identity] if probe.identity else []
     try:
         done = subprocess.run(
-            [*command, f"{probe.user}@{host}", "--", probe.command],
+            [*command, f"{probe.user}@{host}", "--", _SHELL],
             capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
+            # Not as an argument, which every process of this machine, and of the node, can read. The shell has read all
+            # of it before it runs any, so a command that reads its input finds that empty, and takes nothing away.
+            input=f"{{ {probe.command}\n}} </dev/null\n",
+            encoding="utf-8",
+            errors="replace",
             timeout=_SSH_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise NotReadyError(f"it did not end within {_SSH_SECONDS} s") from None
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise NotReadyError(f"status {done.returncode}" + (f": {said[-1][:200]}" if said else ""))
+        said = mask(done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise NotReadyError(f"status {done.returncode}" + (f": {said[-1][:_SHOWN]}" if said else ""))
 
 
+_SHELL = 'exec "${SHELL:-/bin/sh}" -s'
+"""The user's own shell, as sshd would run it, but one that reads what it is to do."""
 _SSH_SECONDS = 30
 
 
-def ask_all(probes: Sequence[Probe], address: str, endpoint: Endpoint, *, reaches: Reaches = lambda port: True) -> None:
-    """Ask every probe once.
+def ask_all(
+    probes: Sequence[Probe],
+    address: str,
+    endpoint: Endpoint,
+    *,
+    reaches: Reaches = lambda port: True,
+    mask: Mask = str,
+) -> None:
+    """Ask every probe once; the arguments are those of :func:`ask`.
 
     Raises:
         NotReadyError: One is not content; says which, and what it said.
     """
     for probe in probes:
         try:
-            ask(probe, address, endpoint, reaches=reaches)
+            ask(probe, address, endpoint, reaches=reaches, mask=mask)
         except NotReadyError as error:
-            raise NotReadyError(f"{probe}: {error}") from None
+            raise NotReadyError(f"{mask(str(probe))}: {error}") from None
 
 
 def wait(
@@ -266,6 +288,7 @@ def wait(
     timeout: float,
     alive: Callable[[], bool] = lambda: True,
     reaches: Reaches = lambda port: True,
+    mask: Mask = str,
 ) -> None:
     """Ask until every probe is content, one after the other.
 
@@ -276,6 +299,7 @@ def wait(
         timeout: Seconds for all of them together.
         alive: Asked between questions; waiting for a node that is gone is pointless.
         reaches: See :func:`ask`.
+        mask: See :func:`ask`.
 
     Raises:
         NotReadyError: Time is up, or the node is gone; says which probe, and its last answer.
@@ -286,14 +310,15 @@ def wait(
         while True:
             try:
                 left = deadline - time.monotonic()
-                ask(probe, address, endpoint, timeout=max(1.0, min(_ANSWER_SECONDS, left)), reaches=reaches)
+                answer_seconds = max(1.0, min(_ANSWER_SECONDS, left))
+                ask(probe, address, endpoint, timeout=answer_seconds, reaches=reaches, mask=mask)
                 good += 1
             except NotReadyError as error:
                 good, last = 0, str(error)
             if good == probe.successes:
                 break
             if not alive():
-                raise NotReadyError(f"the machine is no longer running; {probe} last said: {last}")
+                raise NotReadyError(f"the machine is no longer running; {mask(str(probe))} last said: {last}")
             if time.monotonic() + probe.interval > deadline:
-                raise NotReadyError(f"{probe} was not content within {timeout:g} s; it last said: {last}")
+                raise NotReadyError(f"{mask(str(probe))} was not content within {timeout:g} s; it last said: {last}")
             time.sleep(probe.interval)

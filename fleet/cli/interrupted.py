@@ -19,15 +19,17 @@ import functools
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pulumi import automation
 
 from fleet.cli.engine import Engine
-from fleet.cli.project import PASSPHRASE, Stack, plain, translated, urn_name
+from fleet.cli.project import PASSPHRASE, Stack, translated, urn_name
 from fleet.cli.report import Say
 from fleet.platforms import Platform
-from fleet.platforms.state import is_data_disk
+from fleet.platforms.state import is_data_disk, plain
+from fleet.spec.deploy import set_secret
 
 _OURS = "pulumi-python:dynamic/fleet:"
 
@@ -107,7 +109,8 @@ def _run(program: Callable[[], None], config: Mapping[str, str], engine: Engine)
             program=program,
             opts=automation.LocalWorkspaceOptions(work_dir=folder, env_vars=environment, pulumi_command=engine),
         )
-        asking.set_all_config({key: automation.ConfigValue(value, secret=True) for key, value in config.items()})
+        for key, value in config.items():
+            set_secret(key, value, "--stack", "lookup", folder=Path(folder), environment=environment)
         asking.preview()
 
 

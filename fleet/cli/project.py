@@ -27,7 +27,7 @@ from pulumi.automation._stack import StackInitMode
 from fleet.cli.backend import Backend, is_engine
 from fleet.cli.engine import Engine, Listener, end_idle_providers
 from fleet.errors import FleetError, Position, UsageError
-from fleet.platforms.state import is_data_disk
+from fleet.platforms.state import is_data_disk, plain
 
 T = TypeVar("T")
 LOCK_PATIENCE = 20
@@ -275,17 +275,6 @@ class _QuickStack(automation.Stack):
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Name and place of every data disk in a state."""
     return [(urn_name(r["urn"]), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
-
-
-def plain(value: Any) -> Any:
-    """A value from an exported state with Pulumi's secret envelopes opened."""
-    if isinstance(value, dict):
-        if value.get("4dabf18193072939515e22adb298388d") == "1b47061264138c4ac30d75fd1eb44270":
-            return json.loads(value["plaintext"]) if "plaintext" in value else None
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value
 
 
 def urn_name(urn: str) -> str:

@@ -18,6 +18,7 @@ from fleet.cli.state import Deployed, NodeStatus, with_config
 from fleet.components.gate import PATIENCE
 from fleet.components.ready import watcher_of
 from fleet.errors import FleetError, UsageError
+from fleet.files import private_folder
 from fleet.images import Progress
 from fleet.platforms import Platform
 from fleet.platforms.base import NodePlan
@@ -247,7 +248,7 @@ class Session:
         place = deployed.peer(node)
         host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
         folder = stack_folder(self._project.folder, stack.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         options = {
             "HostKeyAlias": deployed.machines[node],
             "UserKnownHostsFile": f'"{folder / KNOWN_HOSTS}"',

@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fleet.cli.project import plain, urn_name
+from fleet.cli.project import urn_name
 from fleet.components.gate import not_ready, reshaped
 from fleet.components.record import RECORD, unpacked
 from fleet.config import MachineConfig, deliver
 from fleet.platforms.base import NodePlan, Peer, Platform
+from fleet.platforms.state import plain
 from fleet.probes import Probe
 
 READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
 GATE = "dynamic/fleet:Gate"
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,13 @@ class Deployed:
         and others the recorded one, and after a rollback all have an earlier one than the spec.
         """
         digest = self.nodes.get(node.name, {}).get("digest")
-        probes = self._probes(node.name, node.probes)
+        probes, hidden = self._probes(node.name, node.probes), self._hidden(node.name, node.hidden)
         if digest == node.config.digest:
-            return replace(node, probes=probes)
+            return replace(node, probes=probes, hidden=hidden)
         for generation in ("configs", "previous"):
             config = unpacked(self._record[generation]).get(node.name) if generation in self._record else None
             if config and _digest(config[0]) == digest:
-                return replace(with_config(node, config, self._platform), probes=probes)
+                return replace(with_config(node, config, self._platform), probes=probes, hidden=hidden)
         return None
 
     def _probes(self, name: str, otherwise: Sequence[Probe]) -> Sequence[Probe]:
@@ -130,16 +132,22 @@ class Deployed:
             return otherwise
         return [Probe.model_validate(probe) for probe in self._ready[name]["probes"]]
 
-    def peer(self, name: str, probes: Sequence[Probe] = ()) -> Peer:
+    def _hidden(self, name: str, otherwise: Mapping[str, str]) -> Mapping[str, str]:
+        """The secrets that a node had when it became ready; others if that is not known."""
+        return dict(self._ready.get(name, {}).get("hidden") or otherwise)
+
+    def peer(self, name: str, probes: Sequence[Probe] = (), hidden: Mapping[str, str] = _NONE) -> Peer:
         """How a deployed node can be reached and asked: at the address and the ports, and by the probes, that it was
         deployed with, which the spec and the stack's options may have changed since.
 
         Args:
             name: The node's name; it has a machine.
             probes: What to ask one that has not become ready yet.
+            hidden: Its secrets, if the state does not know them.
         """
         address = str(self.nodes.get(name, {}).get("address", ""))
-        return self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
+        peer = self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
+        return replace(peer, hidden=self._hidden(name, hidden))
 
     def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0) -> dict[str, str]:
         """Which nodes are not ready, and why.
@@ -149,7 +157,7 @@ class Deployed:
             patience: Seconds for which nodes are asked again that were ready when they were made.
         """
         made = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
-        peers = [{"name": node.name, **self.peer(node.name, node.probes).describe()} for node in made]
+        peers = [{"name": node.name, **self.peer(node.name, node.probes, node.hidden).describe()} for node in made]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
         reasons = {
@@ -186,8 +194,9 @@ def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> 
     """
     ignition, shown = config
     machine = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
-    delivery = deliver(machine, platform.limits, node=node.name)
-    return replace(node, config=machine, delivery=delivery, shown=shown, secret=shown != ignition)
+    secret = shown != ignition
+    delivery = deliver(machine, platform.limits, node=node.name, shown=shown if secret else "")
+    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret)
 
 
 def _digest(ignition: str) -> str:

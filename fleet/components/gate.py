@@ -34,7 +34,8 @@ from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.components.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
-from fleet.files import write_whole
+from fleet.files import write_private
+from fleet.masking import Mask
 
 if TYPE_CHECKING:
     from fleet.platforms.base import Needs, Peer
@@ -166,6 +167,7 @@ def _asked(peer: Mapping[str, Any]) -> str:
     """Why a node that is asked once is not ready; empty if it is."""
     from fleet.probes import NotReadyError, Probe, ask_all
 
+    mask = Mask(peer.get("hidden") or {})
     watcher = watcher_of(peer.get("watch"))
     if watcher and not watcher.alive():
         return "it does not run"
@@ -175,6 +177,7 @@ def _asked(peer: Mapping[str, Any]) -> str:
             peer["address"],
             endpoints_of(peer["address"], peer["endpoints"]),
             reaches=watcher.reaches if watcher else lambda port: True,
+            mask=mask,
         )
     except NotReadyError as error:
         return str(error)
@@ -182,7 +185,7 @@ def _asked(peer: Mapping[str, Any]) -> str:
 
 
 class Roster:
-    """How the nodes of a group can be asked, in a file.
+    """How the nodes of a group can be asked, in a file that its owner alone can read: probes may hold secrets.
 
     Args:
         file: The file; its folder is made.
@@ -212,8 +215,7 @@ class Roster:
             # In a preview, addresses may not be known yet; nobody is asked then.
             if content := await text.future():
                 try:
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(file, content)
+                    write_private(file, content)
                 except OSError as error:
                     raise FleetError(f"{file} cannot be written: {error.strerror}.") from None
             return str(file)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pulumi
@@ -55,7 +56,7 @@ class NodeGroup(pulumi.ComponentResource):
         super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
-        peers = [platform.peer(node, addresses[node.name]) for node in plan.nodes]
+        peers = [replace(platform.peer(node, addresses[node.name]), hidden=node.hidden) for node in plan.nodes]
         if plan.names and plan.nodes:
             site.names(plan.names, list(addresses.values()), child)
         answered = {node.name: node.answered for node in plan.nodes if node.answered}

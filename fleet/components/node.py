@@ -97,7 +97,14 @@ class Node(pulumi.ComponentResource):
         )
         self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)
         self.ready = Ready(
-            Peer(plan.name, self.instance.address, self.instance.endpoints, plan.probes, self.instance.watch),
+            Peer(
+                plan.name,
+                self.instance.address,
+                self.instance.endpoints,
+                plan.probes,
+                self.instance.watch,
+                plan.hidden,
+            ),
             instance=self.instance.id,
             timeout=plan.ready_timeout,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*self.instance.resources, *ready_after]),

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
 from fleet.errors import FleetError
+from fleet.masking import Mask
 
 
 class Provider(ResourceProvider):
@@ -119,13 +120,20 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return method(*args, **kwargs)
-        except FleetError:
+        except FleetError as error:
+            error.hide(_mask(args))
             raise
         except Exception as error:
             frames = "".join(traceback.format_tb(error.__traceback__, limit=20))
-            raise BugError(f"{type(error).__name__}: {error}\n{frames}") from None
+            raise BugError(_mask(args)(f"{type(error).__name__}: {error}\n{frames}")) from None
 
     return wrapper
+
+
+def _mask(arguments: Sequence[Any]) -> Mask:
+    """What hides the secrets that a provider's method was told of: the property ``hidden``."""
+    given = [each["hidden"] for each in arguments if isinstance(each, Mapping) and isinstance(each.get("hidden"), dict)]
+    return Mask({name: value for hidden in given for name, value in hidden.items() if isinstance(value, str)})
 
 
 def known(value: Any) -> bool:

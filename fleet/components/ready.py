@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.resource import DependencyResource
 
 from fleet.components.outputs import independent
 from fleet.components.provider import Provider, known
 from fleet.errors import FleetError
+from fleet.masking import Mask
 
 if TYPE_CHECKING:
     from fleet.platforms.base import Peer
@@ -49,11 +50,14 @@ class ReadyProvider(Provider):
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         changed = [key for key in _IDENTITY if not known(news.get(key)) or olds.get(key) != news.get(key)]
-        return DiffResult(changes=bool(changed), replaces=changed)
+        # What an earlier fleet wrote into the state in plain text is written anew, sealed.
+        unsealed = "hidden" in news and "hidden" not in olds
+        return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         from fleet.probes import NotReadyError, Probe, wait
 
+        mask = Mask(props.get("hidden") or {})
         address, watcher = props["address"], watcher_of(props.get("watch"))
         try:
             wait(
@@ -63,14 +67,19 @@ class ReadyProvider(Provider):
                 timeout=props["timeout"],
                 alive=watcher.alive if watcher else lambda: True,
                 reaches=watcher.reaches if watcher else lambda port: True,
+                mask=mask,
             )
         except NotReadyError as error:
             tail = watcher.console() if watcher else ""
             raise FleetError(
                 f"Node {props['node']} is not ready: {error}.",
-                fix="Its console ends:\n" + tail if tail else "",
+                fix="Its console ends:\n" + mask(tail) if tail else "",
             ) from None
         return CreateResult(props["instance"], props)
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        # Nothing is asked: it is the same node, ready as before.
+        return UpdateResult(news)
 
 
 def endpoints_of(address: str, endpoints: Mapping[str, Any]) -> Endpoint:
@@ -106,7 +115,10 @@ class Ready(Resource, module="fleet", name="Ready"):
         timeout: int,
         opts: pulumi.ResourceOptions,
     ) -> None:
-        props = {"node": node.name, "instance": instance, "timeout": timeout, **node.describe()}
+        described = node.describe()
+        if node.hidden:
+            described |= {key: pulumi.Output.secret(described[key]) for key in ("probes", "hidden")}
+        props = {"node": node.name, "instance": instance, "timeout": timeout, **described}
         super().__init__(ReadyProvider(), node.name, props, opts)
 
     @property

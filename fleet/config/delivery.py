@@ -42,7 +42,8 @@ class Delivery:
     Attributes:
         user_data: What the platform is given.
         upload: What has to be in the object store first: the config itself; empty: nothing.
-        object: The object's name in the store: made of its content, so an object never changes.
+        object: The object's name in the store: made of its content, so an object never changes; of the content as it
+            may be shown where that holds a secret, which a digest in a name would let be guessed.
     """
 
     user_data: str
@@ -50,13 +51,14 @@ class Delivery:
     object: str = ""
 
 
-def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
+def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = "") -> Delivery:
     """Choose how to deliver a config.
 
     Args:
         config: The config.
         limits: The platform's.
         node: The node's name, for the error.
+        shown: The config as it may be shown, if it holds a secret.
 
     Raises:
         FleetError: It is too large in every way; lists its largest entries.
@@ -69,7 +71,8 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str) -> Delivery:
         return Delivery(user_data=stub)
     if limits.store:
         sha512 = hashlib.sha512(config.ignition.encode()).hexdigest()
-        name = f"{sha512[:32]}.ign"
+        known = hashlib.sha512(f"{node}\n{shown}".encode()).hexdigest() if shown else sha512
+        name = f"{known[:32]}.ign"
         return Delivery(_stub(limits.store + name, sha512=sha512), upload=config.ignition, object=name)
     largest = ", ".join(f"{what} ({size} bytes)" for size, what in _sizes(config)[:_LARGEST_SHOWN])
     raise FleetError(

@@ -46,6 +46,7 @@ from fleet.platforms.common import (
     one_place,
     read_options,
     sealed,
+    secret_options,
     snapshot_options,
 )
 
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
 else:
     aws = Sdk("pulumi_aws", "aws")
 
+_CHECKSUMS = [
+    "etag", "checksumCrc32", "checksumCrc32c", "checksumCrc64nvme", "checksumSha1", "checksumSha256"
+]  # fmt: skip
+"""What the object store says of an object's content."""
 _MOST = 16384
 """Bytes of user data, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance")."""
 _RULE_ROOM = 512
@@ -576,7 +581,7 @@ class Site:
                     bucket=options.bucket,
                     key=f"fleet/{platform.stack}/{node.delivery.object}",
                     content=sealed(node, node.delivery.upload),
-                    opts=opts,
+                    opts=secret_options(opts, node, _CHECKSUMS),
                 )
             )
         data: pulumi.Input[str] = node.delivery.user_data
@@ -611,7 +616,9 @@ class Site:
             ),
             # One stack's instances are looked for by their tags, which no other's may have.
             tags={**self._tags(node.name), "group": node.group, "fleet-project": pulumi.get_project()},
-            opts=machine_options(opts, node, trigger, after=before, image=["ami"]),
+            opts=machine_options(
+                opts, node, trigger, after=before, image=["ami"], derived=["userData", "userDataBase64"]
+            ),
         )
         resources: list[pulumi.Resource] = [machine]
         for device, disk in zip(_DEVICES[: len(node.disks)], node.disks, strict=True):

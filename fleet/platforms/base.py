@@ -127,7 +127,10 @@ class NodePlan:
         network: The range of the fleet's planned addresses, if it has such.
         again: It is to be re-provisioned, though nothing of it changes.
         answered: How the machine that is deployed was asked when it became ready: ``address``, ``endpoints``,
-            ``probes`` and ``watch``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not known.
+            ``probes``, ``watch`` and ``hidden``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not
+            known.
+        hidden: Secrets, by name, that its config or its probes may hold: what must not be in anything that is said of
+            it.
     """
 
     name: str
@@ -152,6 +155,7 @@ class NodePlan:
     network: IPv4Network | None = None
     again: bool = False
     answered: Mapping[str, Any] | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -271,6 +275,7 @@ class Peer:
         endpoints: As :attr:`Instance.endpoints`.
         probes: What to ask, in order.
         watch: How to look at it, if there is a way.
+        hidden: As :attr:`NodePlan.hidden`: what it answers may hold these.
     """
 
     name: str
@@ -278,9 +283,10 @@ class Peer:
     endpoints: Mapping[int, tuple[str, int]]
     probes: Sequence[Probe]
     watch: Watch | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """As a resource's input."""
+        """As a resource's input, with secrets in plain text."""
         made: dict[str, Any] = {
             "address": self.address,
             "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(self.endpoints.items())},
@@ -288,6 +294,8 @@ class Peer:
         }
         if self.watch:
             made["watch"] = self.watch.describe()
+        if self.hidden:
+            made["hidden"] = dict(self.hidden)
         return made
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from fleet.errors import FleetError, UsageError
+from fleet.files import OWN_FOLDER
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
 from fleet.platforms.base import DiskPlan, FleetPlan, Interface, Needs, NodePlan, Peer, Platform, StateEntry
@@ -45,7 +46,7 @@ def stack_folder(project: Path, stack: str) -> Path:
         project: The Pulumi project's folder.
         stack: The stack's name.
     """
-    return (project / ".fleet" / stack).resolve()
+    return (project / OWN_FOLDER / stack).resolve()
 
 
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
@@ -243,6 +244,7 @@ def machine_options(
     image: Sequence[str] = (),
     ignored: Sequence[str] = (),
     replaces: Sequence[str] = (),
+    derived: Sequence[str] = (),
 ) -> pulumi.ResourceOptions:
     """Options for a resource of a provider that holds first-boot state: replaced whenever the trigger changes.
 
@@ -255,11 +257,12 @@ def machine_options(
             it is replaced anyway, the engine takes the new ones (`ignore_changes` does not apply to a replacement).
         ignored: Other inputs whose change alone does nothing.
         replaces: Inputs that the provider would change by stopping the machine.
+        derived: As in :func:`secret_options`.
     """
     import pulumi
 
     return pulumi.ResourceOptions.merge(
-        opts,
+        secret_options(opts, node, derived),
         pulumi.ResourceOptions(
             depends_on=list(after),
             delete_before_replace=not node.surge,
@@ -268,6 +271,21 @@ def machine_options(
             replace_on_changes=list(replaces),
         ),
     )
+
+
+def secret_options(opts: pulumi.ResourceOptions, node: NodePlan, derived: Sequence[str]) -> pulumi.ResourceOptions:
+    """Options for a resource that is given a node's config.
+
+    Args:
+        opts: To begin with.
+        node: The node.
+        derived: Outputs that the provider makes of the config, such as a checksum: as telling as the digest that
+            :func:`sealed` is about.
+    """
+    import pulumi
+
+    secret = list(derived) if node.secret else None
+    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(additional_secret_outputs=secret))
 
 
 def disk_options(

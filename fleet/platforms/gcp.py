@@ -43,6 +43,7 @@ from fleet.platforms.common import (
     one_place,
     read_options,
     sealed,
+    secret_options,
     snapshot_options,
 )
 
@@ -442,7 +443,11 @@ class Site:
                     bucket=options.bucket,
                     name=f"fleet/{platform.stack}/{node.delivery.object}",
                     content=sealed(node, node.delivery.upload),
-                    opts=opts,
+                    # One with a secret keeps its name, which the provider must not remove after it made the new one.
+                    opts=pulumi.ResourceOptions.merge(
+                        secret_options(opts, node, ["md5hash", "md5hexhash", "detectMd5hash", "crc32c"]),
+                        pulumi.ResourceOptions(delete_before_replace=node.secret),
+                    ),
                 )
             )
         static = self._addresses.get(node.name)
@@ -488,6 +493,7 @@ class Site:
                 # The provider stops a machine to change these, and refuses to unless told that it may
                 # (resource_compute_instance.go, `allow_stopping_for_update`).
                 replaces=["networkInterfaces[*].network", "networkInterfaces[*].subnetwork"],
+                derived=["metadataFingerprint"],
             ),
         )
         private = machine.network_interfaces.apply(lambda found: str(found[0].network_ip))

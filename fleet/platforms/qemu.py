@@ -58,6 +58,7 @@ from fleet.platforms.common import (
     read_options,
     refuse_snapshots,
     sealed,
+    secret_options,
     stack_folder,
 )
 from fleet.platforms.qemu_accelerator import BINARY, Choice
@@ -69,6 +70,8 @@ _NO_REASON = ("image", "follow_image", "accelerator")
 _DISK_SLOTS = 27
 """Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
 takes the slot of one. With one more, QEMU does not start (tried with QEMU 7.2)."""
+_DIGEST = "digest"
+"""The output of a machine that stands for its config."""
 _ANY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -358,7 +361,10 @@ class Qemu:
         machine = QemuMachine(
             node.name,
             props,
-            pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=after, delete_before_replace=True)),
+            pulumi.ResourceOptions.merge(
+                secret_options(opts, node, [_DIGEST]),
+                pulumi.ResourceOptions(depends_on=after, delete_before_replace=True),
+            ),
         )
         host, endpoints, folder = self._host, self._endpoints(node), self._folder(node)
         return Instance(
@@ -445,10 +451,10 @@ class QemuDisk(Resource, module="fleet", name="QemuDisk"):
 
 
 class MachineProvider(Provider):
-    """QEMU processes. The digest of the Ignition config is kept in its place among the outputs."""
+    """QEMU processes. The digest of the Ignition config is kept in its place among the outputs, a secret as that is."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        keys = sorted((set(news) | set(olds)) - {"__provider", "digest"})
+        keys = sorted((set(news) | set(olds)) - {"__provider", _DIGEST})
         changed = [key for key in keys if _differs(key, olds, news)]
         return DiffResult(changes=bool(changed), replaces=changed, delete_before_replace=True)
 
@@ -495,7 +501,7 @@ def _forwards(props: Mapping[str, Any]) -> list[qemu_machine.Forward]:
 
 def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
     outputs = dict(props)
-    outputs["digest"] = _digest(outputs.pop("ignition"))
+    outputs[_DIGEST] = _digest(outputs.pop("ignition"))
     return outputs
 
 
@@ -508,7 +514,7 @@ def _differs(key: str, olds: dict[str, Any], news: dict[str, Any]) -> bool:
     if not known(news.get(key)):
         return True
     if key == "ignition":
-        return bool(olds.get("digest") != _digest(news[key]))
+        return bool(olds.get(_DIGEST) != _digest(news[key]))
     return bool(olds.get(key) != news.get(key))
 
 

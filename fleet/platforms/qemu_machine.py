@@ -28,12 +28,14 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from fleet.errors import FleetError
-from fleet.files import write_whole
+from fleet.files import private_folder, write_private
 from fleet.platforms import qemu_accelerator as accelerator
 from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
 
 _GRACE = 40.0
 """Seconds that a machine has to shut down before it is killed; what is not yet written to a data disk is lost then."""
+_PRIVATE = 0o077
+"""The umask of what makes files: consoles, disks and sockets are nobody's but their owner's."""
 _SERIAL_LENGTH = 20
 """virtio-blk's limit for a serial number, by which udev names the device."""
 
@@ -196,9 +198,9 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
     """Start a machine with a fresh root disk in a folder that no machine runs from."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
-        folder.mkdir(parents=True, mode=0o700)
-        write_whole(folder / "node.json", json.dumps({"id": identity}))
-        write_whole(folder / "config.ign", machine.ignition, mode=0o600)
+        private_folder(folder.parent)
+        write_private(folder / "node.json", json.dumps({"id": identity}))
+        write_private(folder / "config.ign", machine.ignition)
         _image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.base), str(folder / "root.qcow2"),
                     f"{machine.root_gib}G")  # fmt: skip
         result = subprocess.run(
@@ -207,6 +209,7 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
+            umask=_PRIVATE,
         )
     except FleetError:
         shutil.rmtree(folder, ignore_errors=True)
@@ -366,7 +369,7 @@ def make_disk(path: Path, size_gib: int) -> None:
             if have < size_gib << 30:
                 _grow(path, size_gib << 30)
             return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(path.parent)
         scratch = path.with_name(path.name + ".partial")
         _image_tool("create", "-q", "-f", "qcow2", str(scratch), f"{size_gib}G")
         scratch.replace(path)
@@ -562,7 +565,7 @@ def _short_path(folder: Path) -> Iterator[str]:
 
 
 def _image_tool(*arguments: str) -> str:
-    result = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True)
+    result = subprocess.run(["qemu-img", *arguments], capture_output=True, text=True, umask=_PRIVATE)
     if result.returncode != 0:
         raise FleetError(f"qemu-img {arguments[0]} failed: {result.stderr.strip()}.")
     return result.stdout

@@ -5,6 +5,7 @@ A state is a list of resources, as ``pulumi stack export`` gives it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 
 from fleet.platforms.base import FleetPlan, NodePlan, Platform, StateEntry
 
-_ANSWERED = ("address", "endpoints", "probes", "watch")
+_ANSWERED = ("address", "endpoints", "probes", "watch", "hidden")
 """What a readiness has of how its node is asked."""
 _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "size"}
 """Words for inputs of data disks whose names say less."""
@@ -21,6 +22,35 @@ _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "si
 def is_data_disk(resource: Mapping[str, Any]) -> bool:
     """Whether a resource of a state is a data disk."""
     return "fleet:components:DataDisk$" in resource["urn"]
+
+
+def is_readiness(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource of a state is a node's readiness."""
+    return str(resource["type"]).endswith("dynamic/fleet:Ready")
+
+
+_SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
+"""What a secret in a state is known by (``sdk/go/common/resource/sig`` of github.com/pulumi/pulumi)."""
+
+
+def plain(value: Any) -> Any:
+    """A value of a state with secrets in plain text opened; ``None`` stands for what is encrypted."""
+    if isinstance(value, dict):
+        if value.get(_SECRET[0]) == _SECRET[1]:
+            return json.loads(value["plaintext"]) if "plaintext" in value else None
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def is_encrypted(value: Any) -> bool:
+    """Whether anything in a value of a state is encrypted."""
+    if isinstance(value, dict):
+        if value.get(_SECRET[0]) == _SECRET[1]:
+            return "plaintext" not in value
+        return any(map(is_encrypted, value.values()))
+    return isinstance(value, list) and any(map(is_encrypted, value))
 
 
 def is_shared(resource: Mapping[str, Any]) -> bool:
@@ -33,12 +63,13 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
 
     Args:
         plan: The plan.
-        resources: The state's resources; secrets in them are not looked at.
+        resources: The state's resources. Where secrets in them are encrypted, it is not known how nodes with such were
+            asked.
     """
     live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if _is_component(r)}
     disks = {_name(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
-    readies = {_name(r): r.get("outputs", {}) for r in live if r["type"].endswith("dynamic/fleet:Ready")}
+    readies = {_name(r): plain(r.get("outputs", {})) for r in live if is_readiness(r)}
     # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
     # drain have their machine's id.
     others = [r for r in live if not r["type"].endswith(("dynamic/fleet:Ready", "dynamic/fleet:Drain"))]
@@ -48,7 +79,8 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
         ready = readies.get(node.name, {})
         answered = {key: ready[key] for key in _ANSWERED if key in ready}
-        return replace(node, disks=attached, answered=answered if _is_there(node, ready, machines) else None)
+        asked = answered.get("probes") is not None and _is_there(node, ready, machines)
+        return replace(node, disks=attached, answered=answered if asked else None)
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.files import write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
-from fleet.platforms.state import kept, with_state
+from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
 from fleet.spec.plan import plan_spec
 from fleet.spec.values import Resolver
 
@@ -91,7 +93,7 @@ def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: st
             _set_secret(folder, stack, key, value)
         else:
             # Pulumi.yaml may name another folder for it (``stackConfigDir``).
-            workspace.set_config(stack, key, automation.ConfigValue(value, secret=True))
+            set_secret(key, value, "--stack", stack, folder=folder)
     except (automation.CommandError, OSError) as error:
         lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
         reason = lines[-1].partition("error:")[2].strip() if lines else getattr(error, "strerror", "Pulumi failed")
@@ -102,6 +104,37 @@ def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: st
     return value
 
 
+def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    """Set a secret in a stack's config as Pulumi's command does, which is not given it as an argument: every process of
+    this machine can read those.
+
+    Args:
+        key: Its key.
+        value: The secret.
+        options: More of the command's arguments, such as which stack.
+        folder: The project's folder.
+        environment: Variables beside this process's.
+
+    Raises:
+        CommandError: Pulumi cannot.
+        OSError: It cannot be run.
+    """
+    from pulumi import automation
+
+    command = ["pulumi", "config", "set", key, "--secret", "--non-interactive", *options]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        # One newline at the end is taken off.
+        input=f"{value}\n",
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, **(environment or {})},
+    )
+    if done.returncode:
+        raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
+
+
 def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
     """Set a secret in a stack's config, whose file holds the only copy of others: Pulumi writes it in place, and a full
     disk would cut it off, so it is to write a copy, which is then put in the file's place.
@@ -110,19 +143,11 @@ def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
         CommandError: Pulumi cannot.
         OSError: The disk is full, say.
     """
-    from pulumi import automation
-
     config = folder / f"Pulumi.{stack}.yaml"
     copy = config.with_name(f".{config.stem}.partial.yaml")
     try:
         write_whole(copy, config.read_text(encoding="utf-8"))
-        command = ["pulumi", "config", "set", key, "--secret", "--stack", stack, "--non-interactive"]
-        # Not as an argument, which every process of this machine can read. One newline at the end is taken off.
-        done = subprocess.run(
-            [*command, "--config-file", str(copy)], cwd=folder, input=f"{value}\n", capture_output=True, text=True
-        )
-        if done.returncode:
-            raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
+        set_secret(key, value, "--stack", stack, "--config-file", str(copy), folder=folder)
         write_whole(config, copy.read_text(encoding="utf-8"))
     finally:
         copy.unlink(missing_ok=True)
@@ -164,12 +189,22 @@ def _full_name() -> str:
 
 
 def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
-    """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted.
+    """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted unless nodes are
+    asked with them.
 
     Raises:
         FleetError: It cannot be read.
     """
-    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"]
+    resources = _exported(folder, stack)
+    if any(is_readiness(resource) and is_encrypted(resource.get("outputs")) for resource in resources):
+        # The passphrase may have been typed, and then only Pulumi itself has it.
+        with contextlib.suppress(FleetError):
+            return _exported(folder, stack, "--show-secrets")
+    return resources
+
+
+def _exported(folder: Path, stack: str, *options: str) -> list[dict[str, Any]]:
+    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive", *options]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode == 0:

@@ -84,16 +84,21 @@ def plan_spec(
             real = planned(values)
     except FleetError as error:
         raise (failure or error) from None
-    return _shown_as(real, masked)
+    return _shown_as(real, masked, platform)
 
 
-def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
+def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: Platform) -> FleetPlan:
     """A plan whose nodes are secret where the masked plan of them is another."""
     shown = {node.name: node.config.ignition for node in masked.nodes} if masked else {}
 
     def mark(node: NodePlan) -> NodePlan:
         text = shown.get(node.name, "{}")
-        return replace(node, shown=text, secret=text != node.config.ignition)
+        if text == node.config.ignition:
+            return replace(node, shown=text, secret=False)
+        delivery = node.delivery
+        if delivery.object:
+            delivery = deliver(node.config, platform.limits, node=node.name, shown=text)
+        return replace(node, shown=text, secret=True, delivery=delivery)
 
     return real.with_nodes(mark)
 
@@ -161,6 +166,7 @@ def plan_fleet(
                 disks=_disks(group, index),
                 ports=ports,
                 probes=tuple(group.ready),
+                hidden=spec.values.hidden(group.secrets),
                 ready_timeout=group.ready_timeout,
                 surge=surge,
                 drain=group.drain,

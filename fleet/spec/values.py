@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import json
 import os
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from pydantic import ConfigDict
 
 from fleet.boundary import Boundary
 from fleet.config.template import Scalar
 from fleet.errors import FleetError, Position, UsageError
+from fleet.masking import Mask
 from fleet.model import Model
 from fleet.platforms.common import ConfigReader
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
@@ -45,10 +44,20 @@ class Values:
     Attributes:
         secrets: By name: the plain text, or what stands for it where it must not be shown.
         variables: By name.
+        filling: The secrets that variables are.
     """
 
     secrets: Mapping[str, str]
     variables: Mapping[str, Scalar]
+    filling: Collection[str] = ()
+
+    def hidden(self, used: Collection[str]) -> dict[str, str]:
+        """What may be somewhere on a node: the secrets that variables are, and others.
+
+        Args:
+            used: Their names.
+        """
+        return {name: value for name, value in self.secrets.items() if value and (name in used or name in self.filling)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Resolver:
             name: self._variable(name, variable, secrets, at("variables", name))
             for name, variable in head.variables.items()
         }
-        return Values(secrets, variables)
+        return Values(secrets, variables, {variable.secret for variable in head.variables.values()} - {""})
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
@@ -209,13 +218,9 @@ def _certificates() -> types.ModuleType:
 
 @contextlib.contextmanager
 def concealed(secrets: Mapping[str, str]) -> Iterator[None]:
-    """A context in which no error holds a secret's value, however it is quoted."""
+    """A context in which no error holds a secret's value, in whatever form."""
     try:
         yield
     except FleetError as error:
-        what, fix, at = error.what, error.fix, error.at
-        for name, value in sorted(secrets.items(), key=lambda item: -len(item[1])):
-            for form in {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value), quote(value, safe="")}:
-                if form:
-                    what, fix = (text.replace(form, f"(secret {name})") for text in (what, fix))
-        raise type(error)(what, at=at, fix=fix) from None
+        error.hide(Mask(secrets))
+        raise error from None

@@ -230,10 +230,10 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
     for secret in container.secrets:
         yield "Secret", word(_secret(secret), where(f"secret {secret.name}"))
     if container.user:
-        user, _, group = container.user.partition(":")
-        yield "User", line(user, where("user"))
+        user, _, group = _user(container.user, where("user"))
+        yield "User", user
         if group:
-            yield "Group", line(group, where("user"))
+            yield "Group", group
     yield from lines("GroupAdd", container.groups, "groups")
     if container.working_dir:
         yield "WorkingDir", line(container.working_dir, where("working_dir"))
@@ -271,6 +271,19 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
         limits.append(f"--cpus={container.cpus:g}")
     if limits:
         yield "PodmanArgs", " ".join(limits)
+
+
+def _user(user: str, what: str) -> tuple[str, str, str]:
+    """The parts of ``user:group``. An error shows the whole: a part of a secret could not be told for one."""
+    parts = user.partition(":")
+    try:
+        name, group = line(parts[0], what), line(parts[2], what)
+    except FleetError:
+        raise FleetError(
+            f"{what} is {user!r}, which cannot be written in a unit file.",
+            fix="Take out control characters, backslashes, and white space at the ends of user and group.",
+        ) from None
+    return name, parts[1], group
 
 
 def _networks(uses: Iterable[NetworkUse], workload: Workload) -> Iterator[Entry]:

@@ -9,6 +9,7 @@ stay, user data has a limit. Every machine answers HTTP at its addresses, all of
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import itertools
 import json
@@ -267,7 +268,16 @@ class Gcp(Cloud):
             self.world.attach(disk["source"], number)
         private = nic.get("networkIp") or self.world.new_address()
         id_ = f"projects/shop/zones/{props['zone']}/instances/{props['name']}"
-        return id_, {"instanceId": number, "networkInterfaces": [{**nic, "networkIp": private}]}
+        fingerprint = base64.b64encode(hashlib.sha256(data.encode()).digest()).decode()
+        return id_, {
+            "instanceId": number,
+            "networkInterfaces": [{**nic, "networkIp": private}],
+            "metadataFingerprint": fingerprint,
+        }
+
+    def create_BucketObject(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        md5 = hashlib.md5(props["content"].encode()).digest()
+        return f"{props['bucket']}-{props['name']}", {"md5hash": base64.b64encode(md5).decode()}
 
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.world.stop(props["instanceId"])

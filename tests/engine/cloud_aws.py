@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -177,7 +178,7 @@ class Aws(Cloud):
 
     def create_BucketObjectv2(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         self.s3.put_object(Bucket=props["bucket"], Key=props["key"], Body=props["content"].encode())
-        return props["key"], {}
+        return props["key"], {"etag": hashlib.md5(props["content"].encode()).hexdigest()}
 
     def delete_BucketObjectv2(self, id_: str, props: dict[str, Any]) -> None:
         self.s3.delete_object(Bucket=props["bucket"], Key=props["key"])

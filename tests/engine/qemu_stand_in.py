@@ -39,6 +39,8 @@ def main() -> None:
         def do_GET(self) -> None:
             self.send_response(503 if "sick" in config or any(flag.exists() for flag in flags) else 200)
             self.end_headers()
+            # As pages of errors do.
+            self.wfile.write(self.path.encode())
 
         def log_message(self, format: str, *values: object) -> None:  # noqa: A002
             pass

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import STACK
+from fleet.platforms.state import plain
+from tests.conftest import STACK, Result
+from tests.engine.places import CloudPlace
+from tests.engine.secrecy import arguments_meanwhile, digests, text_of, told, unsealed
 from tests.engine.stack import Stack
 
 SPEC = """\
@@ -103,3 +108,165 @@ def test_what_is_no_authority_signs_nothing(stack: Stack) -> None:
     assert "The secret db cannot sign tls" in failed.err
     stack.edit("fleet.yaml", "authority: db", "authority: tls")
     assert "is to be signed by tls, which is no secret that is an authority" in stack.up().err
+
+
+WORD = "kestrel'81\"wren\\27"
+PIN = "7392518406"
+CANARIES = """\
+name: web
+secrets:
+  word: {env: WORD}
+  pin: {env: PIN}
+variables:
+  word: {secret: word}
+  pin: {secret: pin}
+groups:
+  web:
+    count: 2
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["8080:80"]
+        environment: {PIN: "${pin}", GREETING: one}
+        files: [{target: /etc/word, text: "the word is ${word}"}]
+        secrets: [word]
+    ready:
+      - http: {port: 8080, path: "/?word=${word}", body: "${pin}", host: "${word}.internal"}
+      - ssh: {command: "printf %s '${pin}'"}
+    ready_timeout: 6
+"""
+
+
+@pytest.fixture
+def canaries(stack: Stack) -> Stack:
+    """A stack whose secrets are in probes, too, and a node's SSH, whose server is a shell here."""
+    stack.write("fleet.yaml", CANARIES)
+    ssh = stack.tools / "ssh"
+    ssh.write_text('#!/bin/bash\nexec /bin/sh -c "${@: -1}"\n')
+    ssh.chmod(0o755)
+    stack.environment |= {"WORD": WORD, "PIN": PIN}
+    return stack
+
+
+def said(result: Result) -> str:
+    """What a command said, checked for canaries."""
+    text = result.out + result.err
+    assert not told(WORD, text), text
+    assert not told(PIN, text), text
+    return text
+
+
+def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
+    stack = canaries
+    rosters = stack.path / ".fleet/test/rosters"
+    rosters.mkdir(parents=True, mode=0o755)
+    (rosters / "web.json").write_text("[]")
+    (rosters / "web.json").chmod(0o644)
+    with arguments_meanwhile() as seen:
+        # The path is echoed, which has no PIN in it.
+        assert "the body does not contain '(secret pin)': '/?word=(secret word)'" in said(stack.up())
+        stack.edit("fleet.yaml", 'path: "/?word=${word}"', 'path: "/?word=${word}&pin=${pin}"')
+        up = stack.up()
+        assert up.status == 0, up
+        said(up)
+        stack.sicken("web-1")
+        assert "http port 8080 /?word=(secret word)&pin=(secret pin): status 503" in said(
+            stack.fleet("status", *STACK, "--json")
+        )
+        stack.edit("fleet.yaml", "GREETING: one", "GREETING: two")
+        held = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive", "--diff")
+        assert held.status != 0
+        assert "Node web-0 is left as it is: web-1 is not ready" in said(held)
+        stack.heal("web-1")
+        again = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+        assert again.status == 0, again
+        said(again)
+        stack.edit("fleet.yaml", "printf %s", "false; printf %s")
+        for shown in (["diff"], ["preview"], ["status"]):
+            said(stack.fleet(*shown, *STACK))
+        said(stack.pulumi("stack", "export", "--stack", "test"))
+    arguments = "\n".join(sorted(frozenset().union(*seen)))
+    assert "printf" not in arguments
+    assert not told(WORD, arguments)
+    assert not told(PIN, arguments)
+
+    configs = [file.read_text() for file in stack.path.glob(".fleet/test/nodes/*/config.ign")]
+    assert len(configs) == 2
+    for file in stack.path.glob(".pulumi/**/*"):
+        if file.is_file():
+            text = text_of(json.loads(file.read_text())) if ".json" in file.suffixes else file.read_text()
+            assert not told(WORD, text), file
+            assert not told(PIN, text), file
+            assert not digests([PIN, WORD, *configs], text), file
+    loose = {
+        str(file.relative_to(stack.path)): oct(file.stat().st_mode)
+        for file in (stack.path / ".fleet", *stack.path.glob(".fleet/**/*"))
+        if file.stat().st_mode & 0o077 and not file.is_symlink()
+    }
+    assert not loose
+    for file in stack.path.glob(".fleet/test/nodes/*/node.json"):
+        assert not digests([PIN, WORD, *configs], file.read_text())
+
+
+def test_what_an_earlier_fleet_wrote_in_plain_text_is_sealed_without_a_machine_of_its_own(canaries: Stack) -> None:
+    stack = canaries
+    stack.edit("fleet.yaml", "count: 2", "count: 1")
+    stack.edit("fleet.yaml", 'path: "/?word=${word}"', 'path: "/?word=${word}&pin=${pin}"')
+    up = stack.up()
+    assert up.status == 0, up
+    assert stack.started() == ["web-0"]
+    (config,) = (file.read_text() for file in stack.path.glob(".fleet/test/nodes/*/config.ign"))
+
+    def earlier(resource: dict[str, Any]) -> None:
+        kind = resource["type"].rpartition(":")[2]
+        for part in ("inputs", "outputs") if kind in ("Ready", "QemuMachine") else ():
+            has = resource[part]
+            for key in ("probes", "digest"):
+                if key in has:
+                    has[key] = plain(has[key])
+            has.pop("hidden", None)
+        if kind == "QemuMachine":
+            resource.pop("additionalSecretOutputs")
+
+    shown = stack.pulumi("stack", "export", "--stack", "test", "--show-secrets")
+    state = json.loads(shown.out)
+    for resource in state["deployment"]["resources"]:
+        earlier(resource)
+    text = json.dumps(unsealed(state), ensure_ascii=False)
+    assert told(PIN, text)
+    assert digests([config], text)
+    stack.write("earlier.json", json.dumps(state))
+    assert stack.pulumi("stack", "import", "--stack", "test", "--file", "earlier.json").status == 0
+    (stack.path / "earlier.json").unlink()
+
+    up = stack.up()
+    assert up.status == 0, up
+    assert stack.started() == []
+    state = json.loads((stack.path / ".pulumi/stacks/web/test.json").read_text())
+    assert not told(PIN, text_of(state))
+    assert not digests([config], text_of(state))
+    assert "nothing changes" in stack.up().out
+
+
+@pytest.mark.long
+def test_the_tokens_of_a_provider_are_no_arguments_when_what_a_killed_update_left_is_looked_for(
+    aws: CloudPlace,
+) -> None:
+    aws.write("one", count=1)
+    assert aws.fleet("up").status == 0
+    stack = aws.stack
+    secret = ("config", "set", "--secret", "aws:secretKey", WORD, "--stack", "test")
+    assert stack.pulumi(*secret).status == 0
+    # What an engine that is killed leaves.
+    state = json.loads(aws.state_file.read_text())
+    latest = state["checkpoint"]["latest"]
+    machine = next(r for r in latest["resources"] if r["type"] == "aws:ec2/instance:Instance")
+    begun = {key: value for key, value in machine.items() if key not in ("id", "outputs")}
+    latest["pending_operations"] = [{"resource": begun, "type": "creating"}]
+    aws.state_file.write_text(json.dumps(state))
+    with arguments_meanwhile() as seen:
+        up = aws.fleet("up")
+    assert up.status == 0, up
+    arguments = "\n".join(sorted(frozenset().union(*seen)))
+    assert "--stack\0lookup" in arguments
+    assert not told(WORD, arguments)

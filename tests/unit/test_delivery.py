@@ -58,3 +58,15 @@ def test_the_stub_is_valid_ignition(how: str) -> None:
         stub = deliver(REPETITIVE, Limits(raw=0, most=0, store="s3://bucket/n/"), node="n").user_data
     # Compression is what needs 3.1.
     assert compose([Snippet("stub", stub, "ignition")]).spec == ("3.1.0" if how == "compressed" else "3.0.0")
+
+
+def test_the_name_of_an_object_tells_nothing_of_a_secret_in_it() -> None:
+    limits = Limits(raw=0, most=0, store="s3://bucket/n/")
+    pins = [config(f"pin {pin}") for pin in (1, 2)]
+    plain = [deliver(pin, limits, node="web-0").object for pin in pins]
+    assert len(set(plain)) == 2
+    sealed = [deliver(pin, limits, node="web-0", shown=config("pin (secret pin)").ignition) for pin in pins]
+    assert len({delivery.object for delivery in sealed}) == 1
+    assert sealed[0].user_data != sealed[1].user_data
+    other = deliver(pins[0], limits, node="web-1", shown=config("pin (secret pin)").ignition)
+    assert other.object != sealed[0].object

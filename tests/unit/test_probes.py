@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shlex
 import ssl
 import subprocess
 import threading
@@ -15,7 +16,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fleet.probes import NotReadyError, Probe, ask, wait
+from fleet.masking import Mask
+from fleet.probes import NotReadyError, Probe, ask, ask_all, wait
 
 
 class Server:
@@ -38,7 +40,7 @@ class Server:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         if context:
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=[0.01], daemon=True).start()
 
     def endpoint(self, _port: int) -> tuple[str, int]:
         return "127.0.0.1", self.server.server_address[1]
@@ -106,19 +108,96 @@ def test_an_ssh_command_is_run_on_the_node_and_its_status_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in = tmp_path / "ssh"
-    stand_in.write_text(
-        f'#!/bin/sh\necho "$*" >> {tmp_path}/log\n[ -e {tmp_path}/up ] || {{ echo starting >&2; exit 3; }}\n'
-    )
+    # As sshd does: the user's shell is given the command.
+    stand_in.write_text(f'#!/bin/bash\necho "$*" >> {tmp_path}/log\nexec "$SHELL" -c "${{@: -1}}"\n')
     stand_in.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    wanted = probe(ssh={"command": "systemctl is-system-running", "identity": "/key"})
+    monkeypatch.setenv("SHELL", "/bin/bash")
+    command = f"[[ -e {tmp_path}/up ]] || {{ echo starting >&2; exit 3; }}"
+    wanted = probe(ssh={"command": command, "identity": "/key"})
     with pytest.raises(NotReadyError, match="status 3: starting"):
         ask(wanted, "", lambda port: ("10.0.0.1", 2222))
     (tmp_path / "up").touch()
     ask(wanted, "", lambda port: ("10.0.0.1", 2222))
     line = (tmp_path / "log").read_text().splitlines()[-1]
     assert line.startswith("-p 2222 -o BatchMode=yes")
-    assert line.endswith("-i /key core@10.0.0.1 -- systemctl is-system-running")
+    assert "-i /key core@10.0.0.1 --" in line
+    assert str(tmp_path) not in line, "every process of the machine can read arguments"
+
+
+@pytest.mark.parametrize("shell", ["/bin/bash", "/bin/sh"])
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("true # that is all", 0),
+        ("exit 7", 7),
+        ("false\ntrue", 0),
+        ("true; false", 1),
+        ("cat; read line", 1),
+        ("cat <<'END' | grep -Fq 'a $SHELL'\na $SHELL\nEND", 0),
+        ("printf '%s' \"it's é\" | grep -q é", 0),
+        ("if", 2),
+        ("set -e; false; true", 1),
+    ],
+)
+def test_an_ssh_command_is_a_script_whose_input_is_empty(
+    shell: str, command: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "ssh"
+    stand_in.write_text('#!/bin/bash\nexec "$SHELL" -c "${@: -1}"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SHELL", shell)
+    if status == 0:
+        ask(probe(ssh={"command": command}), "", lambda port: ("10.0.0.1", 22))
+        return
+    with pytest.raises(NotReadyError, match=f"^status {status}"):
+        ask(probe(ssh={"command": command}), "", lambda port: ("10.0.0.1", 22))
+
+
+PIN = "kestrel'81\"wren\\27"
+
+
+def tell_the_pin(_address: str, _endpoint: object) -> None:
+    raise RuntimeError(f"refused: {PIN!r}, {json.dumps(PIN)}")
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"http": {"port": 1, "path": f"/?pin={PIN}", "status": 404}},
+        {"http": {"port": 1, "body": PIN}},
+        {"http": {"port": 1, "host": f"{PIN}\n"}},
+        {"http": {"port": 1, "path": f"/\x00{PIN}"}},
+        {"http": {"port": 1, "json": {PIN: 1}}},
+        {"http": {"port": 1, "json": {"pin": f"not {PIN}"}}},
+        {"http": {"port": 1, "json": {"pin.0": [PIN]}}},
+        {"ssh": {"command": f"echo the pin is {shlex.quote(PIN)} >&2; false"}},
+        {"ssh": {"command": f"echo {shlex.quote(PIN)}; false"}, "successes": 10},
+        {"function": f"{__name__}:tell_the_pin"},
+    ],
+)
+@pytest.mark.parametrize("padding", [0, 190])
+def test_nothing_that_a_probe_says_holds_a_secret(
+    kinds: dict[str, Any], padding: int, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = tmp_path / "ssh"
+    stand_in.write_text('#!/bin/bash\nexec /bin/sh -c "${@: -1}"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    server.bodies = [json.dumps({"pin": "x" * padding + PIN})]
+    wanted = probe(interval=0.1, **kinds)
+    mask = Mask({"pin": PIN})
+    for attempt in (
+        lambda: ask_all([wanted], "", server.endpoint, mask=mask),
+        lambda: wait([wanted], "", server.endpoint, timeout=0.15, mask=mask),
+        lambda: wait([wanted], "", server.endpoint, timeout=0.15, alive=lambda: False, mask=mask),
+    ):
+        with pytest.raises(NotReadyError) as raised:
+            attempt()
+        assert "kestrel" not in str(raised.value)
+        assert "wren" not in str(raised.value)
+        assert "(secret pin)" in str(raised.value)
 
 
 def test_a_probe_is_of_one_kind() -> None:
