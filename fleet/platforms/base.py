@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field
 
 from fleet.config import Delivery, Limits, MachineConfig
+from fleet.errors import FleetError
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
 from fleet.probes import Probe
@@ -128,6 +129,7 @@ class NodePlan:
         again: It is to be re-provisioned, though nothing of it changes.
         answered: How the machine that is deployed was asked when it became ready: ``address``, ``endpoints``,
             ``probes`` and ``watch``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not known.
+        unread: Why secrets that are in its config could not be read: a mask stands in their places.
     """
 
     name: str
@@ -152,6 +154,7 @@ class NodePlan:
     network: IPv4Network | None = None
     again: bool = False
     answered: Mapping[str, Any] | None = None
+    unread: tuple[FleetError, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -80,11 +80,23 @@ def plan_spec(
         return masked
     values = file.values(resolver)
     try:
-        with concealed(values.secrets):
+        # What cannot be had is masked, and no secret.
+        with concealed({name: value for name, value in values.secrets.items() if name not in values.unread}):
             real = planned(values)
+            if values.unread:
+                others = file.values(replace(resolver, mask="(no secret {})"))
+                real = _unread(real, planned(others), tuple(values.unread.values()))
     except FleetError as error:
         raise (failure or error) from None
     return _shown_as(real, masked)
+
+
+def _unread(plan: FleetPlan, other: FleetPlan, reasons: tuple[FleetError, ...]) -> FleetPlan:
+    """A plan that says which of its nodes have secrets that could not be read: those that are others in a plan with
+    another mask.
+    """
+    same = {node.name for node, again in zip(plan.nodes, other.nodes, strict=True) if node == again}
+    return plan.with_nodes(lambda node: node if node.name in same else replace(node, unread=reasons))
 
 
 def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:
