@@ -83,20 +83,25 @@ def plan_spec(
         # What cannot be had is masked, and no secret.
         with concealed({name: value for name, value in values.secrets.items() if name not in values.unread}):
             real = planned(values)
-            if values.unread:
-                others = file.values(replace(resolver, mask="(no secret {})"))
-                real = _unread(real, planned(others), tuple(values.unread.values()))
+            for name, reason in values.unread.items():
+                other = file.values(replace(resolver, masks={name: f"(no secret {name})"}))
+                real = _unread(real, planned(other), reason)
     except FleetError as error:
         raise (failure or error) from None
     return _shown_as(real, masked)
 
 
-def _unread(plan: FleetPlan, other: FleetPlan, reasons: tuple[FleetError, ...]) -> FleetPlan:
-    """A plan that says which of its nodes have secrets that could not be read: those that are others in a plan with
+def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
+    """A plan that says which of its nodes have a secret that could not be read: those that are different in a plan with
     another mask.
     """
-    same = {node.name for node, again in zip(plan.nodes, other.nodes, strict=True) if node == again}
-    return plan.with_nodes(lambda node: node if node.name in same else replace(node, unread=reasons))
+    masked = {node.name: node for node in other.nodes}
+
+    def mark(node: NodePlan) -> NodePlan:
+        same = replace(node, unread=()) == masked[node.name]
+        return node if same else replace(node, unread=(*node.unread, reason))
+
+    return plan.with_nodes(mark)
 
 
 def _shown_as(real: FleetPlan, masked: FleetPlan | None) -> FleetPlan:

@@ -61,7 +61,7 @@ class Resolver:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is masked, and need not be there.
         lenient: A secret that cannot be had is masked, too.
-        mask: What stands for a secret; ``{}`` is its name.
+        masks: What stands for a secret, by its name, in the place of ``(secret NAME)``.
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
@@ -70,7 +70,7 @@ class Resolver:
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
-    mask: str = "(secret {})"
+    masks: Mapping[str, str] = field(default_factory=dict)
     keep: Keep | None = None
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
@@ -79,7 +79,7 @@ class Resolver:
         Raises:
             FleetError: One cannot be had, or is not of its type; names it, never a secret's value.
         """
-        secrets = {name: self.mask.format(name) for name in head.secrets}
+        secrets = {name: self.masks.get(name, f"(secret {name})") for name in head.secrets}
         unread: Mapping[str, FleetError] = {}
         if self.reveal:
             read, unread = _Secrets(self, head, folder, at).all()
