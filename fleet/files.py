@@ -1,9 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 OWN_FOLDER = ".fleet"
@@ -38,6 +40,22 @@ def write_private(file: Path, text: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         file.chmod(0o600)
     write_whole(file, text, mode=0o600)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """A context that no other process of this machine is in for the same file, which stays as it is.
+
+    Args:
+        file: The file. It is there, and nobody puts another in its place.
+
+    Raises:
+        OSError: It cannot be locked.
+    """
+    # A network file system locks only what is open for writing.
+    with file.open("r+b" if os.access(file, os.W_OK) else "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:

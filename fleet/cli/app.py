@@ -391,11 +391,11 @@ def _offline(
     from fleet.spec.deploy import stack_platform
 
     project = Project.around(spec)
-    config = Stack(project, stack, create=False).config if reveal else project.plain_config(stack)
+    config = Stack(project, stack, "read").config if reveal else project.plain_config(stack)
     if platform:
         # What a stack's config does not say yet.
         config.setdefault("fleet:platform", platform)
-    where = stack_platform(config.get, folder=project.folder, stack=stack)
+    where = stack_platform(config.get, folder=project.folder, stack=stack.rpartition("/")[2])
     if platform not in (None, where.name):
         raise UsageError(f"Stack {stack} is on {where.name}, not on {platform}.", fix="Leave out `--platform`.")
     return where, lambda key: config.get(project.full_key(key))

@@ -75,6 +75,46 @@ class Backend:
         state = _state(_read(self._state_file)) or {"checkpoint": {}}
         return list((state["checkpoint"].get("latest") or {}).get("resources") or [])
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there is such a stack."""
+        return self._state_file.exists()
+
+    @property
+    def stacks(self) -> set[str]:
+        """Names of the project's stacks."""
+        return {
+            file.name.removesuffix(suffix)
+            for suffix in (".json", ".json.gz", ".json.zst")
+            for file in self._state_base.parent.glob(f"*{suffix}")
+        }
+
+    @property
+    def secrets_provider(self) -> str:
+        """What keeps the secrets of the state, such as "passphrase"; empty if it does not say so."""
+        state = _state(_read(self._state_file)) or {"checkpoint": {}}
+        latest = state["checkpoint"].get("latest") or {}
+        return str((latest.get("secrets_providers") or {}).get("type") or "")
+
+    def copied_to(self, folder: Path) -> str:
+        """The URL of a backend that is made in another folder, and has the state as it is; if there is none, a state
+        without resources.
+
+        Args:
+            folder: The folder.
+
+        Raises:
+            FleetError: The state is broken.
+        """
+        state = self._state_file
+        text = _read(state)
+        if text is not None and state.suffix != ".zst" and not _state(text):
+            raise FleetError(
+                f"The state of stack {self.stack} was cut off ({state}).",
+                fix="`fleet up` puts the last whole one in its place.",
+            )
+        return backend_of(folder, self.project, state.name, text)
+
     def mend(self, say: Callable[[str], None]) -> None:
         """Mend all that keeps commands from working, and nothing that a process which lives has.
 
@@ -218,6 +258,21 @@ class Backend:
             for file in self.folder.joinpath(folder).rglob("*"):
                 if file.is_file():
                     yield file
+
+
+def backend_of(folder: Path, project: str, state: str, text: bytes | None = None) -> str:
+    """The URL of a backend that is made in a folder, of one stack.
+
+    Args:
+        folder: The folder.
+        project: The project's name.
+        state: The name of the state's file.
+        text: The state; one without resources by default.
+    """
+    file = folder / ".pulumi/stacks" / project / state
+    file.parent.mkdir(parents=True)
+    file.write_bytes(json.dumps({"version": 3, "checkpoint": {"latest": {}}}).encode() if text is None else text)
+    return f"file://{folder}?metadata=skip"
 
 
 def _read(file: Path) -> bytes | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
@@ -12,21 +13,23 @@ import re
 import shutil
 import socket
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
-from fleet.cli.backend import Backend, is_engine
+from fleet.cli.backend import Backend, backend_of, is_engine
 from fleet.cli.engine import Engine, Listener, end_idle_providers
 from fleet.errors import FleetError, Position, UsageError
+from fleet.files import locked
 from fleet.platforms.state import is_data_disk, plain
 
 T = TypeVar("T")
@@ -34,6 +37,9 @@ LOCK_PATIENCE = 20
 """Seconds to wait for another update of the stack to end."""
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+
+Access = Literal["read", "change", "make"]
+"""What a command does with a stack: see :class:`Stack`."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Project:
         Raises:
             UsageError: There is no such file, or it cannot be read.
         """
-        file = self.settings / f"Pulumi.{stack}.yaml"
+        file = self.settings_file(stack)
         try:
             node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
             content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
@@ -104,10 +110,7 @@ class Project:
                 for key, value in entries
             }
         except FileNotFoundError:
-            raise UsageError(
-                f"There is no {file.name} in {file.parent}, so stack {stack} has no config.",
-                fix="Name another stack, or write one: its `fleet:platform` says where the nodes are.",
-            ) from None
+            raise self.no_stack(stack) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
         for key, value in self.config.items():
@@ -116,14 +119,53 @@ class Project:
                 values.setdefault(self.full_key(str(key)), default)
         return {key: _config_text(key, value) for key, value in values.items()}
 
+    @property
+    def file(self) -> Path:
+        """Its ``Pulumi.yaml``."""
+        return self.folder / "Pulumi.yaml"
+
+    def settings_file(self, stack: str) -> Path:
+        """The file of a stack's config, which need not be there.
+
+        Args:
+            stack: The stack's name; an organization and the project may stand before it.
+        """
+        return self.settings / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
+
+    def no_stack(self, stack: str, others: Collection[str] = ()) -> UsageError:
+        """The error that a stack is not there.
+
+        Args:
+            stack: Its name.
+            others: Names of stacks that are there, besides those that have a config file.
+        """
+        if self.settings_file(stack).exists():
+            return UsageError(
+                f"Stack {stack} of project {self.name} has not been made yet.", fix="`fleet up` makes it."
+            )
+        of_files = {file.name[len("Pulumi.") : -len(".yaml")] for file in self.settings.glob("Pulumi.?*.yaml")}
+        return UsageError(
+            f"There is no stack {stack} in project {self.name}.",
+            fix=f"Its stacks: {', '.join(sorted({*of_files, *others})) or 'none'}. A new one begins with its config, "
+            f"{self.settings_file(stack).name}, whose `fleet:platform` says where the nodes are; `fleet up` makes it.",
+        )
+
+    @property
+    def is_in_service(self) -> bool:
+        """Whether a service of Pulumi's keeps the state, and with it the key of secrets."""
+        return self._url.startswith(("https://", "http://"))
+
+    @property
+    def _url(self) -> str:
+        return os.environ.get("PULUMI_BACKEND_URL") or self.backend or _login() or f"file://{self.folder}"
+
     def files(self, stack: str) -> Backend | None:
         """The files that hold a stack's state; ``None`` if a service has it.
 
         Args:
             stack: The stack's name.
         """
-        url = os.environ.get("PULUMI_BACKEND_URL") or self.backend or _login() or f"file://{self.folder}"
-        return Backend.of(url, beside=self.folder, project=self.name, stack=stack)
+        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack)
 
     def full_key(self, key: str) -> str:
         """A key of the config; one without a colon is the project's."""
@@ -154,38 +196,158 @@ def _config_text(key: str, value: Any) -> str:
 
 
 class Stack:
-    """A stack of a project, selected, and made first if need be.
+    """A stack of a project, for one command's work.
+
+    A command that only looks gets copies: of the stack's config file, and, where the backend is one of files, of the
+    state. So whatever Pulumi would write there, such as a salt, it writes to them. Where there is the config file of a
+    stack that has not been made yet, such a command sees a stack without resources.
 
     Args:
         project: The project.
         name: The stack's name.
-        create: Make it if it is not there.
+        access: "read": look at it; "change": it has to be there; "make": make it first if need be.
+
+    Attributes:
+        name: As given.
+        config: The stack's config by full key, secrets in plain text.
 
     Raises:
-        FleetError: Pulumi is not installed, the passphrase is missing or wrong, or the stack is not there.
+        FleetError: Pulumi is not installed, or the passphrase is missing or wrong.
+        UsageError: The stack is not there.
     """
 
-    def __init__(self, project: Project, name: str, *, create: bool) -> None:
+    def __init__(self, project: Project, name: str, access: Access) -> None:
         self.project, self.name = project, name
         find_pulumi()
         if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()):
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
         end_idle_providers()
         self._files = project.files(name)
+        self._settings = project.settings_file(name)
+        self._scratch = tempfile.TemporaryDirectory(prefix="fleet-") if access == "read" else None
+        with translated(self):
+            self.engine = Engine()
+        # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
+        workspace = automation.LocalWorkspace(
+            work_dir=str(project.folder), program=_nothing, pulumi_command=self.engine
+        )
+        self.automation = _QuickStack(name, workspace)
+        with translated(self):
+            self.config = self._look(Path(self._scratch.name)) if self._scratch else self._take(make=access == "make")
+
+    def _look(self, scratch: Path) -> dict[str, str]:
+        """Have all that follows work on copies; gives the config."""
+        has_settings = self._settings.exists()
+        copy = scratch / self._settings.name
+        copy.write_bytes(self._settings.read_bytes() if has_settings else b"")
+        self._settings = copy
+        environment: dict[str, str] = {}
+        is_made = self._files.is_made if self._files else self._is_made()
+        if not is_made and not has_settings:
+            raise self._not_there()
+        if self._files:
+            environment["PULUMI_BACKEND_URL"] = self._files.copied_to(scratch)
+        elif not is_made:
+            environment["PULUMI_BACKEND_URL"] = backend_of(scratch, self.project.name, f"{self.short_name}.json")
+            self.automation.name = self.short_name
+        if is_made or _locked_by(self._settings):
+            self._ask_passphrase()
+        else:
+            # What there is to lock is thrown away.
+            environment[PASSPHRASE] = ""
+        self.automation.workspace.env_vars = environment
+        return self._read_config("--config-file", str(copy))
+
+    def _take(self, *, make: bool) -> dict[str, str]:
+        """Have the stack be there, and be whole; gives the config."""
+        if not self._settings.exists() and "fleet:platform" not in self.project.config and not self._is_made():
+            raise self._not_there()
         if self._files:
             # Not on standard output, which may be a config, or JSON.
             self._files.mend(lambda text: print(text, file=sys.stderr))
-        _ask_passphrase(project, name)
-        # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
-        with translated(self):
-            self.engine = Engine()
-            workspace = automation.LocalWorkspace(
-                work_dir=str(project.folder), program=_nothing, pulumi_command=self.engine
+        if self._files and not make and not self._files.is_made:
+            raise self._not_there()
+        self._ask_passphrase()
+        try:
+            return self._read_config()
+        except automation.StackNotFoundError:
+            if not make:
+                raise
+        # Two that made it at once would each write a salt, and lock its secrets with another key.
+        with locked(self.project.file), contextlib.suppress(automation.StackAlreadyExistsError):
+            self.automation.workspace.create_stack(self.name)
+        return self._read_config()
+
+    def _read_config(self, *options: str) -> dict[str, str]:
+        shown = self._pulumi("config", "--show-secrets", "--json", *options)
+        return {key: entry["value"] for key, entry in json.loads(shown).items()}
+
+    def _is_made(self) -> bool:
+        """Whether there is such a stack."""
+        if self._files:
+            return self._files.is_made
+        try:
+            self._deployment()
+        except automation.StackNotFoundError:
+            return False
+        return True
+
+    def _deployment(self) -> dict[str, Any]:
+        """The state, secrets encrypted."""
+        return dict(json.loads(self._pulumi("stack", "export")).get("deployment") or {})
+
+    def _pulumi(self, *words: str) -> str:
+        """Run a command of Pulumi's about this stack; gives what it prints."""
+        workspace = self.automation.workspace
+        return self.engine.run([*words, "--stack", self.automation.name], workspace.work_dir, workspace.env_vars).stdout
+
+    @property
+    def short_name(self) -> str:
+        """The name without an organization and a project."""
+        return self.name.rpartition("/")[2]
+
+    def _not_there(self) -> UsageError:
+        try:
+            listed = [] if self._files else json.loads(self._pulumi_of_all("stack", "ls", "--json"))
+        except (automation.CommandError, ValueError):
+            listed = []
+        return self.project.no_stack(
+            self.name, {*(each["name"] for each in listed), *(self._files.stacks if self._files else ())}
+        )
+
+    def _pulumi_of_all(self, *words: str) -> str:
+        workspace = self.automation.workspace
+        return self.engine.run(list(words), workspace.work_dir, workspace.env_vars).stdout
+
+    def _ask_passphrase(self) -> None:
+        """Ask for the passphrase, if one is needed and it is not in the environment."""
+        if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")) or not self._needs_passphrase():
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(
+                f"The secrets of stack {self.name} are locked with a passphrase, and there is no terminal to ask for "
+                "it.",
+                fix=f"Set {PASSPHRASE}, or {PASSPHRASE}_FILE.",
             )
-            self.automation = _QuickStack(
-                name, workspace, StackInitMode.CREATE_OR_SELECT if create else StackInitMode.SELECT
-            )
-            self.config = {key: value.value for key, value in self.automation.get_all_config().items()}
+        phrase = getpass.getpass(f"Passphrase of stack {self.name} (empty is allowed): ")
+        is_new = _locked_by(self._settings) != "passphrase" and not self._is_made()
+        if is_new and getpass.getpass("The same again, since it is new: ") != phrase:
+            raise UsageError("The two passphrases differ; nothing was done.")
+        os.environ[PASSPHRASE] = phrase
+
+    def _needs_passphrase(self) -> bool:
+        """Whether a passphrase locks the secrets: the stack's config file says so, else its state, else its backend."""
+        said = _locked_by(self._settings)
+        if not said and not self.project.is_in_service:
+            try:
+                said = (
+                    self._files.secrets_provider
+                    if self._files
+                    else str((self._deployment().get("secrets_providers") or {}).get("type") or "")
+                )
+            except automation.StackNotFoundError:
+                said = ""
+        return (said or ("service" if self.project.is_in_service else "passphrase")) == "passphrase"
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.
@@ -217,8 +379,9 @@ class Stack:
         given = workspace.env_vars
         # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
         workspace.env_vars = {**given, "PULUMI_SKIP_CHECKPOINTS": "true"}
+        heard, file = self.engine.hearing(event), str(self._settings)
         try:
-            self.run(lambda: self.automation.preview(on_event=self.engine.hearing(event), refresh=True))
+            self.run(lambda: self.automation.preview(on_event=heard, refresh=True, config_file=file))
         finally:
             workspace.env_vars = given
 
@@ -261,7 +424,12 @@ class Stack:
 class _QuickStack(automation.Stack):
     """The Automation API's stack, without what it asks the CLI for after each update: the outputs, twice, and the
     history. Each takes as long as an update of a few nodes, and fleet has what it needs from the engine's events.
+
+    Nor is it selected, for whatever else its user does in the project: every command names it.
     """
+
+    def __init__(self, name: str, workspace: automation.LocalWorkspace) -> None:
+        self.name, self.workspace, self._mode = name, workspace, StackInitMode.SELECT
 
     def outputs(self) -> automation.OutputMap:
         return {}
@@ -298,6 +466,8 @@ def find_pulumi() -> None:
     if not shutil.which("pulumi"):
         raise FleetError("The Pulumi CLI is not on PATH.", fix="`fleet doctor` says how to get it.")
     os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
+    # What a stack's config file does not say of its secrets' key, its state may.
+    os.environ.setdefault("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
 
 
 def _login() -> str:
@@ -309,25 +479,18 @@ def _login() -> str:
         return ""
 
 
-def _ask_passphrase(project: Project, stack: str) -> None:
-    if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")):
-        return
-    settings = project.folder / f"Pulumi.{stack}.yaml"
+def _locked_by(settings: Path) -> str:
+    """What a stack's config file says that locks its secrets: "passphrase", or a URL such as "awskms://..."; empty if
+    it does not say so, and the state or the backend decides.
+    """
     try:
-        content = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(settings.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        content = {}
-    if content.get("secretsprovider", "passphrase") != "passphrase":
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"The secrets of stack {stack} are locked with a passphrase, and there is no terminal to ask for it.",
-            fix=f"Set {PASSPHRASE}, or {PASSPHRASE}_FILE.",
-        )
-    phrase = getpass.getpass(f"Passphrase of stack {stack} (empty is allowed): ")
-    if "encryptionsalt" not in content and getpass.getpass("The same again, since it is new: ") != phrase:
-        raise UsageError("The two passphrases differ; nothing was done.")
-    os.environ[PASSPHRASE] = phrase
+        content = None
+    if not isinstance(content, dict):
+        return ""
+    provider = str(content.get("secretsprovider") or "default")
+    return provider if provider != "default" else "passphrase" if "encryptionsalt" in content else ""
 
 
 class translated:  # noqa: N801  (used like a function)
@@ -357,9 +520,7 @@ def _readable(error: Exception, stack: Stack) -> FleetError:
             f"{stack.project.folder}.",
         )
     if isinstance(error, automation.StackNotFoundError):
-        return UsageError(
-            f"There is no stack {stack.name} in project {stack.project.name}.", fix="`fleet up` makes it."
-        )
+        return stack.project.no_stack(stack.name)
     if "incorrect passphrase" in text:
         return UsageError(f"The passphrase of stack {stack.name} is another one.", fix=f"Set {PASSPHRASE} right.")
     return FleetError(f"Pulumi failed: {_reason(text)}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.cli.interrupted import settle
-from fleet.cli.project import Project, Stack, kept_disks, translated, urn_name
+from fleet.cli.project import Access, Project, Stack, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.signals import Stopped
 from fleet.cli.state import Deployed, NodeStatus, with_config
@@ -26,7 +26,7 @@ from fleet.platforms.common import stack_folder
 from fleet.platforms.state import is_data_disk, is_shared, kept, with_state
 from fleet.probes import SSH_PORT
 from fleet.spec import FleetPlan
-from fleet.spec.deploy import deploy, plan_stack, stack_platform
+from fleet.spec.deploy import Secrets, deploy, plan_stack, stack_platform
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""
@@ -62,20 +62,27 @@ class Session:
         sys.path.append(str(self._project.folder))
 
     def diff(self) -> dict[str, NodeReport]:
-        """What would happen to every node, the planned ones first."""
-        plan, reporter = self._previewed(lambda subject, text: None)
+        """What would happen to every node, the planned ones first. A secret that cannot be had counts as unchanged.
+
+        Raises:
+            FleetError: One cannot be had, and whether it is all that changes is not known.
+        """
+        plan, reporter = self._previewed(lambda subject, text: None, "known")
         planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
         return {**planned, **reporter.nodes}
 
     def preview(self) -> bool:
         """Say what would be done; returns whether anything would."""
-        plan, reporter = self._previewed(self._say)
+        plan, reporter = self._previewed(self._say, "imagine")
         changed = bool(reporter.operations - {"same"})
         self._say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 
-    def _previewed(self, say: Say) -> tuple[FleetPlan, Reporter]:
-        stack, plan, platform = self._plan()
+    def _previewed(self, say: Say, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
+        stack, plan, platform = self._plan("read", secrets)
+        deployed = Deployed(stack.resources, platform)
+        plan = plan.with_nodes(lambda node: _as_far_as_known(node, deployed))
+        self._program(stack, plan, platform)
         self._check_deployed(plan, platform, say)
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
         with _failing(stack, reporter, self._say):
@@ -84,7 +91,7 @@ class Session:
 
     def up(self, bar: Bar) -> None:
         """Do it."""
-        self._deploy(*self._plan(), bar)
+        self._deploy(*self._plan("make", "generate"), bar)
 
     def rollback(self, bar: Bar) -> None:
         """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
@@ -94,7 +101,7 @@ class Session:
         Raises:
             FleetError: There is nothing to go back to, or the spec has no longer all nodes that are deployed.
         """
-        stack, plan, platform = self._plan()
+        stack, plan, platform = self._plan("change", "known")
         deployed = Deployed(stack.resources, platform)
         configs = deployed.before_last_rollout()
         if configs is None:
@@ -111,6 +118,7 @@ class Session:
             return deployed.kept(node) or node
 
         plan = plan.only(deployed.known | configs.keys()).with_nodes(earlier)
+        _need_all_secrets(plan)
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform, bar)
@@ -144,8 +152,8 @@ class Session:
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
-        stack = Stack(self._project, self._stack_name, create=False)
-        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
+        stack = Stack(self._project, self._stack_name, "change")
+        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
         settle(stack, platform, self._say)
         disks = kept_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
@@ -154,7 +162,7 @@ class Session:
         with _failing(stack, reporter, self._say):
             stack.destroy(reporter.event)
         self._say("", f"{self._project.name}: {reporter.summary()}.")
-        folder = stack_folder(self._project.folder, stack.name)
+        folder = stack_folder(self._project.folder, stack.short_name)
         shutil.rmtree(folder / "rosters", ignore_errors=True)
         (folder / KNOWN_HOSTS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -177,13 +185,15 @@ class Session:
             UsageError: There is no such node.
             FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
-        stack, plan, platform = self._plan()
+        stack, plan, platform = self._plan("change", "generate" if new_config else "known")
         self._check_deployed(plan, platform, self._say)
         plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         wanted = self._made(plan, deployed, node)
         if not new_config:
             wanted = self._as_deployed(wanted, deployed)
+            # Of the others, it matters how they are asked.
+            plan = plan.with_nodes(lambda each: (deployed.kept(each) if each.unread else None) or each)
         # Its gate, too, is to make sure that a new machine can be made.
         wanted = replace(wanted, again=True)
         # A node that the spec has added since is no peer yet, nor is it made here.
@@ -227,7 +237,7 @@ class Session:
                 "changed more of it than its config, such as its size, its ports, or the names of its data disks.",
                 fix=fix,
             )
-        if kept.config.digest != node.config.digest:
+        if deployed.outdated(node):
             self._say(node.name, "keeps its deployed config; the spec has another, which `--new-config` would take")
         return kept
 
@@ -247,7 +257,7 @@ class Session:
         stack, _, deployed = self._deployed(node)
         place = deployed.peer(node)
         host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
-        folder = stack_folder(self._project.folder, stack.name)
+        folder = stack_folder(self._project.folder, stack.short_name)
         private_folder(folder)
         options = {
             "HostKeyAlias": deployed.machines[node],
@@ -280,8 +290,8 @@ class Session:
         Raises:
             UsageError: The stack, or the node in it, is not there.
         """
-        stack = Stack(self._project, self._stack_name, create=False)
-        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.name)
+        stack = Stack(self._project, self._stack_name, "read")
+        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
         deployed = Deployed(stack.resources, platform)
         if node not in deployed.machines:
             raise UsageError(
@@ -302,8 +312,11 @@ class Session:
         return found
 
     def status(self) -> list[NodeStatus]:
-        """How every node is, planned or deployed."""
-        stack, plan, platform = self._plan()
+        """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
+        stack, plan, platform = self._plan("read", "known")
+        for error in {str(error): error for node in plan.nodes for error in node.unread}:
+            # Not on standard output, which may be JSON.
+            print(f"{error} It counts as unchanged.", file=sys.stderr)
         deployed = Deployed(stack.resources, platform)
         found = deployed.statuses(list(plan.nodes))
         planned = {node.name for node in plan.nodes}
@@ -315,18 +328,20 @@ class Session:
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 
-    def _plan(self) -> tuple[Stack, FleetPlan, Platform]:
+    def _plan(self, access: Access, secrets: Secrets) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts, so that what is wrong with the spec is said at once, and the program is only
         to declare what is planned.
         """
-        stack = Stack(self._project, self._stack_name, create=True)
+        stack = Stack(self._project, self._stack_name, access)
         plan, platform = plan_stack(
             self._spec,
             stack.config.get,
             project=self._project.name,
             folder=self._project.folder,
-            stack=stack.name,
+            stack=stack.short_name,
+            full_name=stack.name,
             new_image=self._new_image,
+            secrets=secrets,
         )
         plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)
@@ -348,9 +363,34 @@ class Session:
 
     def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         async def program() -> None:
-            await deploy(plan, platform, project=self._project.folder, stack=stack.name)
+            await deploy(plan, platform, project=self._project.folder, stack=stack.short_name)
 
         stack.automation.workspace.program = program
+
+
+def _as_far_as_known(node: NodePlan, deployed: Deployed) -> NodePlan:
+    """A planned node; if secrets of it cannot be had, and nothing else of its config changes, with the deployed one.
+
+    Raises:
+        FleetError: The deployed config is not known any more.
+    """
+    if not node.unread or deployed.outdated(node):
+        return node
+    kept = deployed.kept(node)
+    if kept is None:
+        raise node.unread[0]
+    return kept
+
+
+def _need_all_secrets(plan: FleetPlan) -> None:
+    """Refuse to deploy a mask in a secret's place.
+
+    Raises:
+        FleetError: A secret could not be had.
+    """
+    for node in plan.nodes:
+        for error in node.unread:
+            raise error
 
 
 def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:

@@ -69,8 +69,16 @@ class Deployed:
         self._ready = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if READY in r["type"]}
 
     def changes(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node: another config or shape, or an image that it is to follow."""
-        return self.image_moves(node) or self.differs(node)
+        """Whether an update would re-provision a node: another config or shape, or an image that it is to follow. A
+        secret that could not be read counts as unchanged.
+        """
+        if not node.unread:
+            return self.image_moves(node) or self.differs(node)
+        if self.outdated(node):
+            return True
+        if kept := self.kept(node):
+            return self.changes(kept)
+        return self.image_moves(node) or bool(reshaped(self._shapes.get(node.name), self._platform.shape(node)))
 
     def differs(self, node: NodePlan) -> bool:
         """Whether anything but its image re-provisions a node: its config, its size, its ports, its disks' names."""
@@ -78,6 +86,15 @@ class Deployed:
             self._gates.get(node.name, {}).get("trigger") != self._platform.trigger(node)
             or reshaped(self._shapes.get(node.name), self._platform.shape(node))
         )
+
+    def outdated(self, node: NodePlan) -> bool:
+        """Whether the spec has another config for a node than the one that it is deployed with, as far as is known: a
+        secret that could not be read counts as unchanged.
+        """
+        if node.unread:
+            return bool(self.nodes.get(node.name, {}).get("config") != node.shown)
+        kept = self.kept(node)
+        return kept is None or kept.config.digest != node.config.digest
 
     def reshaped(self, node: NodePlan) -> list[str]:
         """What an update would re-provision a node for besides its config and image, in words."""
@@ -119,7 +136,7 @@ class Deployed:
         digest = self.nodes.get(node.name, {}).get("digest")
         probes, hidden = self._probes(node.name, node.probes), self._hidden(node.name, node.hidden)
         if digest == node.config.digest:
-            return replace(node, probes=probes, hidden=hidden)
+            return replace(node, probes=probes, hidden=hidden, unread=())
         for generation in ("configs", "previous"):
             config = unpacked(self._record[generation]).get(node.name) if generation in self._record else None
             if config and _digest(config[0]) == digest:
@@ -196,7 +213,7 @@ def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> 
     machine = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
     secret = shown != ignition
     delivery = deliver(machine, platform.limits, node=node.name, shown=shown if secret else "")
-    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret)
+    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret, unread=())
 
 
 def _digest(ignition: str) -> str:

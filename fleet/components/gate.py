@@ -212,8 +212,8 @@ class Roster:
         text = pulumi.Output.all(*[peer.address for peer in peers]).apply(described)
 
         async def written() -> str:
-            # In a preview, addresses may not be known yet; nobody is asked then.
-            if content := await text.future():
+            # In a preview nobody is asked, and addresses may not be known yet.
+            if (content := await text.future()) and not pulumi.runtime.is_dry_run():
                 try:
                     write_private(file, content)
                 except OSError as error:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field
 
 from fleet.config import Delivery, Limits, MachineConfig
+from fleet.errors import FleetError
 from fleet.images import LockedImage, Progress
 from fleet.model import Model
 from fleet.probes import Probe
@@ -131,6 +132,7 @@ class NodePlan:
             known.
         hidden: Secrets, by name, that its config or its probes may hold: what must not be in anything that is said of
             it.
+        unread: Why secrets that are in its config could not be read: a mask stands in their places.
     """
 
     name: str
@@ -156,6 +158,7 @@ class NodePlan:
     again: bool = False
     answered: Mapping[str, Any] | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[FleetError, ...] = ()
 
 
 @dataclass(frozen=True)

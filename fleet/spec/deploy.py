@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 from pulumi.runtime import config as runtime_config
@@ -17,12 +17,12 @@ from pulumi.runtime import config as runtime_config
 from fleet import platforms
 from fleet.components.group import Fleet
 from fleet.errors import FleetError, UsageError
-from fleet.files import write_whole
+from fleet.files import locked, write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
 from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
 from fleet.spec.plan import plan_spec
-from fleet.spec.values import Resolver
+from fleet.spec.values import Keep, Resolver
 
 DEFAULT_SPEC = "fleet.yaml"
 
@@ -47,8 +47,21 @@ async def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: s
     return fleet
 
 
+Secrets = Literal["generate", "imagine", "known"]
+"""What is done with a spec's secrets: each is found, and what is to be generated is, and kept; or is made up, which
+leaves nothing behind; or those are taken that can be found, and others masked (:attr:`NodePlan.unread`)."""
+
+
 def plan_stack(
-    spec_file: Path, config: ConfigReader, *, project: str, folder: Path, stack: str, new_image: bool = False
+    spec_file: Path,
+    config: ConfigReader,
+    *,
+    project: str,
+    folder: Path,
+    stack: str,
+    full_name: str = "",
+    new_image: bool = False,
+    secrets: Secrets = "generate",
 ) -> tuple[FleetPlan, Platform]:
     """Plan what a stack's config and spec say.
 
@@ -58,7 +71,9 @@ def plan_stack(
         project: The Pulumi project's name.
         folder: Its folder.
         stack: The stack's name.
+        full_name: The same with its organization and project, where the backend has such.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
+        secrets: What is done with secrets.
 
     Raises:
         FleetError: Anything is wrong with them.
@@ -69,39 +84,62 @@ def plan_stack(
     def full(key: str) -> str:
         return key if ":" in key else f"{project}:{key}"
 
-    resolver = Resolver(
-        lambda key: config(full(key)),
-        reveal=True,
-        keep=lambda key, make, stale: _keep(folder, stack, full(key), make, stale),
-    )
+    def generate(key: str, make: Callable[[], str], stale: str | None) -> str:
+        return _keep(folder, full_name or stack, full(key), make, stale)
+
+    def imagine(key: str, make: Callable[[], str], stale: str | None) -> str:
+        return make()
+
+    keep: Keep | None = {"generate": generate, "imagine": imagine}.get(secrets)
+    resolver = Resolver(lambda key: config(full(key)), reveal=True, lenient=secrets == "known", keep=keep)
     return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
 
 
 def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:
-    """Keep a generated secret in a stack's config, in place of a stale one if there is one. A program that has just run
-    for a preview, and runs again for the update, still has the config of before it: what is in the file counts.
+    """Keep a generated secret in a stack's config, in place of a stale one if there is one; gives what is kept.
+
+    It may have been generated since this process read the config: by another one, or, for the update of one command,
+    by itself. So what is in the file counts, and from there until the secret is read back, no other process of fleet's
+    on this machine has its turn.
     """
     from pulumi import automation  # slow to import, and seldom needed
 
     workspace = automation.LocalWorkspace(work_dir=str(folder))
+
+    def kept() -> str | None:
+        values = workspace.get_all_config(stack)
+        return values[key].value if key in values and values[key].value != stale else None
+
     try:
-        there = workspace.get_all_config(stack)
-        if key in there and there[key].value != stale:
-            return there[key].value
-        value = make()
-        if (folder / f"Pulumi.{stack}.yaml").exists():
-            _set_secret(folder, stack, key, value)
-        else:
-            # Pulumi.yaml may name another folder for it (``stackConfigDir``).
-            set_secret(key, value, "--stack", stack, folder=folder)
+        with locked(_project_file(folder)):
+            if (value := kept()) is not None:
+                return value
+            made = make()
+            if _settings_file(folder, stack).exists():
+                _set_secret(folder, stack, key, made)
+            else:
+                # Pulumi.yaml may name another folder for it (``stackConfigDir``).
+                set_secret(key, made, "--stack", stack, folder=folder)
+            if kept() == made:
+                return made
+        reason = "what is in there is not what was put there"
     except (automation.CommandError, OSError) as error:
         lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
         reason = lines[-1].partition("error:")[2].strip() if lines else getattr(error, "strerror", "Pulumi failed")
-        raise FleetError(
-            f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
-            fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
-        ) from None
-    return value
+    raise FleetError(
+        f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
+        fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
+    )
+
+
+def _project_file(folder: Path) -> Path:
+    """The file by which Pulumi knows a project."""
+    names = [folder / f"Pulumi.{suffix}" for suffix in ("yaml", "yml", "json")]
+    return next((file for file in names if file.exists()), names[0])
+
+
+def _settings_file(folder: Path, stack: str) -> Path:
+    return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -143,7 +181,7 @@ def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
         CommandError: Pulumi cannot.
         OSError: The disk is full, say.
     """
-    config = folder / f"Pulumi.{stack}.yaml"
+    config = _settings_file(folder, stack)
     copy = config.with_name(f".{config.stem}.partial.yaml")
     try:
         write_whole(copy, config.read_text(encoding="utf-8"))
@@ -228,6 +266,8 @@ async def _program() -> None:
             project=pulumi.get_project(),
             folder=folder,
             stack=pulumi.get_stack(),
+            full_name=_full_name(),
+            secrets="imagine" if pulumi.runtime.is_dry_run() else "generate",
         )
         plan = with_state(plan, _state(folder, _full_name()))
         platform.check_deployed(plan)

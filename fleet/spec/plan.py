@@ -80,11 +80,29 @@ def plan_spec(
         return masked
     values = file.values(resolver)
     try:
-        with concealed(values.secrets):
+        # What cannot be had is masked, and no secret.
+        with concealed({name: value for name, value in values.secrets.items() if name not in values.unread}):
             real = planned(values)
+            for name, reason in values.unread.items():
+                other = file.values(replace(resolver, masks={name: f"(no secret {name})"}))
+                real = _unread(real, planned(other), reason)
     except FleetError as error:
         raise (failure or error) from None
     return _shown_as(real, masked, platform)
+
+
+def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
+    """A plan that says which of its nodes have a secret that could not be read: those that are different in a plan with
+    another mask.
+    """
+    masked = {node.name: node for node in other.nodes}
+
+    def mark(node: NodePlan) -> NodePlan:
+        # A secret that a node may have is no sign that it has it.
+        same = replace(node, unread=(), hidden={}) == replace(masked[node.name], hidden={})
+        return node if same else replace(node, unread=(*node.unread, reason))
+
+    return plan.with_nodes(mark)
 
 
 def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: Platform) -> FleetPlan:

@@ -151,8 +151,12 @@ def _call(path: Path, config: SpecConfig) -> Any:
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
     """A context in which modules beside the spec can be imported."""
+    before = sys.dont_write_bytecode
     sys.path.insert(0, str(folder))
+    # Whoever only looks at a project leaves nothing in it.
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = before

@@ -8,7 +8,7 @@ import importlib
 import os
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ConfigDict
@@ -42,14 +42,16 @@ class Values:
     """The values of a spec.
 
     Attributes:
-        secrets: By name: the plain text, or what stands for it where it must not be shown.
+        secrets: By name: the plain text, or what stands for it where it must not be shown, or cannot be had.
         variables: By name.
         filling: The secrets that variables are.
+        unread: Why a secret cannot be had, by its name.
     """
 
     secrets: Mapping[str, str]
     variables: Mapping[str, Scalar]
     filling: Collection[str] = ()
+    unread: Mapping[str, FleetError] = field(default_factory=dict)
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
         """What may be somewhere on a node: the secrets that variables are, and others.
@@ -66,7 +68,9 @@ class Resolver:
 
     Attributes:
         config: The stack's config; ``None`` where there is no stack.
-        reveal: Read secrets. Otherwise each is ``(secret NAME)``, and need not be there.
+        reveal: Read secrets. Otherwise each is masked, and need not be there.
+        lenient: A secret that cannot be had is masked, too.
+        masks: What stands for a secret, by its name, in the place of ``(secret NAME)``.
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
@@ -74,6 +78,8 @@ class Resolver:
 
     config: ConfigReader | None = None
     reveal: bool = False
+    lenient: bool = False
+    masks: Mapping[str, str] = field(default_factory=dict)
     keep: Keep | None = None
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
@@ -82,15 +88,16 @@ class Resolver:
         Raises:
             FleetError: One cannot be had, or is not of its type; names it, never a secret's value.
         """
+        secrets = {name: self.masks.get(name, f"(secret {name})") for name in head.secrets}
+        unread: Mapping[str, FleetError] = {}
         if self.reveal:
-            secrets = _Secrets(self, head, folder, at).all()
-        else:
-            secrets = {name: f"(secret {name})" for name in head.secrets}
+            read, unread = _Secrets(self, head, folder, at).all()
+            secrets.update(read)
         variables = {
             name: self._variable(name, variable, secrets, at("variables", name))
             for name, variable in head.variables.items()
         }
-        return Values(secrets, variables, {variable.secret for variable in head.variables.values()} - {""})
+        return Values(secrets, variables, {variable.secret for variable in head.variables.values()} - {""}, unread)
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
@@ -159,8 +166,17 @@ class _Secrets:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
         self._found: dict[str, str] = {}
 
-    def all(self) -> dict[str, str]:
-        return {name: self._get(name) for name in self._head.secrets}
+    def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
+        """Those that can be had, and why others cannot, if that may be."""
+        unread: dict[str, FleetError] = {}
+        for name in self._head.secrets:
+            try:
+                self._get(name)
+            except FleetError as error:
+                if not self._resolver.lenient:
+                    raise
+                unread[name] = error
+        return self._found, unread
 
     def _get(self, name: str) -> str:
         if name not in self._found:
@@ -184,6 +200,7 @@ class _Secrets:
             authority = self._authority(name, wanted.authority, at)
             make = functools.partial(self._issue, name, authority, wanted, at)
             stale = there is not None and not _certificates().stands(there, wanted.names, wanted.renew_days, authority)
+        # Where nothing may be generated, what is deployed is looked at, and that has the one of before.
         if there is not None and not (stale and self._resolver.keep):
             return there
         if self._resolver.keep is None:

@@ -70,7 +70,6 @@ def rendered(folder: Folder, node: str, **config: Any) -> dict[str, Any]:
     values = {"nomad_image": "registry.example.org/nomad:1.6", "api_from": ["203.0.113.0/24"], **config}
     settings = {"config": {f"nomad:{key}": value for key, value in values.items()}}
     folder.write("Pulumi.test.yaml", yaml.safe_dump(settings))
-    folder.fleet("status", "nomad.py", "--stack", "test")  # makes the stack
     made = folder.fleet("render", *STACK, "--node", node, "--platform", "aws")
     assert made.status == 0, made
     tree: dict[str, Any] = json.loads(made.out)

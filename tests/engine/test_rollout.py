@@ -201,7 +201,8 @@ def test_a_node_is_logged_in_to_with_host_keys_kept_by_machine_ready_or_not(stac
     (stack.log.parent / "bin" / "ssh").chmod(0o755)
     stack.spec(2, "sick")
     refused = stack.fleet("ssh", "fleet.yaml", "web-0", "--stack", "test")
-    assert (refused.status, refused.err) == (2, "Error: There is no stack test in project web. `fleet up` makes it.\n")
+    assert refused.status == 2
+    assert "There is no node web-0 in stack test. It has: none. `fleet up` makes" in refused.err
     assert stack.up().status == 1
 
     def machine() -> str:

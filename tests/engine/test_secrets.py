@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fleet.platforms.state import plain
-from tests.conftest import STACK, Result
+from tests.conftest import FLEET, STACK, Result
 from tests.engine.places import CloudPlace
 from tests.engine.secrecy import arguments_meanwhile, digests, text_of, told, unsealed
 from tests.engine.stack import Stack
@@ -56,13 +56,19 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
     assert stack.started() == []
 
 
-def test_a_preview_of_one_that_is_not_there_yet_keeps_it_too(stack: Stack) -> None:
+@pytest.mark.parametrize("made", [True, False])
+def test_commands_at_once_make_a_stack_once_and_generate_its_secrets_once(stack: Stack, made: bool) -> None:
     stack.write("fleet.yaml", SPEC)
-    assert stack.fleet("preview", *STACK).status == 0
-    kept = (stack.path / "Pulumi.test.yaml").read_text()
-    assert "web:db_password" in kept
-    assert stack.up().status == 0
-    assert (stack.path / "Pulumi.test.yaml").read_text() == kept
+    assert not made or stack.pulumi("stack", "init", "test").status == 0
+    commands = [["up", *STACK, "--yes"], ["preview", *STACK], ["up", *STACK, "--yes"], ["diff", *STACK]]
+    running = [
+        subprocess.Popen([FLEET, *words], cwd=stack.path, env=stack.environment, stdin=subprocess.DEVNULL)
+        for words in commands
+    ]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    shown = stack.fleet("render", *STACK, "--reveal", "--node", "web-0")
+    assert (stack.path / ".fleet/test/nodes/web-0/config.ign").read_text() == shown.out.strip()
+    assert set(stack.secrets()) == {"web:db_password", "web:key"}
 
 
 CERTIFICATE = """\

@@ -75,7 +75,6 @@ def test_a_mistake_in_a_spec_in_python_is_one_paragraph(
 
 def test_the_stacks_config_is_read_and_checked(program: Folder, refused: Refused) -> None:
     program.make_project("{}")
-    program.fleet("status", "fleet.yaml", "--stack", "test")  # makes the stack
     missing = refused("validate", "spec.py", "--stack", "test", status=2)
     assert "The stack's config has no greeting. Set it: `pulumi config set greeting VALUE`." in missing
     program.edit("Pulumi.test.yaml", "config:\n", "config:\n  web:greeting: one\n  web:count: 2\n")
