@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import yaml
 from pydantic import ValidationError
 
 from fleet.boundary import Boundary
-from fleet.config.template import fill_nodes
+from fleet.config.template import Scalar, fill_nodes
 from fleet.document import Document
-from fleet.errors import Position, UsageError
+from fleet.errors import FleetError, Position, UsageError
 from fleet.spec import program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.program import SpecConfig
@@ -27,11 +28,14 @@ class LoadedSpec:
         fleet: What it says, variables filled in.
         values: The secrets and variables.
         document: For the positions of errors.
+        confidential: Where values stand that a secret fills, such as ``("groups", "web", "containers", "app",
+            "environment", "TOKEN")``; of what a Compose file brings, where the group has it.
     """
 
     fleet: FleetSpec
     values: Values
     document: Document
+    confidential: frozenset[Location] = frozenset()
 
     @property
     def folder(self) -> Path:
@@ -94,18 +98,54 @@ class SpecFile:
             UsageError: It does not say what a spec can say.
             FleetError: A placeholder names no variable.
         """
+        document, value = self._filled(values.variables)
+        _add_compose_files(document, value, values.variables)
+        return LoadedSpec(document.read(FleetSpec, value), values, document, self._confidential(values))
+
+    def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
+        """The document with its variables, and its value."""
         document = self._document.copy()
         if self._head.variables:
             assert isinstance(document.root, yaml.MappingNode)
             for key, part in document.root.value:
                 if key.value not in Head.model_fields:
-                    fill_nodes(part, values.variables, document.of)
-        value = document.value()
-        _add_compose_files(document, value, values)
-        return LoadedSpec(document.read(FleetSpec, value), values, document)
+                    fill_nodes(part, variables, document.of)
+        return document, document.value()
+
+    def _confidential(self, values: Values) -> frozenset[Location]:
+        """Where secrets stand: where a mark does, if it is in the place of each."""
+        marks = {name: _MARK for name, variable in self._head.variables.items() if variable.secret}
+        if not marks:
+            return frozenset()
+        variables = {**values.variables, **marks}
+        document, value = self._filled(variables)
+        places = set(_marked(value))
+        try:
+            _add_compose_files(document, value, variables)
+        except FleetError:
+            # The mark is nothing that may stand there: all of these groups may hold a secret.
+            places |= {("groups", name) for name, group in value["groups"].items() if group.get("compose")}
+        return frozenset(places | set(_marked(value)))
 
 
-def _add_compose_files(document: Document, value: Any, values: Values) -> None:
+Location = tuple[str | int, ...]
+_MARK = "\ue000secret\ue000"
+"""Characters for private use, which nobody has in a spec."""
+
+
+def _marked(value: Any, where: Location = ()) -> Iterator[Location]:
+    """The places of texts that hold the mark."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _marked(item, (*where, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _marked(item, (*where, index))
+    elif isinstance(value, str) and _MARK in value:
+        yield where
+
+
+def _add_compose_files(document: Document, value: Any, variables: Mapping[str, Scalar]) -> None:
     """Put what groups' Compose files say into the groups, before these are checked as a whole."""
     groups = value.get("groups") if isinstance(value, dict) else None
     for name, group in groups.items() if isinstance(groups, dict) else ():
@@ -122,7 +162,7 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
             raise UsageError(f"There is no Compose file {path}.", at=at)
         from fleet.workloads.compose import read_compose  # slow to import, and seldom needed
 
-        for kind, added in read_compose(path, values.variables, base=document.path.parent).items():
+        for kind, added in read_compose(path, variables, base=document.path.parent).items():
             own = group.get(kind) or {}
             if isinstance(own, dict):
                 for both in sorted(own.keys() & added.keys()):

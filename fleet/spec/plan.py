@@ -352,6 +352,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
             boundary=spec.boundary,
             name=f"containers of {name}",
             mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
+            confidential=frozenset(place[2:] for place in spec.confidential if place[:2] == ("groups", name)),
         )
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.

@@ -8,7 +8,7 @@ nothing about a container that is not healthy, gives no secret as an environment
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from fleet.errors import FleetError
@@ -24,21 +24,29 @@ _UNTIL_HEALTHY = (
 )
 
 
-def units(workload: Workload, secrets_folder: str) -> Iterator[tuple[str, str]]:
-    """Name and text of every unit of a workload.
+ENVIRONMENT_FILE = ".environment"
+"""What the file of a container's variables is called, among its secrets; no secret can be called that."""
+
+
+def units(
+    workload: Workload, secrets_folder: str, environment_files: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Every unit of a workload: what it is of ("containers", "networks") and that one's name, its own name, its text.
 
     Args:
         workload: The workload; its engine is docker.
         secrets_folder: The folder that holds ``CONTAINER/SECRET`` for every secret that a container uses.
+        environment_files: By container, a file on the node with more variables of its environment.
 
     Raises:
         FleetError: Docker cannot do what a container asks for, or a value cannot exist in a unit file.
     """
     for name, network in sorted(workload.networks.items()):
-        yield f"{name}-network.service", _network_unit(name, network)
+        yield "networks", name, f"{name}-network.service", _network_unit(name, network)
     for name, container in sorted(workload.containers.items()):
         _check(name, container)
-        yield f"{name}.service", _service_unit(name, container, workload, secrets_folder)
+        file = environment_files.get(name, "")
+        yield "containers", name, f"{name}.service", _service_unit(name, container, workload, secrets_folder, file)
 
 
 def _check(name: str, container: Container) -> None:
@@ -60,8 +68,11 @@ def _check(name: str, container: Container) -> None:
             )
 
 
-def _service_unit(name: str, container: Container, workload: Workload, secrets_folder: str) -> str:
-    run = " ".join(word(part, f"container {name}") for part in _arguments(name, container, workload, secrets_folder))
+def _service_unit(
+    name: str, container: Container, workload: Workload, secrets_folder: str, environment_file: str
+) -> str:
+    arguments = _arguments(name, container, workload, secrets_folder, environment_file)
+    run = " ".join(word(part, f"container {name}") for part in arguments)
     after = ["docker.service", "network-online.target"]
     requires = ["docker.service"]
     needed = [f"{use.name}-network.service" for use in container.networks if use.name in workload.networks]
@@ -106,12 +117,16 @@ def _extra(container: Container, section: str) -> list[str]:
     return found
 
 
-def _arguments(name: str, container: Container, workload: Workload, secrets_folder: str) -> Iterator[str]:
+def _arguments(
+    name: str, container: Container, workload: Workload, secrets_folder: str, environment_file: str
+) -> Iterator[str]:
     yield from ("run", "--rm", f"--name={name}", f"--pull={container.pull}")
     if container.entrypoint:
         yield f"--entrypoint={container.entrypoint[0]}"
     for key, value in sorted(container.environment.items()):
         yield f"--env={key}={value}"
+    if environment_file:
+        yield f"--env-file={environment_file}"
     for key, value in sorted(container.labels.items()):
         yield f"--label={key}={value}"
     for use in container.networks:

@@ -6,7 +6,7 @@ Podman reads for that user alone: nothing of a rootless workload needs a folder 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
 from fleet.workloads import docker
+from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
-from fleet.workloads.quadlet import BUILDS_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
+from fleet.workloads.quadlet import BUILDS_FOLDER, FILES_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
 from fleet.workloads.quoting import line
 from fleet.workloads.workload import Workload, below
 
@@ -36,6 +37,7 @@ def workload_snippet(
     boundary: Boundary | None = None,
     name: str = "containers",
     mounts: Sequence[str] = (),
+    confidential: Collection[Place] = (),
 ) -> Snippet:
     """Compile a workload.
 
@@ -47,11 +49,20 @@ def workload_snippet(
         boundary: What they have to be in; ``folder`` by default.
         name: What errors call the snippet.
         mounts: Where the node's data disks are mounted. What has data on one waits for it.
+        confidential: Where in the workload texts stand that hold a secret.
 
     Raises:
         FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
-    made = _Made(workload, secrets or {}, folder, boundary or (Boundary(folder) if folder else None), mounts)
+    hidden = Confidential(confidential)
+    beside = {
+        name: hidden.variables(workload.engine, name, container) for name, container in workload.containers.items()
+    }
+    values, workload = dict(secrets or {}), apart(workload, beside)
+    if workload.engine == "podman":
+        workload, more = as_secrets(workload, beside)
+        values |= more
+    made = _Made(workload, values, folder, boundary or (Boundary(folder) if folder else None), mounts, hidden, beside)
     made.users()
     made.files()
     made.secrets()
@@ -77,6 +88,8 @@ class _Made:
     folder: Path | None
     boundary: Boundary | None
     mounts: Sequence[str]
+    hidden: Confidential
+    beside: Mapping[str, Mapping[str, str]]
     accounts: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     directories: list[dict[str, Any]] = field(default_factory=list)
@@ -96,6 +109,8 @@ class _Made:
 
     def files(self) -> None:
         for name, container in sorted(self.workload.containers.items()):
+            if self.hidden.has("containers", name, "files"):
+                self.directories.append(self._owned({"path": f"{FILES_FOLDER}/{name}", "mode": 0o700}, container))
             for mount in container.files:
                 entry = file(
                     line(file_path(name, mount.target), f"container {name}: files"),
@@ -170,10 +185,15 @@ class _Made:
                     self.entries.append(self._owned(entry, container))
 
     def podman(self) -> None:
-        workload = self.workload
+        workload, left = self.workload, self.hidden.without(self.beside)
         for name, user, text in quadlet_files(workload, self.mounts):
             place = f"users/{workload.users[user].uid}/" if user else ""
-            self.entries.append(file(f"/etc/containers/systemd/{place}{name}", text, mode=0o644))
+            stem, _, kind = name.rpartition(".")
+            closed = left.has(f"{kind}s", stem)
+            entry = file(f"/etc/containers/systemd/{place}{name}", text, mode=0o600 if closed else 0o644)
+            if closed and user:
+                entry |= {"user": {"name": user}, "group": {"name": user}}
+            self.entries.append(entry)
         containers = workload.containers
         if containers:
             # Docker is socket-activated beside Podman on Fedora CoreOS; both writing firewall rules breaks containers.
@@ -202,9 +222,21 @@ class _Made:
         if any(below(self.workload.storage, mount) for mount in self.mounts):
             waits = f"[Unit]\nRequiresMountsFor={self.workload.storage}\n"
             self.units.append({"name": "docker.service", "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
-        for name, text in docker.units(self.workload, SECRETS_FOLDER):
+        left, files = self.hidden.without(self.beside), {}
+        for name, variables in sorted(self.beside.items()):
+            if variables:
+                files[name] = f"{SECRETS_FOLDER}/{name}/{docker.ENVIRONMENT_FILE}"
+                lines = "".join(f"{key}={text}\n" for key, text in sorted(variables.items()))
+                self.entries.append(file(files[name], lines, mode=0o600))
+        for kind, stem, name, text in docker.units(self.workload, SECRETS_FOLDER, files):
             # What a timer starts has no [Install] section, and is not enabled.
-            self.units.append(unit(name, text) if "[Install]" in text else {"name": name, "contents": text})
+            enabled = "[Install]" in text
+            if left.has(kind, stem):
+                # Ignition makes a unit readable for all.
+                self.entries.append(file(f"/etc/systemd/system/{name}", text, mode=0o600))
+                self.units += [{"name": name, "enabled": True}] if enabled else []
+            else:
+                self.units.append(unit(name, text) if enabled else {"name": name, "contents": text})
         for name, container in sorted(self.workload.containers.items()):
             if container.schedule:
                 self.units.append(unit(f"{name}.timer", _timer(name, container)))
