@@ -115,14 +115,26 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
         except ValidationError:
             continue  # None, or what the whole spec's check refuses with its place.
         at = document.at("groups", name, "compose")
-        path = Boundary.of(document.path).check(
-            document.path.parent / file.path, "The Compose file", outside=file.outside, at=at
-        )
+        boundary = Boundary.of(document.path)
+        path = boundary.check(document.path.parent / file.path, "The Compose file", outside=file.outside, at=at)
         if not path.exists():
             raise UsageError(f"There is no Compose file {path}.", at=at)
-        from fleet.workloads.compose import read_compose  # slow to import, and seldom needed
+        # Slow to import, and seldom needed.
+        from fleet.workloads.compose import read_compose
+        from fleet.workloads.compose_project import Surroundings
 
-        for kind, added in read_compose(path, values.variables, base=document.path.parent).items():
+        around = Surroundings(
+            base=document.path.parent,
+            boundary=None if file.outside else boundary,
+            variables=values.variables,
+            secrets=values.secrets.keys(),
+            networks=_names(group.get("networks")),
+            volumes=_names(group.get("volumes")),
+            engine=group.get("engine", "podman"),
+            profiles=file.profiles,
+            folder=file.folder,
+        )
+        for kind, added in read_compose(path, around).items():
             own = group.get(kind) or {}
             if isinstance(own, dict):
                 for both in sorted(own.keys() & added.keys()):
@@ -132,6 +144,10 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
                         fix="Rename one, or take it out.",
                     )
                 group[kind] = {**added, **own}
+
+
+def _names(things: Any) -> frozenset[str]:
+    return frozenset(things) if isinstance(things, dict) else frozenset()
 
 
 def load_image(path: Path | str) -> tuple[Image, Path]:

@@ -271,6 +271,7 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
         limits.append(f"--cpus={container.cpus:g}")
     if limits:
         yield "PodmanArgs", " ".join(limits)
+    yield from words("PodmanArgs", container.arguments, "arguments")
 
 
 def _networks(uses: Iterable[NetworkUse], workload: Workload) -> Iterator[Entry]:
@@ -360,6 +361,8 @@ def _network(name: str, network: Network) -> Iterator[Entry]:
         yield "IPv6", "true"
     for key, value in sorted(network.options.items()):
         yield "Options", line(f"{key}={value}", f"network {name}: options")
+    for key, value in sorted(network.labels.items()):
+        yield "Label", word(f"{key}={value}", f"network {name}: label {key}")
 
 
 def _volume(name: str, volume: Volume) -> Iterator[Entry]:
@@ -388,3 +391,6 @@ def _build(name: str, build: Build) -> Iterator[Entry]:
         yield "Target", line(build.target, f"build {name}: target")
     for key, value in sorted(build.environment.items()):
         yield "Environment", word(f"{key}={value}", f"build {name}: environment {key}")
+    for key, value in sorted(build.args.items()):
+        # A key of its own, BuildArg=, came only with Podman 5.7.
+        yield "PodmanArgs", word(f"--build-arg={key}={value}", f"build {name}: args {key}")
