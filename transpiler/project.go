@@ -53,6 +53,7 @@ type problem struct {
 	Message string `json:"message"`
 	Unknown string `json:"unknown,omitempty"` // a key that the specification does not have; Message is empty then
 	Outside bool   `json:"outside,omitempty"` // it is that a file is not in the root
+	Syntax  bool   `json:"syntax,omitempty"`  // it is that a file is no YAML; often without a line
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
@@ -89,6 +90,9 @@ func readProject(req request) reply {
 		model, at, err = p.load([]string{req.Path}, filepath.Dir(req.Path), environment, nil)
 	}
 	if err == nil {
+		if services, ok := model["services"].(map[string]any); !ok || len(services) == 0 {
+			p.note("There are no `services`", at.of("services"))
+		}
 		p.environments(model, at, environment)
 	} else if !errors.Is(err, refused) {
 		p.note(err.Error(), place{file: req.Path})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -172,16 +173,12 @@ func (d *document) parse(raw []byte) map[string]any {
 	var root yaml.Node
 	decoder := yaml.NewDecoder(strings.NewReader(string(raw)))
 	if err := decoder.Decode(&root); err != nil {
-		text, at := strings.TrimPrefix(err.Error(), "yaml: "), place{file: d.file}
-		if found := yamlLine.FindStringSubmatch(text); found != nil {
-			at.line, _ = strconv.Atoi(found[1])
-			at.column, text = 1, found[2]
-		}
-		if err.Error() == "EOF" {
+		text := strings.TrimPrefix(err.Error(), "yaml: ")
+		if errors.Is(err, io.EOF) {
 			text = "the file is empty"
 		}
 		d.problems = append(d.problems, problem{
-			Message: "The YAML cannot be read: " + text, File: d.file, Line: at.line, Column: at.column,
+			Message: "The YAML cannot be read: " + text, Syntax: true, File: d.file,
 		})
 		return nil
 	}
@@ -200,8 +197,6 @@ func (d *document) parse(raw []byte) map[string]any {
 	}
 	return value
 }
-
-var yamlLine = regexp.MustCompile(`(?s)line (\d+)(?:, column \d+)?: (.*)`)
 
 func (d *document) value(node *yaml.Node, path []string, depth int) any {
 	if d.visits++; d.visits > mostVisits || depth > 100 {
@@ -426,10 +421,6 @@ func unsetMessage(name string) string { return fmt.Sprintf("`${%s}` names no var
 
 // check notes everything in which a file is not as the specification wants it.
 func (p *project) check(cfg map[string]any, at places, file string) {
-	if _, ok := cfg["services"].(map[string]any); !ok {
-		p.note("There are no `services`", at.of("services"))
-		return
-	}
 	compiled, err := compiledSchema()
 	if err != nil {
 		p.note(err.Error(), place{file: file})

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from fleet.boundary import Boundary
 from fleet.config import read_project
 from fleet.config.template import Scalar, as_text
-from fleet.document import Located, Location, several
+from fleet.document import Document, Located, Location, several
 from fleet.errors import Position
 from fleet.hints import nearest
 from fleet.workloads.compose_model import REASONS, ComposeFile, Service
@@ -103,6 +103,8 @@ class Project(Located):
             place = Position.of(at, problem.get("line") or None, problem.get("column") or None)
             if problem.get("outside") and around.boundary:
                 raise around.boundary.refusal(problem["message"], at=place)
+            if problem.get("syntax"):
+                Document(at, "Compose file")  # the library that refused it gives no place; this one does
             if key := problem.get("unknown"):
                 found.append((place, f"There is no key `{key}` in Compose files here. {nearest(key, _KEYS)}".rstrip()))
             else:
