@@ -251,7 +251,7 @@ class Container(Model):
     stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$")
     stop_timeout: int = Field(default=10, ge=0)
     start_timeout: int = Field(default=900, ge=1)
-    arguments: list[Annotated[str, Field(pattern=r"^-")]] = []
+    arguments: list[str] = []
     quadlet: dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]] = {}
 
     @property
@@ -291,6 +291,15 @@ class Container(Model):
                     "absolute path of the node or a volume's name; `files` puts files of the spec into the container"
                 )
         return volumes
+
+    @field_validator("arguments")
+    @classmethod
+    def _options(cls, arguments: list[str]) -> list[str]:
+        for argument in arguments:
+            # What is none would be taken for the image.
+            if not argument.startswith("-") or argument == "--":
+                raise ValueError(f"{argument!r} is no option: write one word for each, such as --ipc=host")
+        return arguments
 
     @field_validator("quadlet")
     @classmethod

@@ -19,7 +19,7 @@ from fleet.workloads import docker
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
 from fleet.workloads.quoting import line
-from fleet.workloads.workload import Workload, below
+from fleet.workloads.workload import Workload, below, user_manager
 
 SECRETS_FOLDER = "/etc/fleet/secrets"
 """Root's secrets, one file each."""
@@ -93,6 +93,12 @@ class _Made:
             self.accounts.append(account)
             # What `loginctl enable-linger` writes.
             self.entries.append(file(f"/var/lib/systemd/linger/{name}", "", mode=0o644))
+        for name, mounts in self.workload.users_on(self.mounts).items():
+            # A user's manager has no units of the system's mounts: it starts itself when they are there, and ends with
+            # them. The mounts start it again.
+            waits = "[Unit]\n" + "".join(f"RequiresMountsFor={mount}\n" for mount in mounts)
+            manager = user_manager(self.workload.users[name])
+            self.units.append({"name": manager, "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
 
     def files(self) -> None:
         for name, container in sorted(self.workload.containers.items()):
