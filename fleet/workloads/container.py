@@ -297,7 +297,7 @@ class Container(Model):
     def _options(cls, arguments: list[str]) -> list[str]:
         for argument in arguments:
             # What is none would be taken for the image.
-            if not argument.startswith("-") or argument == "--":
+            if not argument.startswith("-") or argument == "--" or " " in argument.partition("=")[0]:
                 raise ValueError(f"{argument!r} is no option: write one word for each, such as --ipc=host")
         return arguments
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.machine
 OFFSET = 21_000
 IMAGE = "docker.io/library/busybox:1"
 ODD = "/var/lib/odd $name 100% 'q' \\é"
+LOOK = "stat -c %u:%g:%a /disk > /out/disk; touch /disk/written || exit 1"
 SERVE = "cat /proc/$$/environ > /out/environ; cat /proc/$$/cmdline > /out/cmdline; exec httpd -f -p 80 -h /out"
 
 
@@ -62,8 +63,7 @@ def test_values_secrets_files_and_paths_arrive_in_containers_of_root_and_of_a_us
                         "image": IMAGE,
                         "run_as": "app",
                         "entrypoint": [
-                            "sh", "-c", "mkdir /out; cp /run/secrets/token /etc/mine /out; "
-                            f"stat -c %u:%g:%a /disk > /out/disk; touch /disk/written && {SERVE}",
+                            "sh", "-c", f"mkdir /out; cp /run/secrets/token /etc/mine /out; {LOOK}; {SERVE}",
                         ],
                         "ports": ["8081:80"],
                         "secrets": ["token"],
