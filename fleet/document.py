@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +25,54 @@ Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
 
 
-class Document:
+class Located:
+    """What a user wrote, whose parts can be checked and have a place."""
+
+    _made = False
+
+    def _at(self, location: Location, *, on_key: bool = False) -> Position:
+        raise NotImplementedError
+
+    def read(self, model: type[M], value: Any) -> M:
+        """Check a value that was made from it.
+
+        Args:
+            model: What it has to be.
+            value: :meth:`value`, or what was made of it.
+
+        Raises:
+            UsageError: It is not; names the place in the document.
+        """
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise self._invalid(model, error.errors(include_url=False)) from None
+
+    def _invalid(self, model: type[BaseModel], details: list[ErrorDetails]) -> FleetError:
+        return several([self._problem(model, detail) for detail in details])
+
+    def _problem(self, model: type[BaseModel], detail: ErrorDetails) -> tuple[Position, str]:
+        location = [part for part in detail["loc"] if part != "[key]"]
+        on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
+        named = f"{'.'.join(map(str, location))}: " if self._made else ""
+        return self._at(location, on_key=on_key), named + self._message(model, detail, location)
+
+    def _message(self, model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+        return described(model, detail, location)
+
+
+def several(problems: Iterable[tuple[Position, str]]) -> UsageError:
+    """One error of several problems, each on a line of its own with its place, so that an editor can go to it.
+
+    Args:
+        problems: Place and text of each; there is at least one.
+    """
+    ordered = sorted(problems, key=lambda item: (item[0].source, item[0].line or 0, item[0].column or 0))
+    (at, what), *more = dict.fromkeys(ordered)
+    return UsageError("\n".join([what, *(f"{where}: {text}" for where, text in more)]), at=at)
+
+
+class Document(Located):
     """One YAML document in a file.
 
     Args:
@@ -82,33 +129,6 @@ class Document:
         """Where a node of its graph stands."""
         return Position.of(self.path) if self._made else _mark(self.path, node)
 
-    def read(self, model: type[M], value: Any) -> M:
-        """Check a value that was made from it.
-
-        Args:
-            model: What it has to be.
-            value: :meth:`value`, or what was made of it.
-
-        Raises:
-            UsageError: It is not; names the place in the document.
-        """
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            raise self._invalid(model, error.errors(include_url=False)) from None
-
-    def _invalid(self, model: type[BaseModel], details: list[ErrorDetails]) -> FleetError:
-        found = []
-        for detail in details:
-            location = [part for part in detail["loc"] if part != "[key]"]
-            on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-            named = f"{'.'.join(map(str, location))}: " if self._made else ""
-            found.append((self._at(location, on_key=on_key), named + _message(model, detail, location)))
-        found.sort(key=lambda item: (item[0].line or 0, item[0].column or 0))
-        (at, what), *more = dict.fromkeys(found)
-        # Each on a line of its own, with its place, so that an editor can go to it.
-        return UsageError("\n".join([what, *(f"{where}: {text}" for where, text in more)]), at=at)
-
 
 def read_text(path: Path, what: str) -> str:
     """The text of a file that a user wrote.
@@ -156,7 +176,14 @@ def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
             pending.extend(node.value)
 
 
-def _message(model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+def described(model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+    """What a finding of pydantic says to a user.
+
+    Args:
+        model: What was to be read.
+        detail: The finding.
+        location: Its path.
+    """
     name = next((str(part) for part in reversed(location) if isinstance(part, str)), "the spec")
     if location and isinstance(location[-1], int):
         name = f"item {location[-1] + 1} of {name}"
@@ -174,7 +201,8 @@ def _message(model: type[BaseModel], detail: ErrorDetails, location: Location) -
         case "string_pattern_mismatch" if "[key]" in detail["loc"]:
             return (
                 f"{given!r} is no name: use lower-case letters, digits and dashes, begin with a letter and do not end "
-                "with a dash; data disks' names have 15 characters at most, others 63."
+                "with a dash; data disks' names have 15 characters at most, others 63. What containers use can have "
+                "underscores too."
             )
         case "value_error":
             return f"`{name}`: {detail['msg'].removeprefix('Value error, ')}."

@@ -113,3 +113,14 @@ def hint(word: str, known: Collection[str]) -> str:
     if meant:
         return f"Did you mean `{meant}`?"
     return f"The keys here are: {', '.join(sorted(known))}."
+
+
+def nearest(word: str, known: Collection[str]) -> str:
+    """A sentence that offers the key that is written almost so; empty if there is none.
+
+    Args:
+        word: The key.
+        known: The keys that there are.
+    """
+    close = difflib.get_close_matches(word.lower(), sorted(known), n=1, cutoff=0.75)
+    return f"Did you mean `{close[0]}`?" if close else ""

@@ -94,7 +94,7 @@ func (m merged) emit(limit int) reply {
 		out.Error = "spec version too new"
 		return out
 	}
-	m.config = ownParents(m.config)
+	m.config = ownParents(ownHomes(m.config))
 	m.config.Ignition.Version = types.MaxVersion.String()
 	rpt := validate.ValidateWithContext(m.config, nil)
 	generated := generatedUnits(m.config)

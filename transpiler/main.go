@@ -4,12 +4,15 @@
 // It reads one JSON request a line from standard input and writes one JSON
 // reply a line to standard output, in order, until the input ends. A caller may
 // send up to 64 requests ahead of the replies: they are worked on in parallel.
-// There are four requests:
+// There are five requests:
 //
 //   - load takes one snippet and answers with a handle for it, or with the
 //     reasons why it is not valid, each with its line and column;
 //   - compose takes handles in order and answers with the one merged,
 //     validated config as canonical JSON, and with what the merge lost;
+//   - project takes the path of a Compose file and answers with its model in
+//     canonical form, as compose-go reads it, and with the place of everything
+//     in it, or with every reason why there is none;
 //   - compress takes a text and answers with base64 of its gzip;
 //   - digest takes a container image's reference and answers with the digest
 //     that its registry has for it.
@@ -41,6 +44,10 @@ type request struct {
 	// compose
 	Handles    []int  `json:"handles"`
 	MaxVersion string `json:"max_version"` // newest Ignition spec allowed, for example "3.5.0"
+
+	// project; Root counts as for load
+	Path      string            `json:"path"`      // of the Compose file, absolute
+	Variables map[string]string `json:"variables"` // what ${NAME} stands for
 }
 
 // reply is one line of output.
@@ -54,6 +61,10 @@ type reply struct {
 	Config  string `json:"config,omitempty"`  // compose: canonical Ignition JSON
 	Version string `json:"version,omitempty"` // compose: its spec version
 	Losses  []loss `json:"losses,omitempty"`  // compose
+
+	Model    any       `json:"model,omitempty"`    // project
+	Places   [][]any   `json:"places,omitempty"`   // project: of the model's parts
+	Problems []problem `json:"problems,omitempty"` // project
 
 	Data string `json:"data,omitempty"` // compress, digest
 }
@@ -134,6 +145,8 @@ func (s *store) begin(req request) func() reply {
 	case "compose":
 		slots := s.slots
 		return func() reply { return s.compose(slots, req) }
+	case "project":
+		return func() reply { return readProject(req) }
 	case "compress":
 		return func() reply { return compress(req.Text) }
 	case "digest":

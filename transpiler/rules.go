@@ -20,6 +20,72 @@ var quadletSuffix = map[string]string{
 	".build": "-build",
 }
 
+// ownHomes gives what lies below a user's home to that user, where nothing says
+// whose it is: Butane's trees say nothing, and Ignition makes it root's.
+func ownHomes(config types.Config) types.Config {
+	homes := map[string]types.PasswdUser{}
+	for _, u := range append([]types.PasswdUser{{Name: "core"}}, config.Passwd.Users...) {
+		for _, home := range homesOfUser(u) {
+			// A user whose home is /etc owns nothing of it by that.
+			if strings.Count(home, "/") > 1 {
+				homes[home] = u
+			}
+		}
+	}
+	own := func(n types.Node) types.Node {
+		if n.User.Name != nil || n.User.ID != nil || n.Group.Name != nil || n.Group.ID != nil {
+			return n
+		}
+		for folder := path.Dir(n.Path); folder != "/" && folder != "."; folder = path.Dir(folder) {
+			if u, ok := homes[folder]; ok {
+				n.User.Name = &u.Name
+				n.Group.Name = groupOf(u)
+				break
+			}
+		}
+		return n
+	}
+	// A merged config is shared with other nodes': its lists must not change.
+	config.Storage.Files = slices.Clone(config.Storage.Files)
+	for i := range config.Storage.Files {
+		config.Storage.Files[i].Node = own(config.Storage.Files[i].Node)
+	}
+	config.Storage.Directories = slices.Clone(config.Storage.Directories)
+	for i := range config.Storage.Directories {
+		config.Storage.Directories[i].Node = own(config.Storage.Directories[i].Node)
+	}
+	config.Storage.Links = slices.Clone(config.Storage.Links)
+	for i := range config.Storage.Links {
+		config.Storage.Links[i].Node = own(config.Storage.Links[i].Node)
+	}
+	return config
+}
+
+// groupOf is a user's own group, by name; nil where it has none, or one that
+// only the node knows.
+func groupOf(u types.PasswdUser) *string {
+	if u.PrimaryGroup != nil && *u.PrimaryGroup != "" {
+		return u.PrimaryGroup
+	}
+	if u.NoUserGroup != nil && *u.NoUserGroup {
+		return nil
+	}
+	return &u.Name
+}
+
+// homesOfUser are the paths of a user's home: none of root's, whose files are
+// root's anyway.
+func homesOfUser(u types.PasswdUser) []string {
+	if u.Name == "root" {
+		return nil
+	}
+	if u.HomeDir != nil && *u.HomeDir != "" {
+		return []string{path.Clean(*u.HomeDir)}
+	}
+	// /home is a link to /var/home on Fedora CoreOS.
+	return []string{"/home/" + u.Name, "/var/home/" + u.Name}
+}
+
 // ownParents gives the folders that a user's files need, below the user's
 // home, to that user. Ignition itself makes missing folders root's, in which
 // the user's programs then cannot write.
@@ -68,17 +134,13 @@ func homesOf(users []types.PasswdUser) func(types.NodeUser) []string {
 		}
 		for _, u := range users {
 			if u.Name == name || (owner.ID != nil && u.UID != nil && *owner.ID == *u.UID) {
-				if u.HomeDir != nil {
-					return []string{path.Clean(*u.HomeDir)}
-				}
-				name = u.Name
+				return homesOfUser(u)
 			}
 		}
-		if name == "" || name == "root" {
+		if name == "" {
 			return nil
 		}
-		// /home is a link to /var/home on Fedora CoreOS.
-		return []string{"/home/" + name, "/var/home/" + name}
+		return homesOfUser(types.PasswdUser{Name: name})
 	}
 }
 

@@ -3,6 +3,7 @@
 from fleet.config._transpiler import Transpiler
 from fleet.config.delivery import Delivery, Limits, deliver
 from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose, compose_all
+from fleet.config.project import read_project
 from fleet.config.snippets import Snippet
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "compose",
     "compose_all",
     "deliver",
+    "read_project",
 ]

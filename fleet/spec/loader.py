@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,7 @@ class SpecFile:
             FleetError: A placeholder names no variable.
         """
         document, value = self._filled(values.variables)
-        _add_compose_files(document, value, values.variables)
+        _add_compose_files(document, value, values)
         return LoadedSpec(document.read(FleetSpec, value), values, document, self._confidential(values))
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
@@ -117,11 +117,11 @@ class SpecFile:
         marks = {name: _MARK for name, variable in self._head.variables.items() if variable.secret}
         if not marks:
             return frozenset()
-        variables = {**values.variables, **marks}
-        document, value = self._filled(variables)
+        marked = replace(values, variables={**values.variables, **marks})
+        document, value = self._filled(marked.variables)
         places = set(_marked(value))
         try:
-            _add_compose_files(document, value, variables)
+            _add_compose_files(document, value, marked)
         except FleetError:
             # The mark is nothing that may stand there: all of these groups may hold a secret.
             places |= {("groups", name) for name, group in value["groups"].items() if group.get("compose")}
@@ -145,7 +145,7 @@ def _marked(value: Any, where: Location = ()) -> Iterator[Location]:
         yield where
 
 
-def _add_compose_files(document: Document, value: Any, variables: Mapping[str, Scalar]) -> None:
+def _add_compose_files(document: Document, value: Any, values: Values) -> None:
     """Put what groups' Compose files say into the groups, before these are checked as a whole."""
     groups = value.get("groups") if isinstance(value, dict) else None
     for name, group in groups.items() if isinstance(groups, dict) else ():
@@ -155,14 +155,26 @@ def _add_compose_files(document: Document, value: Any, variables: Mapping[str, S
         except ValidationError:
             continue  # None, or what the whole spec's check refuses with its place.
         at = document.at("groups", name, "compose")
-        path = Boundary.of(document.path).check(
-            document.path.parent / file.path, "The Compose file", outside=file.outside, at=at
-        )
+        boundary = Boundary.of(document.path)
+        path = boundary.check(document.path.parent / file.path, "The Compose file", outside=file.outside, at=at)
         if not path.exists():
             raise UsageError(f"There is no Compose file {path}.", at=at)
-        from fleet.workloads.compose import read_compose  # slow to import, and seldom needed
+        # Slow to import, and seldom needed.
+        from fleet.workloads.compose import read_compose
+        from fleet.workloads.compose_project import Surroundings
 
-        for kind, added in read_compose(path, variables, base=document.path.parent).items():
+        around = Surroundings(
+            base=document.path.parent,
+            boundary=None if file.outside else boundary,
+            variables=values.variables,
+            secrets=values.secrets.keys(),
+            networks=_names(group.get("networks")),
+            volumes=_names(group.get("volumes")),
+            engine=group.get("engine", "podman"),
+            profiles=file.profiles,
+            folder=file.folder,
+        )
+        for kind, added in read_compose(path, around).items():
             own = group.get(kind) or {}
             if isinstance(own, dict):
                 for both in sorted(own.keys() & added.keys()):
@@ -172,6 +184,10 @@ def _add_compose_files(document: Document, value: Any, variables: Mapping[str, S
                         fix="Rename one, or take it out.",
                     )
                 group[kind] = {**added, **own}
+
+
+def _names(things: Any) -> frozenset[str]:
+    return frozenset(things) if isinstance(things, dict) else frozenset()
 
 
 def load_image(path: Path | str) -> tuple[Image, Path]:

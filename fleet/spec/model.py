@@ -32,7 +32,7 @@ from fleet.model import Model
 from fleet.platforms.base import ANYWHERE, DrainPlan, PortPlan
 from fleet.probes import SSH_PORT, Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
-from fleet.workloads.fields import SshKey
+from fleet.workloads.fields import Label, SshKey
 
 Strict = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -354,10 +354,15 @@ class ComposeRef(Model):
 
     Attributes:
         path: Relative to the spec's folder.
-        outside: It may be outside of the project's folder.
+        profiles: Profiles whose services are run, beside those that have none.
+        folder: Where on the node the relative folders lie that services mount, such as "./data": an absolute path,
+            for example a data disk's mount point.
+        outside: It, and files that it names, may be outside of the project's folder.
     """
 
     path: str = Field(min_length=1)
+    profiles: list[str] = []
+    folder: str = Field(default="", pattern=r"^(/[^:\s]*[^/:\s])?$")
     outside: bool = False
 
     @model_validator(mode="before")
@@ -414,7 +419,7 @@ class Group(Workload):
     nodes: dict[int, NodeOverride] = {}
     rollout: Rollout = Rollout()
     drain: DrainPlan | None = None
-    after: list[Name] = []
+    after: list[Label] = []
     size: str = "small"
     names: list[DnsName] = []
 
@@ -469,7 +474,7 @@ class FleetSpec(Model):
         groups: By name.
     """
 
-    name: Name
+    name: Label
     image: Image = Image()
     ssh_authorized_keys: list[SshKey] = []
     secrets: dict[SecretName, SecretSource] = {}

@@ -170,6 +170,7 @@ def plan_fleet(
         )
         for config in configs:
             _check_rootless_ports(spec, name, group, config)
+            _check_disk_owners(spec, name, group, config)
         surge = _surges(spec, name, group, platform)
         nodes = tuple(
             NodePlan(
@@ -283,6 +284,19 @@ def _check_rootless_ports(spec: LoadedSpec, name: str, group: Group, config: Mac
                     fix="Publish a higher one, or allow it: `{use: sysctl, values: "
                     f"{{net.ipv4.ip_unprivileged_port_start: {min(ports)}}}}}` among the group's `snippets`.",
                 )
+
+
+def _check_disk_owners(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:
+    """Refuse owners of data disks whom nodes do not know; a group can be one of the many of Fedora CoreOS."""
+    users = {"root", "core", *(user["name"] for user in config.tree.get("passwd", {}).get("users", []))}
+    for disk, what in group.data_disks.items():
+        user = what.owner.partition(":")[0]
+        if user and not user.isdigit() and user not in users:
+            raise UsageError(
+                f"The data disk {disk} belongs to {user}, but nodes of {name} have no such user.",
+                at=spec.at("groups", name, "data_disks", disk, "owner"),
+                fix=f"There are {', '.join(sorted(users))}; `users` of the group, and snippets, make others.",
+            )
 
 
 def _identity(name: str) -> Snippet:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fleet.model import Model
-from fleet.workloads.fields import Memory, Mode, Name, Port, Text
+from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
 from fleet.workloads.times import CalendarEvent, GoDuration, TimeSpan
 
@@ -75,7 +75,7 @@ class NetworkUse(Model):
     name: Name
     ip: IPv4Address | None = None
     ip6: IPv6Address | None = None
-    aliases: list[Name] = []
+    aliases: list[HostName] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -98,9 +98,10 @@ class FileMount(Model):
 
     Attributes:
         target: Its path in the container.
-        source: A file beside the spec; text or not.
+        source: A file beside the spec, text or not, or a folder, of which all files are mounted.
         text: Its content.
-        mode: Its permission bits on the node and so in the container.
+        mode: Its permission bits on the node and so in the container; a folder's files are 0755 where they are
+            executable here, else 0644.
         label: SELinux: "Z" for this container alone, "z" for several.
         read_only: The container cannot write it. What it writes is lost with the node.
         outside: ``source`` may be outside of the project's folder.
@@ -204,6 +205,7 @@ class Container(Model):
         stop_signal: The signal that asks it to end.
         stop_timeout: Seconds from the stop signal to the kill signal.
         start_timeout: Seconds that a start, with the first pull, may take.
+        arguments: More options of podman-run(1) or docker-run(1), such as "--ipc=host"; each is one word.
         quadlet: More keys for the Quadlet file, by section: ``{Container: {Mask: ...}, Service: {...}}``. A value
             is a line or a list of lines, written as it is.
     """
@@ -249,6 +251,7 @@ class Container(Model):
     stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$")
     stop_timeout: int = Field(default=10, ge=0)
     start_timeout: int = Field(default=900, ge=1)
+    arguments: list[str] = []
     quadlet: dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]] = {}
 
     @property
@@ -288,6 +291,15 @@ class Container(Model):
                     "absolute path of the node or a volume's name; `files` puts files of the spec into the container"
                 )
         return volumes
+
+    @field_validator("arguments")
+    @classmethod
+    def _options(cls, arguments: list[str]) -> list[str]:
+        for argument in arguments:
+            # What is none would be taken for the image.
+            if not argument.startswith("-") or argument == "--" or " " in argument.partition("=")[0]:
+                raise ValueError(f"{argument!r} is no option: write one word for each, such as --ipc=host")
+        return arguments
 
     @field_validator("quadlet")
     @classmethod

@@ -30,6 +30,10 @@ DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")
 """Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""
 
 
+_WHO = r"([a-z_][a-z0-9_-]{0,31}|0|[1-9][0-9]{0,8})"
+"""A user or group, by its name (useradd(8)) or number."""
+
+
 class DataDisk(Model):
     """A disk of a node that outlives the node.
 
@@ -38,12 +42,31 @@ class DataDisk(Model):
         mount: Where it is mounted: an absolute path below ``/var``.
         format: Its file system. That of a disk which has one is never changed.
         snapshot: Before its node is re-provisioned, a snapshot of it is taken and kept, on platforms that have such.
+        owner: Whose its root folder is: "USER" or "USER:GROUP", by name or number; by default root, and the user's own
+            group. It is set whenever the disk is mounted, before what needs it starts; what is in it stays as it is.
+        mode: The root folder's permission bits, an octal text such as "0750".
     """
 
     size_gib: int = Field(ge=1, le=65536)
     mount: str
     format: Literal["xfs", "ext4"] = "xfs"
     snapshot: bool = False
+    owner: str = ""
+    mode: str = ""
+
+    @field_validator("owner")
+    @classmethod
+    def _user_and_group(cls, owner: str) -> str:
+        if not re.fullmatch(f"({_WHO}(:{_WHO})?)?", owner):
+            raise ValueError(f"{owner!r} is no owner: write USER or USER:GROUP, by their names or numbers")
+        return owner
+
+    @field_validator("mode")
+    @classmethod
+    def _octal(cls, mode: str) -> str:
+        if not re.fullmatch("([0-7]?[0-7]{3})?", mode):
+            raise ValueError(f'{mode!r} are no permission bits: write an octal text such as "0750"')
+        return mode
 
     @field_validator("mount")
     @classmethod
@@ -66,6 +89,7 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
         rule: The udev rule that makes this path, where there has to be one.
         services: Services that need it and start with the node; they are started again when it comes back.
     """
+    owner = f"fleet-owner-{name}.service" if disk.owner or disk.mode else ""
     mount = f"{escape_path(disk.mount)}.mount"
     makefs = f"fleet-makefs-{name}.service"
     label = f"fleet-label-{name}.service"
@@ -79,7 +103,7 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
         "path": disk.mount,
         "makefs": makefs,
         "format": disk.format,
-        "wants": "\n".join(f"Wants={wanted}" for wanted in (grow, label, *services)),
+        "wants": "\n".join(f"Wants={wanted}" for wanted in (grow, label, *filter(None, [owner]), *services)),
     }
     units = [
         unit(makefs, _MAKEFS.format(**values), enabled=False),
@@ -87,10 +111,25 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
         unit(label, _LABEL.format(**values)),
         {"name": device_unit, "dropins": [{"name": "50-fleet.conf", "contents": _DEVICE.format(**values)}]},
     ]
+    if owner:
+        units.append(unit(owner, _owner_unit(name, disk, mount, services)))
     config: dict[str, object] = {"ignition": {"version": "3.0.0"}, "systemd": {"units": units}}
     if rule:
         config["storage"] = {"files": [file(f"/etc/udev/rules.d/90-fleet-{name}.rules", rule, mode=0o644)]}
     return Snippet.from_ignition(f"data disk {name}", config)
+
+
+def _owner_unit(name: str, disk: DataDisk, mount: str, services: Sequence[str]) -> str:
+    commands = []
+    if disk.owner:
+        user, _, group = disk.owner.partition(":")
+        # With a colon and nothing behind it, chown(1) takes the user's own group; a number may be that of no user.
+        who = disk.owner if group or user.isdigit() else f"{user}:"
+        commands.append(f"ExecStart=/usr/bin/chown --no-dereference {who} {disk.mount}")
+    if disk.mode:
+        commands.append(f"ExecStart=/usr/bin/chmod {disk.mode} {disk.mount}")
+    before = "".join(f"Before={service}\n" for service in services)
+    return _OWNER.format(name=name, path=disk.mount, mount=mount, before=before, commands="\n".join(commands))
 
 
 def escape_path(path: str) -> str:
@@ -153,6 +192,21 @@ After={mount}
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=/usr/sbin/restorecon {path}
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+_OWNER = """\
+[Unit]
+Description=Give the root folder of data disk {name} its owner and mode
+RequiresMountsFor={path}
+After={mount}
+{before}
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+{commands}
 
 [Install]
 WantedBy=multi-user.target

@@ -186,6 +186,7 @@ def _arguments(
         yield f"--health-timeout={health.timeout}"
         yield f"--health-retries={health.retries}"
         yield f"--health-start-period={health.start_period}"
+    yield from container.arguments
     yield container.image
     yield from container.entrypoint[1:]
     yield from container.command
@@ -200,6 +201,7 @@ def _network_unit(name: str, network: Network) -> str:
     create += ["--internal"] if network.internal else []
     create += ["--ipv6"] if network.ipv6 else []
     create += [f"--opt={key}={value}" for key, value in sorted(network.options.items())]
+    create += [f"--label={key}={value}" for key, value in sorted(network.labels.items())]
     if not network.dns or network.dns_servers:
         raise FleetError(f"Network {name} chooses its DNS, which the engine docker cannot do.", fix="Take it out.")
     command = " ".join(word(part, f"network {name}") for part in [*create, name])

@@ -20,8 +20,16 @@ def _scalar_to_text(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_scalar_to_text)]
 """A string; a number in YAML is taken as it is written."""
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A DNS label: lower-case letters, digits and dashes, 63 characters at most."""
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?$"
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""The name of a container, or of what containers use: a DNS label that can have underscores too."""
+
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$")]
+"""A name in the DNS of a network of containers."""
 
 Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
 """A file's permission bits: an octal text such as "0644"; YAML would read the bare number as another one."""

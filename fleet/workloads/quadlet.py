@@ -80,15 +80,12 @@ def container_file(name: str, container: Container, workload: Workload, mounts: 
     Raises:
         FleetError: A value cannot exist in a unit file or a process argument.
     """
-    needed = workload.lies_on(container, mounts)
     sections: dict[str, list[Entry]] = {
         "Unit": list(_unit(name, container)),
         "Container": list(_container(name, container, workload)),
         "Service": list(_service(container)),
     }
-    if container.run_as:
-        sections["Service"] += [("ExecStartPre", _UNTIL_MOUNTED.format(mount=mount)) for mount in needed]
-    else:
+    if not container.run_as:
         sections["Unit"] += _after_mounts([workload.storage], mounts)
     if container.schedule is None:
         sections["Install"] = _install(container.run_as)
@@ -104,10 +101,6 @@ def container_file(name: str, container: Container, workload: Workload, mounts: 
 def file_path(container: str, target: str) -> str:
     """Where on the node a file that is mounted in a container lies."""
     return f"{FILES_FOLDER}/{container}{target}"
-
-
-_UNTIL_MOUNTED = "/bin/sh -c 'until mountpoint -q {mount}; do sleep 1; done'"
-"""A user's manager has no units of the system's mounts, so ``RequiresMountsFor`` waits for none there."""
 
 
 def _after_mounts(paths: Iterable[str], mounts: Iterable[str]) -> list[Entry]:
@@ -271,6 +264,7 @@ def _container(name: str, container: Container, workload: Workload) -> Iterator[
         limits.append(f"--cpus={container.cpus:g}")
     if limits:
         yield "PodmanArgs", " ".join(limits)
+    yield from words("PodmanArgs", container.arguments, "arguments")
 
 
 def _user(user: str, what: str) -> tuple[str, str, str]:
@@ -373,6 +367,8 @@ def _network(name: str, network: Network) -> Iterator[Entry]:
         yield "IPv6", "true"
     for key, value in sorted(network.options.items()):
         yield "Options", line(f"{key}={value}", f"network {name}: options")
+    for key, value in sorted(network.labels.items()):
+        yield "Label", word(f"{key}={value}", f"network {name}: label {key}")
 
 
 def _volume(name: str, volume: Volume) -> Iterator[Entry]:
@@ -401,3 +397,6 @@ def _build(name: str, build: Build) -> Iterator[Entry]:
         yield "Target", line(build.target, f"build {name}: target")
     for key, value in sorted(build.environment.items()):
         yield "Environment", word(f"{key}={value}", f"build {name}: environment {key}")
+    for key, value in sorted(build.args.items()):
+        # A key of its own, BuildArg=, came only with Podman 5.7.
+        yield "PodmanArgs", word(f"--build-arg={key}={value}", f"build {name}: args {key}")

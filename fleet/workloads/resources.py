@@ -74,6 +74,7 @@ class Network(Model):
         dns_servers: Name servers that answer what it does not know.
         ipv6: Give it an IPv6 range too.
         options: Options of the bridge driver, such as ``mtu``.
+        labels: Its labels.
         run_as: A user of the group whose rootless Podman has it.
     """
 
@@ -83,6 +84,7 @@ class Network(Model):
     dns_servers: list[IPv4Address | IPv6Address] = []
     ipv6: bool = False
     options: dict[str, Text] = {}
+    labels: dict[str, Text] = {}
     run_as: Name | None = None
 
 
@@ -129,6 +131,7 @@ class Build(Model):
         tag: The image's reference; ``localhost/NAME`` by default.
         target: The stage to build; the last by default.
         environment: Variables of the build.
+        args: Values of the Containerfile's ``ARG`` instructions.
         run_as: A user of the group whose rootless Podman builds it.
         outside: The folder, and links in it, may lead out of the project's folder.
     """
@@ -139,6 +142,7 @@ class Build(Model):
     tag: str = Field(default="", pattern=r"^\S*$")
     target: str = Field(default="", pattern=r"^\S*$")
     environment: dict[str, Text] = {}
+    args: dict[str, Text] = {}
     run_as: Name | None = None
 
 

@@ -20,7 +20,7 @@ from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, FILES_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
 from fleet.workloads.quoting import line
-from fleet.workloads.workload import Workload, below
+from fleet.workloads.workload import Workload, below, user_manager
 
 SECRETS_FOLDER = "/etc/fleet/secrets"
 """Root's secrets, one file each."""
@@ -106,40 +106,63 @@ class _Made:
             self.accounts.append(account)
             # What `loginctl enable-linger` writes.
             self.entries.append(file(f"/var/lib/systemd/linger/{name}", "", mode=0o644))
+        for name, mounts in self.workload.users_on(self.mounts).items():
+            # A user's manager has no units of the system's mounts: it starts itself when they are there, and ends with
+            # them. The mounts start it again.
+            waits = "[Unit]\n" + "".join(f"RequiresMountsFor={mount}\n" for mount in mounts)
+            manager = user_manager(self.workload.users[name])
+            self.units.append({"name": manager, "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
 
     def files(self) -> None:
         for name, container in sorted(self.workload.containers.items()):
             if self.hidden.has("containers", name, "files"):
                 self.directories.append(self._owned({"path": f"{FILES_FOLDER}/{name}", "mode": 0o700}, container))
             for mount in container.files:
-                entry = file(
-                    line(file_path(name, mount.target), f"container {name}: files"),
-                    self._content(name, mount),
-                    mode=int(mount.mode, 8),
-                )
+                at = line(file_path(name, mount.target), f"container {name}: files")
+                source = None if mount.text is not None else self._source(name, mount)
+                if source and source.is_dir():
+                    self._folder(name, at, source, mount, container)
+                    continue
+                entry = file(at, self._content(name, mount, source), mode=int(mount.mode, 8))
                 self.entries.append(self._owned(entry, container))
         for name, build in sorted(self.workload.builds.items()):
             context = self._local(build.context, f"The build {name}", outside=build.outside)
-            found = sorted(path for path in context.rglob("*") if path.is_file())
-            for path in found:
-                self._inside(path, f"A file of the build {name}", outside=build.outside)
             if not (context / build.file).is_file():
                 raise FleetError(
                     f"The build {name} has no {build.file} in {context}.", fix="Name it with `file:`, from there."
                 )
-            for path in found:
-                target = f"{BUILDS_FOLDER}/{name}/{path.relative_to(context)}"
-                mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-                self.entries.append(file(target, path.read_bytes(), mode=mode))
+            self.entries += self._tree(f"{BUILDS_FOLDER}/{name}", context, f"A file of the build {name}", build.outside)
 
-    def _content(self, name: str, mount: FileMount) -> str | bytes:
-        if mount.text is not None:
-            return mount.text
-        path = self._local(mount.source, f"A file of the container {name}", outside=mount.outside)
+    def _tree(self, at: str, folder: Path, what: str, outside: bool) -> list[dict[str, Any]]:
+        """The files of a folder, as files of the node."""
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        entries = []
+        for path in found:
+            self._inside(path, what, outside=outside)
+            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            entries.append(file(f"{at}/{path.relative_to(folder)}", path.read_bytes(), mode=mode))
+        return entries
+
+    def _folder(self, name: str, at: str, source: Path, mount: FileMount, container: Container) -> None:
+        what = f"A file of the container {name}"
+        entries = self._tree(at, source, what, mount.outside)
+        self.entries += [self._owned(entry, container) for entry in entries]
+        for folder in sorted({str(Path(entry["path"]).parent) for entry in entries} | {at}):
+            for path in (Path(folder), *Path(folder).parents):
+                entry = {"path": str(path), "mode": 0o755}
+                if below(str(path), at) and not any(each["path"] == str(path) for each in self.directories):
+                    self.directories.append(self._owned(entry, container))
+
+    def _source(self, name: str, mount: FileMount) -> Path:
+        return self._local(mount.source, f"A file of the container {name}", outside=mount.outside)
+
+    def _content(self, name: str, mount: FileMount, source: Path | None) -> str | bytes:
+        if source is None:
+            return mount.text or ""
         try:
-            return path.read_bytes()
+            return source.read_bytes()
         except OSError as error:
-            raise FleetError(f"A file of the container {name} cannot be read: {path}: {error.strerror}.") from None
+            raise FleetError(f"A file of the container {name} cannot be read: {source}: {error.strerror}.") from None
 
     def _local(self, source: str, what: str, *, outside: bool) -> Path:
         if self.folder is None:

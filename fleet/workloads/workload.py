@@ -74,7 +74,7 @@ class Workload(Model):
 
     def services_on(self, mount: str) -> list[str]:
         """The system's services that start with the node and need what is mounted somewhere, by themselves or because
-        one that they depend on does. Users' own services are not among them: their managers know no mounts.
+        one that they depend on does. Users' own services are none of them: the users' managers are, which start these.
 
         Args:
             mount: The mount point, an absolute path.
@@ -85,7 +85,22 @@ class Workload(Model):
             for name, container in self.containers.items()
             if not container.run_as and not container.schedule and needing & {name, *self._reached_from(name)}
         ]
-        return sorted(found)
+        managers = [user_manager(self.users[name]) for name in self.users_on([mount])]
+        return sorted(found) + managers
+
+    def users_on(self, mounts: Iterable[str]) -> dict[str, list[str]]:
+        """Those of some mount points that what a user runs has data on, by the user's name.
+
+        Args:
+            mounts: Mount points, absolute paths.
+        """
+        needed: dict[str, list[str]] = {}
+        for _, container in sorted(self.containers.items()):
+            if container.run_as:
+                lies = self.lies_on(container, mounts)
+                known = needed.setdefault(container.run_as, [])
+                known += [mount for mount in lies if mount not in known]
+        return {name: sorted(found) for name, found in sorted(needed.items()) if found}
 
     def lies_on(self, container: Container, mounts: Iterable[str]) -> list[str]:
         """Those of some mount points that a container of this workload has data on, in their order.
@@ -104,8 +119,8 @@ class Workload(Model):
 
     def _paths(self, container: Container) -> Iterator[str]:
         """The node's paths that must be there before a container starts."""
-        if not container.run_as:
-            yield self.storage
+        # A user's engine keeps images and containers in the user's home.
+        yield f"/var/home/{container.run_as}" if container.run_as else self.storage
         for volume in container.volumes:
             source = volume.partition(":")[0]
             yield self.volumes[source].device if source in self.volumes else source
@@ -250,6 +265,11 @@ class Workload(Model):
                 found.add(other)
                 pending += self.containers[other].depends_on
         return found
+
+
+def user_manager(user: User) -> str:
+    """The system's service that runs a user's services: user@UID.service (systemd-user-sessions(5))."""
+    return f"user@{user.uid}.service"
 
 
 def below(path: str, mount: str) -> bool:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.machine
 OFFSET = 21_000
 IMAGE = "docker.io/library/busybox:1"
 ODD = "/var/lib/odd $name 100% 'q' \\é"
+LOOK = "stat -c %u:%g:%a /disk > /out/disk; touch /disk/written || exit 1"
 SERVE = "cat /proc/$$/environ > /out/environ; cat /proc/$$/cmdline > /out/cmdline; exec httpd -f -p 80 -h /out"
 
 
@@ -61,12 +62,16 @@ def test_values_secrets_files_and_paths_arrive_in_containers_of_root_and_of_a_us
                     "mine": {
                         "image": IMAGE,
                         "run_as": "app",
-                        "entrypoint": ["sh", "-c", f"mkdir /out; cp /run/secrets/token /etc/mine /out; {SERVE}"],
+                        "entrypoint": [
+                            "sh", "-c", f"mkdir /out; cp /run/secrets/token /etc/mine /out; {LOOK}; {SERVE}",
+                        ],
                         "ports": ["8081:80"],
                         "secrets": ["token"],
                         "files": [{"text": "mine", "target": "/etc/mine", "mode": "0600"}],
+                        "volumes": ["/var/lib/mine:/disk"],
                     },
                 },
+                "data_disks": {"mine": {"size_gib": 1, "mount": "/var/lib/mine", "owner": "app", "mode": "0750"}},
                 "ready_timeout": 300,
                 "ready": [{"http": {"port": 8080, "path": "/cmdline"}}, {"http": {"port": 8081, "path": "/token"}}],
             }
@@ -102,3 +107,5 @@ def test_values_secrets_files_and_paths_arrive_in_containers_of_root_and_of_a_us
     assert get(8080, "inside") == b"inside"
     assert get(8081, "token").decode() == secret
     assert get(8081, "mine") == b"mine"
+    # Whom the node knows as app is root in its rootless container.
+    assert get(8081, "disk") == b"0:0:750\n"

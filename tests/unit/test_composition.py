@@ -223,6 +223,53 @@ def test_a_users_files_bring_the_users_own_folders(judge: Judge) -> None:
         assert judge.owner(path) == 2002
 
 
+HOMES = {
+    "/home/app": "{name: app, uid: 2002}",
+    "/var/home/app": "{name: app, uid: 2002}",
+    "/home/core": "{name: app, uid: 2002}",
+    "/var/lib/app": "{name: app, uid: 2002, home_dir: /var/lib/app}",
+}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_what_lies_below_a_home_belongs_to_its_user_unless_it_says_otherwise(folder: Folder, home: str) -> None:
+    folder.write("tree/.config/app/deep/app.conf", "x")
+    text = HEAD + (
+        f"passwd: {{users: [{HOMES[home]}]}}\n"
+        "storage:\n"
+        f"  trees: [{{local: tree, path: {home}}}]\n"
+        "  files:\n"
+        f"    - {{path: {home}/plain/file}}\n"
+        f"    - {{path: {home}/theirs/file, user: {{name: root}}}}\n"
+        f"    - {{path: {home}/number/file, user: {{id: 0}}, group: {{id: 0}}}}\n"
+        f"    - {{path: {home}-not/file}}\n"
+        f"  directories: [{{path: {home}/folder/inner}}]\n"
+        f"  links: [{{path: {home}/links/one, target: /etc}}]\n"
+    )
+    path = folder.write("home.bu", text)
+    storage = compose([Snippet.from_file(path)]).tree["storage"]
+    owners = {
+        entry["path"]: (entry.get("user"), entry.get("group"))
+        for kind in ("files", "directories", "links")
+        for entry in storage[kind]
+    }
+    user = {"name": "core" if home == "/home/core" else "app"}
+    for inner in (".config", ".config/app", ".config/app/deep", ".config/app/deep/app.conf", "plain", "plain/file",
+                  "folder", "folder/inner", "links", "links/one"):  # fmt: skip
+        assert owners[f"{home}/{inner}"] == (user, user), inner
+    assert owners[f"{home}/theirs/file"] == ({"name": "root"}, None)
+    assert owners[f"{home}/number/file"] == ({"id": 0}, {"id": 0})
+    assert owners[f"{home}-not/file"] == (None, None)
+    assert home not in owners
+
+
+def test_a_user_without_a_group_of_its_own_owns_what_is_below_its_home_with_its_group(folder: Folder) -> None:
+    for keys, group in (("primary_group: users", {"name": "users"}), ("no_user_group: true", None)):
+        text = HEAD + f"passwd: {{users: [{{name: app, {keys}}}]}}\nstorage: {{files: [{{path: /home/app/x}}]}}\n"
+        (entry,) = compose([Snippet("one", text)]).tree["storage"]["files"]
+        assert (entry["user"], entry.get("group")) == ({"name": "app"}, group)
+
+
 BOOTSTRAP = {
     "ignition": {"version": "3.2.0"},
     "passwd": {"users": [{"name": "core", "sshAuthorizedKeys": ["ssh-rsa AAAA installer"]}]},

@@ -151,13 +151,18 @@ def test_a_disk_that_comes_late_or_comes_back_brings_all_that_waits_for_it(judge
         "nightly": {"image": IMAGE, "schedule": "daily", "volumes": ["/var/lib/site:/srv"]},
         "beside": {"image": IMAGE, "volumes": ["/var/lib/sites:/srv"]},
         "mine": {"image": IMAGE, "run_as": "app", "volumes": ["/var/lib/site/mine:/srv"]},
+        "bound": {"image": IMAGE, "run_as": "other", "volumes": ["theirs:/data"]},
+        "apart": {"image": IMAGE, "run_as": "third", "volumes": ["/var/lib/sites:/srv"]},
     }
     workload = Workload.model_validate(
         {
             "containers": containers,
             "pods": {"front": {}},
-            "volumes": {"on-disk": {"device": "/var/lib/site/named", "type": "none", "options": "bind"}},
-            "users": {"app": {"uid": 2001}},
+            "volumes": {
+                "on-disk": {"device": "/var/lib/site/named", "type": "none", "options": "bind"},
+                "theirs": {"device": "/var/lib/site/theirs", "type": "none", "options": "bind", "run_as": "other"},
+            },
+            "users": {"app": {"uid": 2001}, "other": {"uid": 2002}, "third": {"uid": 2003}},
         }
     )
     mount = "/var/lib/site"
@@ -169,13 +174,71 @@ def test_a_disk_that_comes_late_or_comes_back_brings_all_that_waits_for_it(judge
     waiting = started_with_the_node(units, mount)
     assert {f"{name}.service" for name in ("db", "web", "proxy", "named", "own", "podded", "once")} <= waiting
     assert "on-disk-volume.service" in values(units["named.service"], "Requires")
-    assert values(units["var-lib-site.mount"], "Wants") - waiting == {"systemd-growfs@var-lib-site.service"}
+    managers = {"user@2001.service", "user@2002.service"}
+    assert values(units["var-lib-site.mount"], "Wants") - waiting == {"systemd-growfs@var-lib-site.service", *managers}
     assert waiting <= values(units["var-lib-site.mount"], "Wants")
+    for manager in managers:
+        assert values(units.pop(manager), "RequiresMountsFor") == {mount}
+    assert "user@2003.service" not in units
     assert judge.verify(units) == ""
 
     mine = judge.services("/etc/containers/systemd/users/2001", user=True)["mine.service"]
-    assert "ExecStartPre=/bin/sh -c 'until mountpoint -q /var/lib/site; do sleep 1; done'" in mine
     assert judge.verify({"mine.service": mine}, user=True) == ""
+
+
+def test_a_user_whose_home_lies_on_a_data_disk_waits_for_it(judge: Judge) -> None:
+    mount = "/var/home/app"
+    workload = Workload.model_validate(
+        {"containers": {"mine": {"image": IMAGE, "run_as": "app"}}, "users": {"app": {"uid": 2001}}}
+    )
+    judge.apply(compose([workload_snippet(workload, mounts=[mount]), disk_snippet(workload, mount)]).ignition)
+    units = system_units(judge)
+    assert values(units["user@2001.service"], "RequiresMountsFor") == {mount}
+    assert "user@2001.service" in values(units["var-home-app.mount"], "Wants")
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "commands"),
+    [
+        ("app", "", ["/usr/bin/chown --no-dereference app: /var/lib/site"]),
+        ("app:video", "0750", ["/usr/bin/chown --no-dereference app:video /var/lib/site",
+                               "/usr/bin/chmod 0750 /var/lib/site"]),
+        ("999:999", "1777", ["/usr/bin/chown --no-dereference 999:999 /var/lib/site",
+                             "/usr/bin/chmod 1777 /var/lib/site"]),
+        ("", "700", ["/usr/bin/chmod 700 /var/lib/site"]),
+    ],
+)  # fmt: skip
+def test_a_data_disk_has_its_owner_before_what_needs_it_starts(
+    judge: Judge, owner: str, mode: str, commands: list[str]
+) -> None:
+    mount = "/var/lib/site"
+    workload = Workload.model_validate(
+        {
+            "containers": {
+                "db": {"image": IMAGE, "volumes": ["/var/lib/site:/db"]},
+                "mine": {"image": IMAGE, "run_as": "app", "volumes": ["/var/lib/site/mine:/srv"]},
+            },
+            "users": {"app": {"uid": 2001}},
+        }
+    )
+    disk = DataDisk(size_gib=1, mount=mount, owner=owner, mode=mode)
+    snippet = data_disk_snippet("site", disk, "/dev/vdb", services=workload.services_on(mount))
+    judge.apply(compose([workload_snippet(workload, mounts=[mount]), snippet]).ignition)
+    units = system_units(judge)
+    unit = units["fleet-owner-site.service"]
+    assert [line.removeprefix("ExecStart=") for line in unit.splitlines() if line.startswith("ExecStart=")] == commands
+    assert values(unit, "Before") == {"db.service", "user@2001.service"}
+    assert values(unit, "RequiresMountsFor") == {mount}
+    assert "fleet-owner-site.service" in values(units["var-lib-site.mount"], "Wants")
+    assert judge.verify({name: text for name, text in units.items() if not name.startswith("user@")}) == ""
+    for command in commands:
+        place = judge.changes / "var/lib/site"
+        place.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            assert judge.run(*command.split()).returncode == 0
+    status = place.stat()
+    assert status.st_uid == {"app": 2001, "999": 999, "": 0}[owner.partition(":")[0]]
+    assert not mode or f"{status.st_mode & 0o7777:o}" == mode.lstrip("0")
 
 
 @pytest.mark.parametrize(("engine", "storage"), [("podman", "/var/lib/containers"), ("docker", "/var/lib/docker")])

@@ -121,3 +121,89 @@ def test_a_spec_below_the_projects_folder_may_name_files_above_its_own(folder: F
     folder.make_project("{}")
     folder.write("specs/fleet.yaml", (folder.path / "fleet.yaml").read_text().replace("base.bu", "../base.bu"))
     assert list(plan(folder, "specs/fleet.yaml").nodes)
+
+
+COMPOSE_WAYS: dict[str, tuple[str, str]] = {
+    "include": ("include: ['{0}']\n", f'services: {{web: {{image: x/y, labels: ["{CONTENT}"]}}}}\n'),
+    "include with more": (
+        "include: [{path: ['{0}'], project_directory: .}]\n",
+        f'services: {{web: {{image: x/y, labels: ["{CONTENT}"]}}}}\n',
+    ),
+    "env file of an include": (
+        "include: [{path: inside.yaml, env_file: '{0}'}]\n",
+        f"A={CONTENT.replace(' ', '-')}\n",
+    ),
+    "extends": (
+        "services: {web: {image: x/y, extends: {file: '{0}', service: base}}}\n",
+        f'services: {{base: {{labels: ["{CONTENT}"]}}}}\n',
+    ),
+    "env file": ("services: {web: {image: x/y, env_file: '{0}'}}\n", f"A={CONTENT.replace(' ', '-')}\n"),
+    "second env file": (
+        "services: {web: {image: x/y, env_file: [{path: '{0}', required: false}]}}\n",
+        f"A={CONTENT.replace(' ', '-')}\n",
+    ),
+    "config": (
+        "services: {web: {image: x/y, configs: [c]}}\nconfigs: {c: {file: '{0}'}}\n",
+        CONTENT,
+    ),
+    "mounted file": ("services: {web: {image: x/y, volumes: ['{0}:/x:ro']}}\n", CONTENT),
+    "no file of a list": ("services: {web: {image: x/y, env_file: ['{0}']}}\n", f"{CONTENT}\x00=\n"),
+}
+
+
+@pytest.mark.parametrize(
+    ("way", "by"),
+    # A mount's absolute path is one of the node.
+    [
+        (way, by)
+        for way in COMPOSE_WAYS
+        for by in ("dots", "link", "absolute")
+        if (way, by) != ("mounted file", "absolute")
+    ],
+)
+def test_what_a_compose_file_names_outside_is_taken_only_where_the_spec_says_so(
+    folder: Folder, way: str, by: str
+) -> None:
+    text, content = COMPOSE_WAYS[way]
+    elsewhere = folder.path.parent / "elsewhere"
+    elsewhere.mkdir()
+    file = elsewhere / "file.yaml"
+    file.write_text(content)
+    (folder.path / "link").symlink_to(file)
+    name = {"dots": "../elsewhere/file.yaml", "link": "./link", "absolute": str(file)}[by]
+    folder.write("inside.yaml", "services: {web: {image: x/y, labels: ['${A}']}}\n")
+    folder.write("compose.yaml", text.replace("{0}", name))
+    for outside in ("false", "true"):
+        spec = f"name: web\ngroups: {{web: {{compose: {{path: compose.yaml, outside: {outside}}}}}}}\n"
+        folder.write("fleet.yaml", spec)
+        if outside == "true" and way != "no file of a list":
+            assert list(plan(folder).nodes)
+            continue
+        with pytest.raises(UsageError) as caught:
+            plan(folder)
+        assert ("outside of the project's folder" in str(caught.value)) == (outside == "false")
+        assert CONTENT not in str(caught.value)
+
+
+def test_the_env_file_beside_a_compose_file_must_not_lead_outside(folder: Folder) -> None:
+    (folder.path.parent / "env").write_text("A=1\n")
+    (folder.path / ".env").symlink_to(folder.path.parent / "env")
+    folder.write("compose.yaml", "services: {web: {image: 'x/y:${A}'}}\n")
+    folder.write("fleet.yaml", "name: web\ngroups: {web: {compose: compose.yaml}}\n")
+    with pytest.raises(UsageError, match="outside of the project's folder"):
+        plan(folder)
+
+
+def test_a_compose_file_sees_nothing_of_the_environment(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_TEST_VARIABLE", "leaked")
+    monkeypatch.setenv("COMPOSE_PROFILES", "other")
+    folder.write("fleet.yaml", "name: web\ngroups: {web: {compose: compose.yaml}}\n")
+    folder.write(
+        "compose.yaml",
+        "services:\n  web: {image: 'x/y', environment: {A: '${FLEET_TEST_VARIABLE:-default}', B: '${HOME:-none}'}}\n"
+        "  other: {image: x/y, profiles: [other]}\n",
+    )
+    config = next(iter(plan(folder).nodes)).config.ignition
+    assert "A=default" in config
+    assert "B=none" in config
+    assert "other.container" not in config

@@ -88,6 +88,11 @@ def test_pods_and_volumes_are_judged_by_the_services_that_they_become(folder: Fo
         (containers(a="quadlet: {Container: {Privileged: 'true'}}"), "Podman knows no key Privileged in [Container]"),
         (containers(a="quadlet: {Container: {publishport: '1'}}"), "did you mean PublishPort?"),
         (containers(a="quadlet: {Service: {User: app}}"), "Podman allows no User in [Service]"),
+        ("    data_disks: {d: {size_gib: 1, mount: /var/d, owner: nobody-here}}\n", "have no such user"),
+        ("    data_disks: {d: {size_gib: 1, mount: /var/d, owner: 'a b'}}\n", "'a b' is no owner"),
+        ("    data_disks: {d: {size_gib: 1, mount: /var/d, mode: 488}}\n", "`mode` should be a valid string"),
+        ("    data_disks: {d: {size_gib: 1, mount: /var/d, mode: rwx}}\n", "'rwx' are no permission bits"),
+        (containers(a="arguments: [privileged]"), "'privileged' is no option"),
         (containers(a="cpus: .inf"), "`cpus` should be a finite number"),
         ("    rollout: {pause: .nan}\n", "`pause` should be a finite number"),
         (containers(a=f'ports: ["{WIDE}:80"]'), "a port is written"),
@@ -99,6 +104,13 @@ def test_pods_and_volumes_are_judged_by_the_services_that_they_become(folder: Fo
 )  # fmt: skip
 def test_what_only_the_node_would_find_wrong_is_refused(folder: Folder, spec: str, wanted: str) -> None:
     assert wanted in refusal(folder, spec)
+
+
+@pytest.mark.parametrize("owner", ["root", "core", "app", "made:video", "1000", "0:0"])
+def test_a_data_disk_belongs_to_any_user_whom_the_node_knows(folder: Folder, owner: str) -> None:
+    folder.write("made.bu", "variant: fcos\nversion: 1.6.0\npasswd: {users: [{name: made}]}\n")
+    disk = f"    data_disks: {{d: {{size_gib: 1, mount: /var/d, owner: '{owner}', mode: '2770'}}}}\n"
+    assert plan(folder, "    snippets: [made.bu]\n    users: {app: {uid: 2001}}\n" + disk)
 
 
 def test_what_looks_like_it_but_works_is_taken(folder: Folder) -> None:
