@@ -112,6 +112,7 @@ class Qemu:
     replaced_types = (machine_type,)
     rule_types = ()
     image_types = ()
+    metadata_addresses = ()
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
