@@ -526,6 +526,14 @@ class Platform(Protocol):
         """
         ...
 
+    def repair(self) -> None:
+        """Mend what deployed nodes need and is no resource, before they are asked how they are.
+
+        Raises:
+            FleetError: It cannot be mended.
+        """
+        ...
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """What an interrupted creation of a resource may have left: the ids of all that it could be.
 

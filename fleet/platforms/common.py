@@ -401,6 +401,9 @@ class ProviderPlatform:
         """As it was written down."""
         return disk.place
 
+    def repair(self) -> None:
+        """Nothing: what nodes need is resources."""
+
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
         """The address at the number."""
         return network[number]
