@@ -197,7 +197,6 @@ class Cluster:
             "size": self.config.get(f"{role}_size", "small"),
             "snippets": [
                 "health.bu",
-                {"use": "metadata-guard"},
                 *self.config.texts(f"{role}_snippets"),
             ],
             "nodes": {index: {"snippets": [updates[index % len(days)]]} for index in range(count)},

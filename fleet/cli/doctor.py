@@ -12,7 +12,7 @@ from rich.console import Console
 from fleet.cli.project import find_pulumi
 from fleet.config import _transpiler
 from fleet.errors import FleetError
-from fleet.platforms import qemu_accelerator
+from fleet.platforms import qemu_accelerator, qemu_network
 
 Finding = tuple[str, bool | None, str]
 """What was looked at; whether it is well (``None``: well enough, but could be better); what was seen, or the remedy."""
@@ -42,6 +42,8 @@ def _findings() -> Iterator[Finding]:
         where = shutil.which(command)
         yield command, bool(where), where or _install(apt, dnf)
     if shutil.which(qemu_accelerator.BINARY):
+        if old := qemu_network.lacking():
+            yield "QEMU's version", False, old
         yield "QEMU's accelerator", *_accelerator_state()
 
 

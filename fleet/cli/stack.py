@@ -126,6 +126,7 @@ class Session:
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
         self._check_deployed(plan, platform, self._say)
+        platform.repair()
         plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         changing = [node.name for node in plan.nodes if deployed.changes(node)]
@@ -187,6 +188,7 @@ class Session:
         """
         stack, plan, platform = self._plan("change", "generate" if new_config else "known")
         self._check_deployed(plan, platform, self._say)
+        platform.repair()
         plan = self._settled(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         wanted = self._made(plan, deployed, node)

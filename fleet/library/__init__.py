@@ -6,7 +6,7 @@ A spec names one by ``use``, with its parameters beside it: ``{use: time-zone, z
 from fleet.library.access import SerialAutologin, SshHardening, SshKeys
 from fleet.library.base import LibrarySnippet, NodeName
 from fleet.library.identity import Hostname, StaticNetwork, TimeZone
-from fleet.library.system import MetadataGuard, NodeExporter, PodmanPrune, Sysctl, Zincati, Zram
+from fleet.library.system import METADATA_ADDRESSES, MetadataGuard, NodeExporter, PodmanPrune, Sysctl, Zincati, Zram
 
 LIBRARY: tuple[type[LibrarySnippet], ...] = (
     Hostname,
@@ -26,6 +26,7 @@ LIBRARY: tuple[type[LibrarySnippet], ...] = (
 
 __all__ = [
     "LIBRARY",
+    "METADATA_ADDRESSES",
     "Hostname",
     "LibrarySnippet",
     "MetadataGuard",

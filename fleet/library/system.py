@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit
@@ -190,23 +190,59 @@ class PodmanPrune(LibrarySnippet):
         }
 
 
+def _guarded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    if isinstance(address, IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise ValueError(f"{address} should be a plain IPv6 address, without an interface or an IPv4 address in it")
+    if address.is_unspecified or address.is_loopback or address.is_multicast:
+        raise ValueError(f"{address} is no address of another machine, so no metadata service is there")
+    return address
+
+
+def _written(address: object) -> object:
+    # A number would be taken for an address, too.
+    if not isinstance(address, str | IPv4Address | IPv6Address):
+        raise ValueError(f"an address is text, such as 169.254.169.254, but this is {address!r}")
+    return address
+
+
+GuardedAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_written), AfterValidator(_guarded)]
+"""An address at which a metadata service may be."""
+
+METADATA_ADDRESSES = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254"))
+"""Where the metadata services of AWS, Google Cloud and DigitalOcean are; the last two are those of AWS and Google Cloud
+over IPv6 (Amazon EC2 User Guide, "Access instance metadata for an EC2 instance"; Compute Engine documentation, "View
+and query VM metadata")."""
+
+_GUARD = "fleet-metadata-guard.service"
+_HELD_UNITS = ("docker.service", "podman.service", "podman-restart.service", "user@.service")
+"""Units beside Quadlet's that start containers: Docker's daemon, Podman's API, and the managers of users, rootless
+containers' among them."""
+_HELD_QUADLETS = ("container", "pod", "kube", "build")
+"""Kinds of Quadlet files whose services run containers. A folder ``container.d`` holds for all files ``*.container``
+(podman-systemd.unit(5))."""
+
+
 class MetadataGuard(LibrarySnippet):
     """Containers and users other than root cannot read the cloud's metadata service, which has the node's user data.
 
-    Only HTTP is refused: on Google Cloud the same address is the name server. A container of root's in the network
-    ``host`` is root on the node's own network, and not held back.
+    TCP is refused but for the port of DNS: on Google Cloud the same address is the name server, and the time server. A
+    container whose process is root in the network ``host`` is root on the node's own network, and not held back; nor is
+    one in a network ``macvlan`` or ``ipvlan``, whose packets do not pass the node.
+
+    No container starts before the rules are loaded, or at all if they cannot be: not Quadlet's, not Docker's, not
+    users'. The node itself, and SSH, start all the same.
 
     Attributes:
-        addresses: Those of the service: of AWS, Google Cloud, DigitalOcean, and AWS's over IPv6.
+        addresses: Those of the service; by default all of :data:`METADATA_ADDRESSES`.
     """
 
     use: Literal["metadata-guard"]
-    addresses: list[IPv4Address | IPv6Address] = [IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254")]
+    addresses: list[GuardedAddress] = Field(default=[*METADATA_ADDRESSES], min_length=1)
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         def rules(condition: str) -> str:
             return "".join(
-                f"    {condition}{'ip6' if address.version == 6 else 'ip'} daddr {address} tcp dport 80 reject\n"
+                f"    {condition}{'ip6' if address.version == 6 else 'ip'} daddr {address} tcp dport != 53 reject\n"
                 for address in self.addresses
             )
 
@@ -221,11 +257,22 @@ class MetadataGuard(LibrarySnippet):
         )
         service = (
             "[Unit]\nDescription=Keep containers from the metadata service\nDefaultDependencies=no\n"
-            "Wants=network-pre.target\nBefore=network-pre.target shutdown.target\nAfter=local-fs.target\n"
+            # The node's own rules begin with `flush ruleset`, as a rule.
+            "Wants=network-pre.target\nBefore=network-pre.target shutdown.target\n"
+            "After=local-fs.target nftables.service\n"
             "Conflicts=shutdown.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"
             "ExecStart=/usr/sbin/nft --file /etc/fleet/metadata-guard.nft\n\n[Install]\nWantedBy=multi-user.target\n"
         )
+        # Files, and not drop-ins of units: a snippet that masks docker.service is no conflict.
+        waits = f"[Unit]\nRequires={_GUARD}\nAfter={_GUARD}\n"
+        folders = [f"/etc/systemd/system/{name}.d" for name in _HELD_UNITS]
+        folders += [f"/etc/containers/systemd/{kind}.d" for kind in _HELD_QUADLETS]
         return {
-            "storage": {"files": [file("/etc/fleet/metadata-guard.nft", table, mode=0o644)]},
-            "systemd": {"units": [unit("fleet-metadata-guard.service", service)]},
+            "storage": {
+                "files": [
+                    file("/etc/fleet/metadata-guard.nft", table, mode=0o644),
+                    *(file(f"{folder}/10-fleet-metadata-guard.conf", waits, mode=0o644) for folder in folders),
+                ]
+            },
+            "systemd": {"units": [unit(_GUARD, service)]},
         }

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,6 +144,7 @@ class Aws(ProviderPlatform):
     name = "aws"
     machine_type = "aws:ec2/instance:Instance"
     replaced_types = (machine_type,)
+    metadata_addresses = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"))
 
     def __init__(self, options: Options, region: str, stack: str) -> None:
         self.options, self.region, self.stack = options, region, stack

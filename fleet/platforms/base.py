@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import Field
@@ -417,6 +417,7 @@ class Platform(Protocol):
         image_types: The types of what is made of the locked image once, for all nodes; none where it is the platform's
             own.
         limits: How large user data may be.
+        metadata_addresses: Where nodes find the platform's metadata service, if it has the node's user data.
     """
 
     @property
@@ -439,6 +440,9 @@ class Platform(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+
+    @property
+    def metadata_addresses(self) -> Collection[IPv4Address | IPv6Address]: ...
 
     @property
     def place(self) -> str:
@@ -530,6 +534,14 @@ class Platform(Protocol):
 
         Raises:
             FleetError: It cannot be done.
+        """
+        ...
+
+    def repair(self) -> None:
+        """Mend what deployed nodes need and is no resource, before they are asked how they are.
+
+        Raises:
+            FleetError: It cannot be mended.
         """
         ...
 

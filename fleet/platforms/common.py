@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -404,6 +404,7 @@ class ProviderPlatform:
 
     rule_types: tuple[str, ...] = ()
     image_types: tuple[str, ...] = ()
+    metadata_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
 
     def disk_rule(self, disk: str) -> str:
         """None: the disk has its path by itself."""
@@ -417,6 +418,9 @@ class ProviderPlatform:
     def place_of(self, disk: StateEntry) -> str:
         """As it was written down."""
         return disk.place
+
+    def repair(self) -> None:
+        """Nothing: what nodes need is resources."""
 
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
         """The address at the number."""

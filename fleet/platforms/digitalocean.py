@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +102,7 @@ class DigitalOcean(ProviderPlatform):
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)
     rule_types = ("digitalocean:index/tag:Tag", "digitalocean:index/firewall:Firewall")
+    metadata_addresses = (IPv4Address("169.254.169.254"),)
     image_types = ("digitalocean:index/customImage:CustomImage",)
     # There is a store, but no way to keep an object of it from others that Ignition could pass.
     limits = Limits(raw=_MOST, most=_MOST)

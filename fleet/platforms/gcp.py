@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -143,6 +143,7 @@ class Gcp(ProviderPlatform):
     machine_type = "gcp:compute/instance:Instance"
     replaced_types = (machine_type,)
     rule_types = ("gcp:compute/firewall:Firewall",)
+    metadata_addresses = (IPv4Address("169.254.169.254"), IPv6Address("fd20:ce::254"))
 
     def __init__(self, options: Options, project: str, zones: Sequence[str], stack: str) -> None:
         self.options, self.project, self.zones, self.stack = options, project, zones, stack
@@ -479,7 +480,11 @@ class Site:
                     else [],
                 )
             ],
-            metadata={"user-data": sealed(node, node.delivery.user_data)},
+            metadata={
+                "user-data": sealed(node, node.delivery.user_data),
+                # Afterburn puts the project's keys on a node otherwise, and whoever may set them may log in to all.
+                "block-project-ssh-keys": "true",
+            },
             service_account=account if options.service_account else None,
             scheduling=spot if options.spot else None,
             tags=[self._tags.tag(), self._tags.tag(node.group)],

@@ -1,7 +1,7 @@
 """The embedded platform: one QEMU process a node, on this machine, no daemon and no account.
 
-A fleet's private network is a second network card on a multicast group of the host's loopback interface: no root, no
-bridge, and nothing of it leaves the host.
+A fleet's private network is a second network card: no root, no bridge, and nothing of it leaves the host.
+:mod:`fleet.platforms.qemu_network` carries its frames, and keeps what nodes send to the outside from the host itself.
 
 A dynamic provider runs the processes; :mod:`fleet.platforms.qemu_machine` knows how. Everything of a stack is in its
 state folder: ``nodes/<node>/`` goes with its node, ``disks/<node>-<disk>.qcow2`` stays until it is deleted on purpose.
@@ -33,7 +33,7 @@ from fleet.config import Limits
 from fleet.errors import FleetError, UsageError
 from fleet.images import Disk, LockedImage, Progress, look_for, obtain
 from fleet.model import Model
-from fleet.platforms import qemu_machine
+from fleet.platforms import qemu_machine, qemu_network
 from fleet.platforms.base import (
     DiskPlan,
     FleetPlan,
@@ -115,6 +115,7 @@ class Qemu:
     replaced_types = (machine_type,)
     rule_types = ()
     image_types = ()
+    metadata_addresses = ()
     # fw_cfg takes any size, but a guest reads it byte by byte.
     limits = Limits(raw=32768, most=None)
 
@@ -206,6 +207,10 @@ class Qemu:
         disk = image.disks["qemu"]
         if disk.remote:
             obtain(disk, progress=progress)
+
+    def repair(self) -> None:
+        """Start the network of the stack's machines again, if it was killed."""
+        qemu_network.repair(self.state, qemu_machine.older(self.state))
 
     def host_port(self, node: NodePlan, port: PortPlan) -> int:
         """The port of the host that leads to a port of a node."""
@@ -342,7 +347,7 @@ class Qemu:
         return custom_size(node)
 
     def _private_group(self) -> str:
-        """The multicast group, on the loopback interface, that carries the private network of the stack."""
+        """The name of the stack's private network: the multicast group that machines of earlier fleets have for it."""
         digest = hashlib.sha256(str(self.state).encode()).digest()
         # 239/8 is for use inside an organisation (RFC 2365); ports below 32768 are not given to clients.
         port = 20000 + int.from_bytes(digest[3:5], "big") % 10000
@@ -388,6 +393,8 @@ def missing(argument: str, fetch: bool) -> str:
     """
     if lacking := [tool for tool in (BINARY, "qemu-img") if not shutil.which(tool)]:
         return f"{lacking[0]} is not on PATH. Install it: `fleet doctor` says how."
+    if old := qemu_network.lacking():
+        return old
     disk = Disk.model_validate_json(argument)
     try:
         obtain(disk) if fetch else look_for(disk)

@@ -1,7 +1,8 @@
 """One QEMU process a node, with a folder of its own. Nothing here knows Pulumi.
 
 A node's folder holds all of it: ``node.json`` (its id), ``config.ign``, ``root.qcow2`` (an overlay on the image),
-``console.log``, ``qemu.pid`` and ``qmp.sock``. A folder belongs to one node name, and at most one process runs from it:
+``console.log``, ``qemu.pid`` and ``qmp.sock``. What machines send goes through :mod:`fleet.platforms.qemu_network`, in
+a folder beside those of the nodes. A folder belongs to one node name, and at most one process runs from it:
 starting a node first ends and clears whatever an interrupted update left there, a QEMU among it that has not yet come
 to write its ``qemu.pid``. Data disks lie elsewhere.
 """
@@ -30,6 +31,7 @@ from qemu.qmp import QMPClient, QMPError
 from fleet.errors import FleetError
 from fleet.files import private_folder, write_private
 from fleet.platforms import qemu_accelerator as accelerator
+from fleet.platforms import qemu_network as network
 from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
 
 _GRACE = 40.0
@@ -71,7 +73,8 @@ class Machine:
         bind: The host's address that forwarded ports listen on.
         forwards: Forwarded ports.
         disks: Data disks.
-        private: The multicast group of the private network, ``ADDRESS:PORT``, and the MAC address of this end.
+        private: The multicast group that machines of earlier fleets have for the private network, ``ADDRESS:PORT``,
+            and the MAC address of this end.
     """
 
     name: str
@@ -203,26 +206,47 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
         write_private(folder / "config.ign", machine.ignition)
         _image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(machine.base), str(folder / "root.qcow2"),
                     f"{machine.root_gib}G")  # fmt: skip
-        result = subprocess.run(
-            _command(identity, machine, accelerator),
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            umask=_PRIVATE,
-        )
+        state = folder.parent.parent
+        with network.joined(state, folder.name, older(state)) as descriptor:
+            result = subprocess.run(
+                _command(identity, machine, accelerator, descriptor),
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                umask=_PRIVATE,
+            )
     except FleetError:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         raise
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         raise FleetError(
             f"Node {machine.name} cannot be made in {folder}: {error.strerror}.",
             fix="Set another folder with `state_dir` in the stack's `fleet:qemu`.",
         ) from None
     if result.returncode != 0:
-        shutil.rmtree(folder, ignore_errors=True)
+        _clear(folder)
         raise QemuRefusedError(machine.name, result.stderr, result.returncode)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the folder of a machine that does not run, and what the network has of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    network.leave(folder.parent.parent, folder.name)
+
+
+def older(state: Path) -> network.Older:
+    """The machines of a stack that an earlier fleet has started, with their private network on a multicast group."""
+    group, processes = "", []
+    for folder in sorted((state / "nodes").glob("*")):
+        pid = _pid(folder)
+        with contextlib.suppress(OSError):
+            if pid and (option := re.search(r"\bmcast=([\d.]+:\d+)", Path(f"/proc/{pid}/cmdline").read_text())):
+                group = option[1]
+                processes.append(pid)
+    return network.Older(group, processes)
 
 
 def check_accelerator(choice: Choice) -> None:
@@ -292,6 +316,7 @@ def stop(folder: Path, identity: str | None = None) -> None:
         _kill(folder, there)
     if folder.is_dir():
         shutil.rmtree(folder)
+    network.leave(folder.parent.parent, folder.name)
 
 
 def running(folder: Path, identity: str) -> bool:
@@ -407,7 +432,7 @@ def _users_of(path: Path) -> list[Path]:
     return folders
 
 
-def _command(identity: str, machine: Machine, accelerator: Sequence[str]) -> list[str]:
+def _command(identity: str, machine: Machine, accelerator: Sequence[str], descriptor: int) -> list[str]:
     forwards = "".join(f",hostfwd={f.protocol}:{machine.bind}:{f.host}-:{f.node}" for f in machine.forwards)
     command = [BINARY, "-name", identity, "-nodefaults", "-no-user-config", "-display", "none", "-daemonize"]
     command += ["-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off"]
@@ -415,11 +440,7 @@ def _command(identity: str, machine: Machine, accelerator: Sequence[str]) -> lis
     command += ["-machine", "pc", *accelerator, "-smp", str(machine.cpus), "-m", str(machine.memory_mib)]
     command += ["-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"]
     command += ["-fw_cfg", "name=opt/com.coreos/config,file=config.ign"]
-    command += ["-netdev", f"user,id=user{forwards}", "-device", "virtio-net-pci,netdev=user"]
-    if machine.private:
-        group, mac = machine.private
-        command += ["-netdev", f"socket,id=private,mcast={group},localaddr=127.0.0.1"]
-        command += ["-device", f"virtio-net-pci,netdev=private,mac={mac}"]
+    command += network.options(machine.name, descriptor, forwards, machine.private[1] if machine.private else None)
     command += ["-device", "virtio-rng-pci"]
     # The root disk is made anew with its node, so it need not survive the host's power failure.
     command += ["-drive", "if=none,id=root,file=root.qcow2,format=qcow2,cache=unsafe,discard=unmap"]

@@ -273,6 +273,8 @@ async def _program() -> None:
         platform.check_deployed(plan)
         for line in kept(plan, platform):
             pulumi.log.warn(line)
+        if not pulumi.runtime.is_dry_run():
+            platform.repair()
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None

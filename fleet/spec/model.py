@@ -405,6 +405,9 @@ class Group(Workload):
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
         names: Names in the DNS that are to lead to the group's nodes. Where the stack's platform options name a zone,
             they are records of it; elsewhere the stack's output ``names`` says which ones to make.
+        metadata_guard: On platforms whose metadata service has the node's config, and so its secrets, whether
+            containers and users other than root are kept from it, as the library's snippet ``metadata-guard`` does.
+            One that is among the snippets takes the place of this.
     """
 
     count: int = Field(default=1, ge=0, le=1000)
@@ -422,6 +425,7 @@ class Group(Workload):
     after: list[Label] = []
     size: str = "small"
     names: list[DnsName] = []
+    metadata_guard: bool = True
 
     @property
     def reachable(self) -> set[PortPlan]:

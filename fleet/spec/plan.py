@@ -17,7 +17,7 @@ from fleet.config.difference import file_texts
 from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
-from fleet.library import LibrarySnippet, NodeName, StaticNetwork
+from fleet.library import LibrarySnippet, MetadataGuard, NodeName, StaticNetwork
 from fleet.platforms.base import DiskPlan, FleetPlan, GroupPlan, NodePlan, Platform, PortPlan
 from fleet.probes import SSH_PORT
 from fleet.spec.loader import LoadedSpec, SpecFile
@@ -321,6 +321,9 @@ def _merged(
             snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
     snippets += shared
     override = spec.fleet.groups[group].nodes.get(node.index)
+    written = _written_guards(spec, group, platform)
+    if written and not written & {None, node.index} and _guard_wanted(spec.fleet.groups[group], platform):
+        snippets.append(_metadata_guard())
     for index, ref in enumerate(override.snippets if override else ()):
         snippets.append(_named(spec, ref, node, "groups", group, "nodes", node.index, "snippets", index))
     return snippets
@@ -357,6 +360,8 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     for disk, what in sorted(group.data_disks.items()):
         device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
         snippets.append(data_disk_snippet(disk, what, device, rule, services))
+    if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
+        snippets.append(_metadata_guard())
     # The group is its workload; one with nothing in it makes an empty snippet.
     snippets.append(
         workload_snippet(
@@ -374,6 +379,38 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
         if not isinstance(ref, LibrarySnippet) or not ref.per_node:
             snippets.append(_named(spec, ref, NodeName(name, 0), "groups", name, "snippets", index))
     return snippets
+
+
+def _guard_wanted(group: Group, platform: Platform) -> bool:
+    return group.metadata_guard and bool(platform.metadata_addresses)
+
+
+def _metadata_guard() -> Snippet:
+    return MetadataGuard(use="metadata-guard").snippet(NodeName("", 0))
+
+
+def _written_guards(spec: LoadedSpec, name: str, platform: Platform) -> set[int | None]:
+    """Which nodes of a group have a metadata guard among their snippets, by their index; ``None`` for all.
+
+    Raises:
+        UsageError: One leaves the platform's metadata service open.
+    """
+    group = spec.fleet.groups[name]
+    lists: list[tuple[int | None, tuple[str | int, ...], Sequence[AnySnippet]]] = [(None, (), group.snippets)]
+    lists += [(index, ("nodes", index), node.snippets) for index, node in group.nodes.items()]
+    written: set[int | None] = set()
+    for node, where, refs in lists:
+        for index, ref in enumerate(refs):
+            if not isinstance(ref, MetadataGuard):
+                continue
+            written.add(node)
+            if missing := [str(each) for each in platform.metadata_addresses if each not in ref.addresses]:
+                raise UsageError(
+                    f"The guard leaves out {' and '.join(missing)}, where {platform.name} has its metadata service.",
+                    at=spec.at("groups", name, *where, "snippets", index),
+                    fix="Leave `addresses` out, or add it.",
+                )
+    return written
 
 
 def _access(fleet: FleetSpec) -> Snippet:

@@ -262,6 +262,8 @@ class Gcp(Cloud):
         self.call_getImage({"name": props["bootDisk"]["initializeParams"]["image"].rpartition("/")[2]})
         number = self.world.new_id("")
         data = self.check_user_data(props["metadata"]["user-data"])
+        if props["metadata"].get("block-project-ssh-keys") != "true":
+            raise CloudError("whoever has a key of the project may log in")
         image = props["bootDisk"]["initializeParams"]["image"]
         self.world.start(Machine(name, number, data, image, wanted))
         for disk in disks:
