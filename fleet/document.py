@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.core_schema import Loader
 from fleet.errors import FleetError, Position, UsageError
+from fleet.files import read_text
 from fleet.hints import hint
 
 Location = Sequence[str | int]
@@ -128,27 +129,6 @@ class Document(Located):
     def of(self, node: yaml.Node) -> Position:
         """Where a node of its graph stands."""
         return Position.of(self.path) if self._made else _mark(self.path, node)
-
-
-def read_text(path: Path, what: str) -> str:
-    """The text of a file that a user wrote.
-
-    Args:
-        path: The file.
-        what: What errors call it, such as "spec".
-
-    Raises:
-        UsageError: It cannot be read, or is not text.
-    """
-    at = Position.of(path)
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UsageError(f"There is no such {what}.", at=at) from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The {what} is not UTF-8 text (byte {error.start}).", at=at) from None
-    except OSError as error:
-        raise UsageError(f"The {what} cannot be read: {error.strerror}.", at=at) from None
 
 
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:

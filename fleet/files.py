@@ -1,12 +1,15 @@
-"""Files that are written whole or not at all, and by one process at a time."""
+"""Files: read if they are what a user may have written, written whole or not at all, by one process at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+from fleet.errors import FleetError, Position, UsageError
 
 OWN_FOLDER = ".fleet"
 """What a project's folder is called in which stacks keep, on this machine, what is not in their states."""
@@ -56,6 +59,75 @@ def locked(file: Path) -> Iterator[None]:
     with file.open("r+b" if os.access(file, os.W_OK) else "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+
+
+MOST = 64 << 20
+"""Bytes of a file that is read whole: many times what a config can have, and what any machine has room for."""
+
+
+def irregular(path: Path) -> str:
+    """Why a path names no file with content of its own, such as "a folder"; empty if it does.
+
+    A pipe would be waited for, and a device may never end.
+
+    Raises:
+        OSError: There is nothing, or it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((what for is_kind, what in kinds if is_kind(mode)), "a device")
+
+
+def read_bytes(path: Path, what: str, *, at: Position | None = None, kind: type[FleetError] = UsageError) -> bytes:
+    """The content of a file that a user named.
+
+    Args:
+        path: The file.
+        what: What errors call it, such as "spec".
+        at: Where errors say that it is; the file itself by default.
+        kind: The errors' class.
+
+    Raises:
+        FleetError: There is none, it is no file, it cannot be read, or it is larger than :data:`MOST`.
+    """
+    at = at or Position.of(path)
+    named = "" if at == Position.of(path) else f" {path}"
+    try:
+        if reason := irregular(path):
+            raise kind(f"The {what}{named} is {reason}, not a file.", at=at)
+        with path.open("rb") as content:
+            data = content.read(MOST + 1)
+    except FileNotFoundError:
+        raise kind(f"There is no such {what}{named and ':'}{named}.", at=at) from None
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a NUL.
+        reason = getattr(error, "strerror", None) or str(error)
+        raise kind(f"The {what}{named} cannot be read: {reason}.", at=at) from None
+    if len(data) > MOST:
+        raise kind(f"The {what}{named} is larger than {MOST >> 20} MiB, and too large to be one.", at=at)
+    return data
+
+
+def read_text(path: Path, what: str, *, at: Position | None = None, kind: type[FleetError] = UsageError) -> str:
+    """The text of a file that a user named; each line ends with a line feed alone.
+
+    Args:
+        path: The file.
+        what: What errors call it, such as "spec".
+        at: Where errors say that it is; the file itself by default.
+        kind: The errors' class.
+
+    Raises:
+        FleetError: As :func:`read_bytes`; or it is not text.
+    """
+    data = read_bytes(path, what, at=at, kind=kind)
+    named = "" if at in (None, Position.of(path)) else f" {path}"
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise kind(f"The {what}{named} is not UTF-8 text (byte {error.start}).", at=at or Position.of(path)) from None
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:

@@ -298,21 +298,44 @@ Base = Annotated[str, typer.Option("--base-url", envvar="FLEET_STREAM_URL", help
 File = Annotated[
     Path | None, typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False)
 ]
+KeysOf = Annotated[
+    Path | None,
+    typer.Option("--keys", help="OpenPGP public keys that sign the images, in place of Fedora's.", show_default=False),
+]
+Unsigned = Annotated[
+    bool | None,
+    typer.Option("--unsigned/--signed", help="Use images without a signature: checksums alone.", show_default=False),
+]
 
 
 @image_app.command("lock")
-def image_lock(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
+def image_lock(
+    spec: Spec,
+    file: File = None,
+    base_url: Base = images.DEFAULT_BASE_URL,
+    keys: KeysOf = None,
+    unsigned: Unsigned = None,
+) -> None:
     """Write the image lock, unless there is one."""
     _, path = load_image(spec)
     if path.exists():
         raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
-    _write_lock(spec, file, base_url)
+    _write_lock(spec, file, base_url, keys, unsigned)
 
 
 @image_app.command("update")
-def image_update(spec: Spec, file: File = None, base_url: Base = images.DEFAULT_BASE_URL) -> None:
-    """Lock the stream's current release. Nodes take it when next re-provisioned, or with `fleet up --new-image`."""
-    _write_lock(spec, file, base_url)
+def image_update(
+    spec: Spec,
+    file: File = None,
+    base_url: Base = images.DEFAULT_BASE_URL,
+    keys: KeysOf = None,
+    unsigned: Unsigned = None,
+) -> None:
+    """Lock the stream's current release. Nodes take it when next re-provisioned, or with `fleet up --new-image`.
+
+    Whose signatures count stays as the lock has it.
+    """
+    _write_lock(spec, file, base_url, keys, unsigned)
 
 
 @image_app.command("pin")
@@ -348,23 +371,30 @@ def image_download(spec: Spec) -> None:
     print(path)
 
 
-def _write_lock(spec: Path, file: Path | None, base_url: str) -> None:
+def _write_lock(spec: Path, file: Path | None, base_url: str, keys: Path | None, unsigned: bool | None) -> None:
     wanted, path = load_image(spec)
+    if file and (keys or unsigned is not None):
+        raise UsageError("An image on this machine is used without a signature.", fix="Leave out the other options.")
+    before = images.read_lock(path) if path.exists() else None
     if file:
         from fleet.config import NEWEST_SPEC
 
         lock = images.lock_file(file, "x86_64", ignition_spec=NEWEST_SPEC)
     else:
         lock = images.lock_stream(wanted.stream, base_url=base_url)
-    before = images.read_lock(path) if path.exists() else None
     if before:
         lock = lock.model_copy(update={"containers": before.containers})
+    if not file:
+        trusted = images.read_keys(keys) if keys else before.keys if before else ""
+        without = unsigned if unsigned is not None else bool(before and before.unsigned)
+        lock = lock.model_copy(update={"keys": trusted, "unsigned": without})
     if before == lock:
         out.print(f"{path}: nothing newer than {_release(lock)}.")
         return
     images.write_lock(path, lock)
     moved = f"{_release(before)} → " if before and _release(before) != _release(lock) else ""
-    out.print(f"{path}: {moved}{_release(lock)} ({lock.stream}).")
+    trust = "; used without a signature" if lock.unsigned else "; signed by keys of your own" if lock.keys else ""
+    out.print(f"{path}: {moved}{_release(lock)} ({lock.stream}{trust}).")
 
 
 def _release(lock: images.ImageLock) -> str:

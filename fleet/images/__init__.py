@@ -3,6 +3,7 @@
 from fleet.images.download import Progress, default_cache, look_for, obtain
 from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage, read_lock, write_lock
 from fleet.images.registry import current_digests
+from fleet.images.signature import read_keys
 from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stream, parse_stream
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "look_for",
     "obtain",
     "parse_stream",
+    "read_keys",
     "read_lock",
     "write_lock",
 ]

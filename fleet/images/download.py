@@ -1,9 +1,9 @@
 """Disk images on this machine: downloaded once, checked, decompressed, kept in a cache.
 
 A download goes to a ``.part`` file that is never used as an image: it is continued by the next try, whatever ended
-this one. Only when its SHA-256 is the locked one is it decompressed, to another partial file, which gets its final
-name when its own SHA-256 is right. A process that is killed at any point leaves nothing that could be taken for an
-image.
+this one. Only when its SHA-256 is the locked one, and its signature (:mod:`fleet.images.signature`) is valid, is it
+decompressed, to another partial file, which gets its final name when its own SHA-256 is right and it is on the disk. A
+process that is killed at any point leaves nothing that could be taken for an image.
 """
 
 from __future__ import annotations
@@ -15,19 +15,29 @@ import hashlib
 import lzma
 import os
 import shutil
+import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import platformdirs
 
 from fleet.errors import FleetError
+from fleet.images.kept import digest, fault, keep, unfit
 from fleet.images.lock import Disk
+from fleet.images.signature import fingerprints, verify
+from fleet.images.web import client, fetch
 
 _CHUNK = 1 << 20
 _TRIES = 5
+_SIGNATURE_MOST = 64 << 10
+"""Bytes. A signature has some hundred."""
+
+LIMIT = "FLEET_IMAGE_MAX_GIB"
+"""The environment variable that says how many GiB an image may have, downloaded or unpacked; 64 by default."""
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a step's name, the bytes done and the bytes in all (``None``: unknown)."""
@@ -38,37 +48,54 @@ def default_cache() -> Path:
     return platformdirs.user_cache_path("fleet") / "images"
 
 
-def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None = None, timeout: float = 60) -> Path:
+Say = Callable[[str], None]
+"""Told a sentence that the user should read."""
+
+
+def obtain(
+    disk: Disk,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    timeout: float = 60,
+) -> Path:
     """The disk image as a file on this machine, downloaded if need be.
+
+    One that is here is looked at before it is used: it is read again if anything about the file has changed since it
+    was found right. One that is broken is downloaded anew.
 
     Args:
         disk: From the image lock.
         cache: Where images are kept; :func:`default_cache` by default.
         progress: Told how far it is.
+        say: Told that an image was broken; by default, that is said on standard error.
         timeout: Seconds without a byte before the connection counts as dead.
 
     Raises:
-        FleetError: The server cannot be reached, a checksum is wrong, or the disk is full.
+        FleetError: The server cannot be reached, a checksum or the signature is wrong, an image of the user's own has
+            changed, or the disk is full.
     """
-    report = progress or (lambda step, done, total: None)
-    if not disk.remote:
-        return _local(disk, report)
+    report = progress or _nothing
     cache = cache or default_cache()
-    name, final = _name(disk), _final(disk, cache)
-    if final.exists():
-        return final
+    if not disk.remote:
+        return _own(disk, cache, report)
+    final = _final(disk, cache)
     try:
+        if not _fault(disk, final, report):
+            return final
         final.parent.mkdir(parents=True, exist_ok=True)
         with _locked(final.parent / "lock"):
-            if not final.exists():
-                part = final.parent / f"{name}.part"
-                _download(disk, part, report, timeout)
-                _unpack(disk, name, part, final, report)
+            if reason := _fault(disk, final, report):
+                if reason != _MISSING:
+                    (say or _on_stderr)(f"The image {final} is not used: {reason}. It is downloaded anew.")
+                    _remove(final)
+                _download(disk, final, report, timeout)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(final.parent).free >> 20
             raise FleetError(
-                f"The disk is full: {final.parent} has {free} MiB left, too little for {name}.",
+                f"The disk is full: {final.parent} has {free} MiB left, too little for {_name(disk)}.",
                 fix="Make room there, or set XDG_CACHE_HOME to a folder on a larger disk, and run the command again: "
                 "the download goes on where it stopped.",
             ) from None
@@ -77,7 +104,7 @@ def obtain(disk: Disk, *, cache: Path | None = None, progress: Progress | None =
 
 
 def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> None:
-    """Make sure that :func:`obtain` has a disk image to get, without getting it.
+    """Make sure that :func:`obtain` has a disk image to get, and a signature to verify it by, without getting it.
 
     Args:
         disk: From the image lock.
@@ -87,25 +114,38 @@ def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> N
     Raises:
         FleetError: There is no such file, or the server does not offer it.
     """
+    cache = cache or default_cache()
     if not disk.remote:
-        try:
-            Path(disk.location).open("rb").close()
-        except OSError as error:
-            raise _unreadable(Path(disk.location), error) from None
+        _own(disk, cache, _nothing)
         return
-    if _final(disk, cache or default_cache()).exists():
-        return
+    # One that cannot be looked at is for obtain to tell of.
+    with contextlib.suppress(OSError):
+        if not _fault(disk, _final(disk, cache), _nothing):
+            return
     import httpx  # slow to import, and most runs look for nothing
 
+    url = disk.location
     try:
-        httpx.head(disk.location, timeout=timeout, follow_redirects=True).raise_for_status()
+        with client(timeout) as asking:
+            asking.head(url).raise_for_status()
+            if not disk.unsigned:
+                url = disk.signature_url
+                asking.head(url).raise_for_status()
     except httpx.HTTPStatusError as error:
-        raise _refused(disk, error.response.status_code) from None
-    except httpx.TransportError as error:
+        raise _refused(disk, url, error.response.status_code) from None
+    except httpx.HTTPError as error:
         raise FleetError(
-            f"The server of the locked image {disk.location} cannot be reached ({error or type(error).__name__}).",
+            f"The server of the locked image {url} cannot be reached ({error or type(error).__name__}).",
             fix="Check the network and run the command again.",
         ) from None
+
+
+def _nothing(step: str, done: int, total: int | None) -> None:
+    """The progress that nobody follows."""
+
+
+def _on_stderr(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _name(disk: Disk) -> str:
@@ -117,66 +157,121 @@ def _final(disk: Disk, cache: Path) -> Path:
     return cache / disk.uncompressed_sha256 / _name(disk).removesuffix(".xz").removesuffix(".gz")
 
 
-def _refused(disk: Disk, status: int) -> FleetError:
-    return FleetError(
-        f"The server answered {status} for {disk.location}.",
-        fix="Old releases are removed upstream; lock a newer one with `fleet image update`.",
-    )
+def _note(final: Path) -> Path:
+    return final.with_name(f"{final.name}.checked")
 
 
-def _unreadable(path: Path, error: OSError) -> FleetError:
-    return FleetError(
-        f"The locked image {path} cannot be read: {error.strerror}.",
-        fix="Put it back, or write a new lock with `fleet image update`.",
-    )
+_MISSING = "it is not there"
 
 
-def _local(disk: Disk, report: Progress) -> Path:
-    path = Path(disk.location)
+def _fault(disk: Disk, final: Path, report: Progress) -> str:
+    """Why a downloaded image cannot be used as it is; empty if it can."""
+    signers = None if disk.unsigned else fingerprints(disk.keys)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as content:
-            digest = hashlib.sha256()
-            for chunk in iter(lambda: content.read(_CHUNK), b""):
-                digest.update(chunk)
-                report("checking", content.tell(), size)
+        return fault(final, disk.uncompressed_sha256, _note(final), signers=signers, report=report)
+    except FileNotFoundError:
+        return _MISSING
+
+
+def _remove(path: Path) -> None:
+    """Remove what is in an image's place. A machine that has an overlay on it goes on with what it has open."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _refused(disk: Disk, url: str, status: int) -> FleetError:
+    if url == disk.location:
+        fix = "Old releases are removed upstream; lock a newer one with `fleet image update`."
+        return FleetError(f"The server answered {status} for {url}.", fix=fix)
+    return FleetError(
+        f"The server answered {status} for {url}, the signature of {disk.location}, and without it nothing says who "
+        "made the image.",
+        fix="Old releases are removed upstream; lock a newer one with `fleet image update`. An image that nobody signs "
+        "is used if the lock says so: `fleet image update SPEC --unsigned`.",
+    )
+
+
+def _own(disk: Disk, cache: Path, report: Progress) -> Path:
+    """An image of the user's own, if it is the one that was locked."""
+    path = Path(disk.location)
+    note = cache / "checked" / hashlib.sha256(os.fsencode(path)).hexdigest()
+    try:
+        reason = fault(path, disk.sha256, note, report=report)
     except OSError as error:
-        raise _unreadable(path, error) from None
-    _check(digest.hexdigest(), disk.sha256, str(path))
+        raise FleetError(
+            f"The locked image {path} cannot be read: {error.strerror}.",
+            fix="Put it back, or write a new lock with `fleet image update`.",
+        ) from None
+    if reason:
+        raise FleetError(
+            f"{path} is not the image that is locked: {reason}.",
+            fix="Put that one back, or, if this one is meant, lock it: `fleet image update SPEC --file FILE`.",
+        )
     return path
 
 
-def _download(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
-    """Bring ``part`` to its full length, going on where an earlier try stopped, and check it."""
+def _download(disk: Disk, final: Path, report: Progress, timeout: float) -> None:
+    """Bring an image to its place, checked and unpacked; goes on where an earlier try stopped."""
+    name = _name(disk)
+    part = final.parent / f"{name}.part"
+    # First: that it is missing is better known before some hundred megabytes are here.
+    signature = b"" if disk.unsigned else _signature(disk, timeout)
+    _complete(disk, part, report, timeout)
+    try:
+        _check(digest(part, report), disk.sha256, disk.location)
+        signer = "" if disk.unsigned else verify(part, signature, disk.keys, disk.location)
+        _unpack(disk, name, part, final, report)
+    except FleetError:
+        part.unlink()  # going on from wrong bytes would never end well
+        raise
+    keep(final, disk.uncompressed_sha256, _note(final), signer=signer)
+    part.unlink()
+
+
+def _signature(disk: Disk, timeout: float) -> bytes:
+    import httpx
+
+    url = disk.signature_url
+    try:
+        return fetch(url, most=_SIGNATURE_MOST, timeout=timeout)
+    except httpx.HTTPStatusError as error:
+        raise _refused(disk, url, error.response.status_code) from None
+    except httpx.HTTPError as error:
+        raise FleetError(
+            f"The signature {url} cannot be had ({error or type(error).__name__}).",
+            fix="Check the network and run the command again.",
+        ) from None
+
+
+def _complete(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
+    """Bring ``part`` to its full length."""
     import httpx  # slow to import, and most runs download nothing
 
+    if part.exists() and unfit(part):
+        _remove(part)
     for attempt in range(1, _TRIES + 1):
         try:
             _stream(disk.location, part, report, timeout)
-            break
+            return
         except httpx.HTTPStatusError as error:
-            raise _refused(disk, error.response.status_code) from None
-        except httpx.TransportError as error:
+            raise _refused(disk, disk.location, error.response.status_code) from None
+        except httpx.HTTPError as error:
             if attempt == _TRIES:
                 raise FleetError(
                     f"The download of {disk.location} broke off {_TRIES} times ({error or type(error).__name__}).",
                     fix="Check the network and run the command again: it goes on where it stopped.",
                 ) from None
-    with part.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    try:
-        _check(digest, disk.sha256, disk.location)
-    except FleetError:
-        part.unlink()  # going on from wrong bytes would never end well
-        raise
 
 
 def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:
     import httpx
 
     have = part.stat().st_size if part.exists() else 0
+    most = _limit()
     headers = {"Range": f"bytes={have}-"} if have else {}
-    with httpx.stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as answer:
+    with client(timeout) as asking, asking.stream("GET", url, headers=headers) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # nothing is missing; the checksum will tell
         answer.raise_for_status()
@@ -187,48 +282,113 @@ def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:
         with part.open("ab" if have else "wb") as out:
             # As it comes in: a fixed chunk size would drop what had arrived when the connection breaks.
             for chunk in answer.iter_raw():
-                out.write(chunk)
                 have += len(chunk)
+                if have > most:
+                    out.truncate(0)
+                    raise _too_large(url, most)
+                out.write(chunk)
                 report("downloading", have, total)
 
 
+def _limit() -> int:
+    """How many bytes an image may have.
+
+    Raises:
+        FleetError: The environment says something else than a number.
+    """
+    text = os.environ.get(LIMIT, "64")
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 1 << 20):
+        raise FleetError(f"{LIMIT} should be a number of GiB, but is {text!r}.", fix="Set it right, or unset it.")
+    return int(text) << 30
+
+
+def _too_large(what: str, most: int) -> FleetError:
+    return FleetError(
+        f"{what} has more than {most >> 30} GiB, which no image of Fedora CoreOS has.",
+        fix=f"Do not use this image. If it is an image of your own, allow more: {LIMIT}.",
+    )
+
+
 def _unpack(disk: Disk, name: str, part: Path, final: Path, report: Progress) -> None:
+    """Unpack a download to its place, where from then on it counts as whole, after a power failure too."""
     scratch = final.parent / f"{final.name}.partial"
-    digest = hashlib.sha256()
+    what = f"{disk.location}, decompressed,"
+    content_digest = hashlib.sha256()
     size = part.stat().st_size
-    decompressor = _decompressor(name)
-    with part.open("rb") as source, scratch.open("wb") as out:
-        for chunk in iter(lambda: source.read(_CHUNK), b""):
-            try:
-                plain = decompressor(chunk)
-            except (lzma.LZMAError, zlib.error, EOFError) as error:
-                raise FleetError(f"{disk.location} cannot be decompressed ({error}).") from None
-            digest.update(plain)
-            _write_sparse(out, plain)
-            report("decompressing", source.tell(), size)
-        out.truncate()
-        # From its final name on, it counts as whole, after a power failure too.
-        out.flush()
-        os.fsync(out.fileno())
+    written, most = 0, _limit()
     try:
-        _check(digest.hexdigest(), disk.uncompressed_sha256, f"{disk.location}, decompressed,")
+        with part.open("rb") as source, scratch.open("wb") as out:
+            for plain in _plain(source, name, disk.location):
+                if not written:
+                    most = min(most, _stated(plain, most))
+                written += len(plain)
+                if written > most:
+                    raise _too_large(what, most) if most == _limit() else _more_than_stated(what, most)
+                content_digest.update(plain)
+                _write_sparse(out, plain)
+                report("decompressing", source.tell(), size)
+            out.truncate()
+            out.flush()
+            os.fsync(out.fileno())
+        _check(content_digest.hexdigest(), disk.uncompressed_sha256, what)
     except FleetError:
         scratch.unlink()
         raise
     scratch.replace(final)
-    part.unlink()
+    folder = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
-class _Decompress(Protocol):
-    def __call__(self, data: bytes, /) -> bytes: ...
+def _plain(source: BinaryIO, name: str, what: str) -> Iterator[bytes]:
+    """What a download unpacks to, in pieces of at most :data:`_CHUNK` bytes, whatever a piece of it unpacks to."""
+    try:
+        if name.endswith(".xz"):
+            xz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+            while not xz.eof:
+                packed = source.read(_CHUNK) if xz.needs_input else b""
+                if not packed and xz.needs_input:
+                    raise EOFError("it ends too early")
+                yield xz.decompress(packed, _CHUNK)
+        elif name.endswith(".gz"):
+            gz = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            while not gz.eof:
+                packed = gz.unconsumed_tail or source.read(_CHUNK)
+                plain = gz.decompress(packed, _CHUNK)
+                if not packed and not plain:
+                    raise EOFError("it ends too early")
+                yield plain
+        else:
+            while packed := source.read(_CHUNK):
+                yield packed
+    except (lzma.LZMAError, zlib.error, EOFError) as error:
+        raise FleetError(f"{what} cannot be decompressed ({error}).") from None
 
 
-def _decompressor(name: str) -> _Decompress:
-    if name.endswith(".xz"):
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress
-    if name.endswith(".gz"):
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress
-    return lambda data: data
+_QCOW2 = struct.Struct(">4sIQIIQ")
+"""Of a qcow2 file's header: magic, version, backing file's offset and its name's size, cluster bits, virtual size
+(docs/interop/qcow2.rst of github.com/qemu/qemu)."""
+
+
+def _stated(begin: bytes, otherwise: int) -> int:
+    """How many bytes a disk image can have by what its beginning says.
+
+    A qcow2 file holds each cluster of its disk once at most, and tables that take a sixty-fourth of it at the very
+    most, with clusters of 512 bytes.
+    """
+    if len(begin) < _QCOW2.size or not begin.startswith(b"QFI\xfb"):
+        return otherwise
+    virtual = int(_QCOW2.unpack_from(begin)[-1])
+    return virtual + virtual // 64 + (16 << 20)
+
+
+def _more_than_stated(what: str, most: int) -> FleetError:
+    return FleetError(
+        f"{what} has more bytes than its own header says: more than {most}.",
+        fix="Do not use this image: the server or the lock was tampered with.",
+    )
 
 
 def _write_sparse(out: BinaryIO, data: bytes) -> None:
@@ -239,10 +399,10 @@ def _write_sparse(out: BinaryIO, data: bytes) -> None:
         out.write(data)
 
 
-def _check(found: str, wanted: str, what: str) -> None:
-    if found != wanted:
+def _check(have: str, wanted: str, what: str) -> None:
+    if have != wanted:
         raise FleetError(
-            f"The checksum of {what} is wrong: its SHA-256 is {found}, the image lock says {wanted}.",
+            f"The checksum of {what} is wrong: its SHA-256 is {have}, the image lock says {wanted}.",
             fix="Do not use this image. Try again; if it stays wrong, the server or the lock was tampered with.",
         )
 

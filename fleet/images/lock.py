@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from fleet.errors import FleetError, Position
 from fleet.files import write_whole
+from fleet.images.web import refuse_plain
 from fleet.model import Model
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -26,14 +27,25 @@ class Disk(Model):
     """A disk image to download, or one on this machine.
 
     Attributes:
-        location: An http(s) URL, or an absolute path. Names ending in ``.xz`` or ``.gz`` are decompressed.
+        location: An https URL, or an absolute path. Names ending in ``.xz`` or ``.gz`` are decompressed.
         sha256: Of the file at that location.
         uncompressed_sha256: Of the disk image itself; the same as ``sha256`` where nothing is compressed.
+        signature: The URL of its detached OpenPGP signature; by default the location and ``.sig``, as Fedora has it.
+        keys: Public keys, armored, one of which has to have made the signature; empty for Fedora's.
+        unsigned: It is used without a signature. One on this machine needs none.
     """
 
     location: str
     sha256: Sha256
     uncompressed_sha256: Sha256
+    signature: str = ""
+    keys: str = ""
+    unsigned: bool = False
+
+    @property
+    def signature_url(self) -> str:
+        """Where its signature is, if it is to be downloaded."""
+        return self.signature or f"{self.location}.sig"
 
     @property
     def remote(self) -> bool:
@@ -73,11 +85,15 @@ class ImageLock(Model):
         stream: "stable", "testing" or "next"; "local" for a file of the user's own.
         architectures: By "x86_64" and "aarch64".
         containers: Digests of container images, by the references that the spec says; empty: they are not locked.
+        keys: Public keys, armored, that sign the images in place of Fedora's.
+        unsigned: The images are used without a signature.
     """
 
     stream: str
     architectures: dict[str, LockedImage]
     containers: dict[str, Digest] = {}
+    keys: str = ""
+    unsigned: bool = False
 
     def image(self, architecture: str) -> LockedImage:
         """The image for an architecture.
@@ -86,13 +102,17 @@ class ImageLock(Model):
             FleetError: The lock has none.
         """
         try:
-            return self.architectures[architecture]
+            image = self.architectures[architecture]
         except KeyError:
             have = ", ".join(sorted(self.architectures)) or "none"
             raise FleetError(
                 f"The image lock has no image for {architecture} (it has: {have}).",
                 fix="Write a new lock with `fleet image update`.",
             ) from None
+        trust = {"keys": self.keys, "unsigned": self.unsigned}
+        return image.model_copy(
+            update={"disks": {platform: disk.model_copy(update=trust) for platform, disk in image.disks.items()}}
+        )
 
 
 def read_lock(path: Path) -> ImageLock:
@@ -104,7 +124,7 @@ def read_lock(path: Path) -> ImageLock:
     at = Position.of(path)
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ImageLock.model_validate(content)
+        lock = ImageLock.model_validate(content)
     except FileNotFoundError:
         raise FleetError(
             "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
@@ -116,6 +136,10 @@ def read_lock(path: Path) -> ImageLock:
         raise FleetError(
             f"This is not an image lock ({first}).", at=at, fix="Write a new one with `fleet image update SPEC`."
         ) from None
+    for disk in [disk for image in lock.architectures.values() for disk in image.disks.values() if disk.remote]:
+        # Some platforms hand the URL on, and nobody would notice.
+        refuse_plain(disk.location)
+    return lock
 
 
 def write_lock(path: Path, lock: ImageLock) -> None:

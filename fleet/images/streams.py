@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError
+from fleet.images.kept import digest, unfit
 from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage
+from fleet.images.web import fetch, refuse_plain
 
 DEFAULT_BASE_URL = "https://builds.coreos.fedoraproject.org"
 STREAMS = ("stable", "testing", "next")
 ARCHITECTURES = ("x86_64", "aarch64")
+_MOST = 16 << 20
+"""Bytes of stream metadata that are read; that of all platforms and architectures has 62 KiB."""
 
 _COMPRESSED_DISKS = {"qemu": "qcow2.xz", "digitalocean": "qcow2.gz"}
 
@@ -35,28 +39,28 @@ def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float
 
     url = f"{base_url.rstrip('/')}/streams/{stream}.json"
     try:
-        answer = httpx.get(url, timeout=timeout, follow_redirects=True)
-        answer.raise_for_status()
-        return parse_stream(answer.json())
+        return parse_stream(json.loads(fetch(url, most=_MOST, timeout=timeout)))
     except httpx.HTTPStatusError as error:
         raise FleetError(
             f"The server answered {error.response.status_code} for {url}.",
             fix=f"The streams are {', '.join(STREAMS)}.",
         ) from None
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise FleetError(
             f"The stream metadata at {url} cannot be read: {error or type(error).__name__}.",
             fix="Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`.",
         ) from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise FleetError(f"What {url} answers is no stream metadata ({error}).") from None
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FleetError(f"What {url} answers is no stream metadata ({reason}).") from None
 
 
 def parse_stream(metadata: dict[str, Any]) -> ImageLock:
     """The part of stream metadata that a lock holds.
 
     Raises:
-        KeyError, TypeError, ValueError: It is no stream metadata.
+        AttributeError, KeyError, TypeError, ValueError: It is no stream metadata.
+        FleetError: An image would come over plain http.
     """
     return ImageLock(
         stream=metadata["stream"],
@@ -84,7 +88,15 @@ def _image(architecture: dict[str, Any]) -> LockedImage:
 
 
 def _disk(entry: dict[str, str]) -> Disk:
-    return Disk(location=entry["location"], sha256=entry["sha256"], uncompressed_sha256=entry["uncompressed-sha256"])
+    disk = Disk(
+        location=entry["location"],
+        sha256=entry["sha256"],
+        uncompressed_sha256=entry["uncompressed-sha256"],
+        signature=entry.get("signature", ""),
+    )
+    for url in (disk.location, disk.signature_url):
+        refuse_plain(url)
+    return disk
 
 
 def spec_of(release: str) -> str:
@@ -108,13 +120,14 @@ def lock_file(image: Path, architecture: str, *, ignition_spec: str) -> ImageLoc
     """
     image = image.resolve()
     try:
-        with image.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        if reason := unfit(image):
+            raise FleetError(f"{image} is no image: {reason}.")
+        sha256 = digest(image, lambda step, done, total: None)
     except OSError as error:
         raise FleetError(f"The image {image} cannot be read: {error.strerror}.") from None
     if image.suffix in {".xz", ".gz"}:
         raise FleetError(f"The image {image} is compressed.", fix=f"Decompress it first: `unxz {image.name}`.")
-    disk = Disk(location=str(image), sha256=digest, uncompressed_sha256=digest)
+    disk = Disk(location=str(image), sha256=sha256, uncompressed_sha256=sha256)
     return ImageLock(
         stream="local",
         architectures={architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={"qemu": disk})},

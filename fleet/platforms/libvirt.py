@@ -257,7 +257,7 @@ class Site:
             disk = image.disks["qemu"]
             self._unobtainable, source = "", disk.location
             try:
-                source = str(obtain(disk))
+                source = str(obtain(disk, say=pulumi.log.warn))
             except FleetError as error:
                 # Where the base volume is in the pool, nobody needs it.
                 self._unobtainable = str(error)

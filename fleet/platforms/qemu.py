@@ -325,7 +325,7 @@ class Qemu:
             "name": node.name,
             "folder": str(self._folder(node)),
             "ignition": node.delivery.user_data,
-            "image": node.image.disks["qemu"].model_dump(),
+            "image": node.image.disks["qemu"].model_dump(exclude_defaults=True),
             "follow_image": node.follow_image,
             "memory_mib": memory,
             "cpus": cpus,
@@ -355,7 +355,10 @@ class Qemu:
 
     def needs(self, node: NodePlan) -> Needs:
         assert node.image is not None
-        return Needs(look="fleet.platforms.qemu:missing", argument=node.image.disks["qemu"].model_dump_json())
+        return Needs(
+            look="fleet.platforms.qemu:missing",
+            argument=node.image.disks["qemu"].model_dump_json(exclude_defaults=True),
+        )
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
@@ -397,7 +400,7 @@ def missing(argument: str, fetch: bool) -> str:
         return old
     disk = Disk.model_validate_json(argument)
     try:
-        obtain(disk) if fetch else look_for(disk)
+        obtain(disk, say=tell) if fetch else look_for(disk)
     except FleetError as error:
         return str(error)
     return ""
@@ -477,7 +480,7 @@ class MachineProvider(Provider):
         return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        image = obtain(Disk.model_validate(props["image"]))
+        image = obtain(Disk.model_validate(props["image"]), say=tell)
         machine = qemu_machine.Machine(
             name=props["name"],
             ignition=props["ignition"],

@@ -19,8 +19,9 @@ from typing import Any
 import yaml
 
 from fleet.core_schema import Dumper
-from fleet.document import Document, read_text
+from fleet.document import Document
 from fleet.errors import FleetError, Position, UsageError
+from fleet.files import read_text
 from fleet.platforms.common import ConfigReader
 
 SUFFIX = ".py"

@@ -1,0 +1,65 @@
+"""What is asked of servers of images: over TLS alone, and no more of it than is expected.
+
+Plain http is refused, as is every redirect to it: whoever is on the way could put another image, another checksum or
+an older release in the place of what was asked for. A server with a certificate of a private authority is trusted
+through ``SSL_CERT_FILE`` in the environment, as httpx reads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleet.errors import FleetError
+
+if TYPE_CHECKING:
+    import httpx
+
+
+def refuse_plain(url: str) -> None:
+    """Refuse what is not asked for over TLS.
+
+    Raises:
+        FleetError: The URL is none of https.
+    """
+    if not url.startswith("https://"):
+        raise FleetError(
+            f"{url} is not asked for over https, so anybody on the way could put something else in its place.",
+            fix="Name a server that has https; a private authority's certificate is trusted with SSL_CERT_FILE.",
+        )
+
+
+def client(timeout: float) -> httpx.Client:
+    """A client that follows redirects, to https alone.
+
+    Args:
+        timeout: Seconds to wait for each step of an answer.
+    """
+    import httpx  # slow to import, and most runs ask no server
+
+    def check(request: httpx.Request) -> None:
+        refuse_plain(str(request.url))
+
+    # The hook is called for the request itself and for that of every redirect.
+    return httpx.Client(timeout=timeout, follow_redirects=True, event_hooks={"request": [check]})
+
+
+def fetch(url: str, *, most: int, timeout: float) -> bytes:
+    """A small file.
+
+    Args:
+        url: Where it is.
+        most: Bytes that it may have, decoded.
+        timeout: Seconds to wait for each step of the answer.
+
+    Raises:
+        httpx.HTTPError: The server cannot be reached, or does not offer it.
+        FleetError: It is larger, or not asked for over https.
+    """
+    content = bytearray()
+    with client(timeout) as asking, asking.stream("GET", url) as answer:
+        answer.raise_for_status()
+        for chunk in answer.iter_bytes():
+            content += chunk
+            if len(content) > most:
+                raise FleetError(f"What {url} answers is more than {most >> 10} KiB, and not what was asked for.")
+    return bytes(content)
