@@ -75,7 +75,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "ports": [8090], "ready": [], "addresses_from": None, "drain": {"function": "draining:drain"}, "after": [],
         "size": "medium", "names": ["web.example.org"], "rollout": {"strategy": "recreate"}, "count": 2,
     },
-    "DataDisk": {"size_gib": [3, 1], "mount": "/var/elsewhere"},
+    "DataDisk": {"size_gib": [3, 1], "mount": "/var/elsewhere", "owner": "core", "mode": "0750"},
     "NodeOverride": {"snippets": ["base.bu"], "data_disks": {"site": "/of/another"}},
 }  # fmt: skip
 """Valid values that are not the default, where none can be made of a field's type; a list for ``size_gib``: each."""
