@@ -128,7 +128,7 @@ def start(folder: Path, machine: Machine, choice: Choice = "auto", tell: Callabl
         proved = _try_kvm(folder, identity, machine, watch=answer.works is None)
         if not proved.works:
             _kill(folder, identity)
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
             if choice == "kvm":
                 accelerator.remember(proved)
                 accelerator.require(proved)

@@ -117,3 +117,4 @@ def test_kvm_that_was_chosen_and_hangs_is_an_error_and_no_machine_is_left(lying:
         assert "to have KVM tried anew, remove " in up.err.replace("\n", " ")
     assert lying.started_with() == [("web-0", "kvm")]
     assert not (lying.path / ".fleet/test/nodes/web-0").exists()
+    assert not (lying.path / ".fleet/test/network").exists()
