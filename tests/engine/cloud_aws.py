@@ -180,6 +180,9 @@ class Aws(Cloud):
         self.s3.put_object(Bucket=props["bucket"], Key=props["key"], Body=props["content"].encode())
         return props["key"], {"etag": hashlib.md5(props["content"].encode()).hexdigest()}
 
+    def update_BucketObjectv2(self, id_: str, props: dict[str, Any]) -> None:
+        self.create_BucketObjectv2("", props)
+
     def delete_BucketObjectv2(self, id_: str, props: dict[str, Any]) -> None:
         self.s3.delete_object(Bucket=props["bucket"], Key=props["key"])
 

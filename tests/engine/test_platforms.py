@@ -13,6 +13,7 @@ import pytest
 
 from tests.engine.cloud_aws import Aws
 from tests.engine.places import CLOUDS, REGION, STATELESS, CloudPlace, Place, cloud
+from tests.engine.secrecy import digests, text_of
 from tests.engine.stack import Stack, looked_at
 
 
@@ -198,10 +199,17 @@ def test_a_config_that_is_too_large_for_user_data_goes_through_the_object_store(
         place.lock("44.1")
         if isinstance(place.cloud, Aws):
             place.cloud.s3.create_bucket(Bucket="configs", CreateBucketConfiguration={"LocationConstraint": REGION})
-        place.write("one")
-        stack.edit("fleet.yaml", "    count: 2", "    count: 2\n    snippets: [large.bu]")
-        up = place.fleet("up")
-        assert up.status == 0, up
+        secret = "secrets: {pin: {env: PIN}}\nvariables: {pin: {secret: pin}}\n"
+        place.write("pin ${pin}", count=1, more=secret)
+        stack.edit("fleet.yaml", "    count: 1", "    count: 1\n    snippets: [large.bu]")
+        configs = []
+        for pin in ("4711", "4712"):
+            stack.environment["PIN"] = pin
+            up = place.fleet("up")
+            assert up.status == 0, up
+            rendered = stack.fleet("render", "fleet.yaml", "--stack", "test", "--node", "web-0", "--reveal").out.strip()
+            configs += [rendered, *(running.config for running in place.running().values())]
+            assert not digests(configs, text_of(place.state())), "a PIN could be guessed"
         for running in place.running().values():
             stub = json.loads(running.config)["ignition"]["config"]
             # On AWS the stub itself names the data disks, so what it fetches is merged.
