@@ -150,6 +150,14 @@ class Backend:
             elif holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
                 lock.unlink(missing_ok=True)
 
+    def holder(self) -> str:
+        """Who holds a lock of the stack; empty if nobody does."""
+        for lock in self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}"):
+            holder = _json(_read(lock))
+            if isinstance(holder, dict):
+                return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
+        return ""
+
     def _drop_metadata(self) -> None:
         # In a home, plugins are beside them.
         for pattern in ("*.attrs", *(f"{folder}/**/*.attrs" for folder in ("stacks", "locks", "history", "backups"))):

@@ -16,6 +16,7 @@ in no state. So before an update:
 from __future__ import annotations
 
 import functools
+import json
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -46,31 +47,56 @@ def settle(stack: Stack, platform: Platform, say: Say) -> None:
         FleetError: The state cannot be read or written.
     """
     with translated(stack):
-        state, resources = stack.export()
-        stack.resources = resources
-        deployment = dict(state.deployment or {})
-        pending = deployment.get("pending_operations") or []
-        if pending:
-            begun = [operation["resource"] for operation in pending if operation["type"] == "creating"]
-            asked = [r for r in begun if r["type"] == platform.machine_type or _of_a_provider(r)]
-            for resource, found in zip(asked, _found(stack, platform, asked), strict=True):
-                if found is None:
-                    say("", _unknown(resource))
-                for id_ in found or ():
-                    _take(resources, resource, id_)
-            # Of a machine that was being changed, or is in a state of before (:mod:`fleet.cli.backend`), there may be
-            # another one by now.
-            unsure = [
-                operation["resource"]
-                for operation in pending
-                if operation["type"] == "updating" and operation["resource"]["type"] == platform.machine_type
-            ]
-            for resource, ids in zip(unsure, _found(stack, platform, unsure), strict=True):
-                _correct(resources, resource, ids or ())
-            settled = {**deployment, "resources": resources, "pending_operations": []}
-            stack.run(
-                lambda: stack.automation.import_stack(automation.Deployment(version=state.version, deployment=settled))
-            )
+        # Where another update is going on, what it has begun is no leftover: all is looked at anew when it has ended.
+        for text in stack.run(lambda: _settled(stack, platform)):
+            say("", text)
+
+
+def _settled(stack: Stack, platform: Platform) -> list[str]:
+    """Clear up; gives what cannot be looked for.
+
+    Raises:
+        ConcurrentUpdateError: Another update is going on.
+    """
+    state, resources = stack.export()
+    stack.resources = resources
+    deployment = dict(state.deployment or {})
+    pending = deployment.get("pending_operations") or []
+    if not pending:
+        return []
+    before = json.dumps([resources, pending], sort_keys=True)
+    unknown: list[str] = []
+    begun = [operation["resource"] for operation in pending if operation["type"] == "creating"]
+    asked = [r for r in begun if r["type"] == platform.machine_type or _of_a_provider(r)]
+    # What is asked for may end a machine, which must not be one that another update is just making.
+    stack.check_free(state)
+    if _content(stack) != before:
+        return _settled(stack, platform)
+    for resource, found in zip(asked, _found(stack, platform, asked), strict=True):
+        if found is None:
+            unknown.append(_unknown(resource))
+        for id_ in found or ():
+            _take(resources, resource, id_)
+    # Of a machine that was being changed, or is in a state of before (:mod:`fleet.cli.backend`), there may be
+    # another one by now.
+    unsure = [
+        operation["resource"]
+        for operation in pending
+        if operation["type"] == "updating" and operation["resource"]["type"] == platform.machine_type
+    ]
+    for resource, ids in zip(unsure, _found(stack, platform, unsure), strict=True):
+        _correct(resources, resource, ids or ())
+    if _content(stack) != before:
+        return _settled(stack, platform)
+    settled = {**deployment, "resources": resources, "pending_operations": []}
+    stack.automation.import_stack(automation.Deployment(version=state.version, deployment=settled))
+    return unknown
+
+
+def _content(stack: Stack) -> str:
+    """What a state has of resources, as it is now."""
+    state, resources = stack.export()
+    return json.dumps([resources, (state.deployment or {}).get("pending_operations") or []], sort_keys=True)
 
 
 def _found(stack: Stack, platform: Platform, begun: Sequence[dict[str, Any]]) -> list[Sequence[str] | None]:

@@ -369,6 +369,32 @@ class Stack:
                     raise
                 time.sleep(0.2)
 
+    def check_free(self, state: automation.Deployment) -> None:
+        """Make sure that no update of the stack is going on.
+
+        Args:
+            state: The state as it was just now.
+
+        Raises:
+            ConcurrentUpdateError: One is.
+        """
+        if not self._files:
+            # Locks cannot be looked at. A refresh of what is not there takes one, and fails; it forgets what was begun.
+            nothing = f"urn:pulumi:{self.short_name}::{self.project.name}::fleet:nothing:Nothing::nothing"
+            try:
+                self._pulumi("refresh", "--yes", "--skip-preview", "--target", nothing)
+            except automation.ConcurrentUpdateError:
+                raise
+            except automation.CommandError:
+                pass
+            if self.export()[1] == list((state.deployment or {}).get("resources") or []):
+                self.automation.import_stack(state)
+            return
+        self._files.free()
+        if holder := self._files.holder():
+            text = f"error: the stack is currently locked by {holder}"
+            raise automation.ConcurrentUpdateError(automation.CommandResult("", text, 255))
+
     def preview(self, event: Listener) -> None:
         """Preview an update.
 
