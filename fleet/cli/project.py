@@ -26,7 +26,9 @@ from pulumi.automation._stack import StackInitMode
 
 from fleet.cli.backend import Backend, is_engine
 from fleet.cli.engine import Engine, Listener, end_idle_providers
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position, UsageError
+from fleet.files import read_json, read_text
 from fleet.platforms.state import is_data_disk
 
 T = TypeVar("T")
@@ -61,11 +63,12 @@ class Project:
         Raises:
             UsageError: There is none, or its file is no Pulumi project.
         """
-        for folder in [spec.resolve().parent, *spec.resolve().parent.parents]:
+        own = Path(os.path.realpath(spec)).parent
+        for folder in [own, *own.parents]:
             file = folder / "Pulumi.yaml"
-            if file.is_file():
+            if file.exists():
                 try:
-                    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                    content = yaml.load(read_text(file, "project file"), Loader=Plain)
                     return cls(
                         folder,
                         str(content["name"]),
@@ -77,7 +80,7 @@ class Project:
                     raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
         raise UsageError(
             f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
-            fix="Make one that says `name: " + spec.resolve().parent.name + "` and `runtime: python`.",
+            fix="Make one that says `name: " + own.name + "` and `runtime: python`.",
         )
 
     def plain_config(self, stack: str) -> dict[str, str]:
@@ -92,7 +95,7 @@ class Project:
         """
         file = self.settings / f"Pulumi.{stack}.yaml"
         try:
-            node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
             content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
             own = next((value for key, value in content.items() if key.value == "config"), None)
             entries = own.value if isinstance(own, yaml.MappingNode) else []
@@ -103,13 +106,15 @@ class Project:
                 else _constructed(value)
                 for key, value in entries
             }
-        except FileNotFoundError:
+        except yaml.YAMLError:
+            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+        except UsageError:
+            if file.exists():
+                raise
             raise UsageError(
                 f"There is no {file.name} in {file.parent}, so stack {stack} has no config.",
                 fix="Name another stack, or write one: its `fleet:platform` says where the nodes are.",
             ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
         for key, value in self.config.items():
             declared = value if isinstance(value, dict) else {"value": value}
             if (default := declared.get("value", declared.get("default"))) is not None:
@@ -132,7 +137,7 @@ class Project:
 
 def _constructed(node: yaml.Node) -> Any:
     """What YAML makes of a part of a document."""
-    loader = yaml.SafeLoader("")
+    loader = Plain("")
     try:
         return loader.construct_document(node)
     finally:
@@ -315,7 +320,7 @@ def _login() -> str:
     """The backend that ``pulumi login`` chose."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
-        return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
+        return str(read_json((home / "credentials.json").read_bytes()).get("current") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -325,8 +330,8 @@ def _ask_passphrase(project: Project, stack: str) -> None:
         return
     settings = project.folder / f"Pulumi.{stack}.yaml"
     try:
-        content = yaml.safe_load(settings.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = yaml.load(read_text(settings, "stack's config"), Loader=Plain) or {}
+    except (UsageError, yaml.YAMLError):
         content = {}
     if content.get("secretsprovider", "passphrase") != "passphrase":
         return

@@ -15,6 +15,7 @@ from fleet.boundary import Boundary
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
+from fleet.files import read_bytes
 from fleet.workloads import docker
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
@@ -105,7 +106,7 @@ class _Made:
                 self.entries.append(self._owned(entry, container))
         for name, build in sorted(self.workload.builds.items()):
             context = self._local(build.context, f"The build {name}", outside=build.outside)
-            found = sorted(path for path in context.rglob("*") if path.is_file())
+            found = sorted(path for path in context.rglob("*") if not path.is_dir())
             for path in found:
                 self._inside(path, f"A file of the build {name}", outside=build.outside)
             if not (context / build.file).is_file():
@@ -114,17 +115,15 @@ class _Made:
                 )
             for path in found:
                 target = f"{BUILDS_FOLDER}/{name}/{path.relative_to(context)}"
+                content = read_bytes(path, f"file of the build {name}", kind=FleetError)
                 mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-                self.entries.append(file(target, path.read_bytes(), mode=mode))
+                self.entries.append(file(target, content, mode=mode))
 
     def _content(self, name: str, mount: FileMount) -> str | bytes:
         if mount.text is not None:
             return mount.text
         path = self._local(mount.source, f"A file of the container {name}", outside=mount.outside)
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise FleetError(f"A file of the container {name} cannot be read: {path}: {error.strerror}.") from None
+        return read_bytes(path, f"file of the container {name}", kind=FleetError)
 
     def _local(self, source: str, what: str, *, outside: bool) -> Path:
         if self.folder is None:
