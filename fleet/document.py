@@ -106,7 +106,7 @@ class Document(Located):
             context = f" {error.context}" if error.context else ""
             raise UsageError(f"The YAML cannot be read: {error.problem}{context}.", at=where) from None
         except yaml.YAMLError as error:
-            raise UsageError(f"The YAML cannot be read: {error}.", at=at) from None
+            raise UsageError(f"The YAML cannot be read: {' '.join(str(error).split())}.", at=at) from None
 
     def copy(self) -> Document:
         """A document whose graph can be changed."""

@@ -1,13 +1,17 @@
 """The one kind of error that users see.
 
 A :class:`FleetError` is one paragraph: where, what, how to mend it. The command line prints it and exits with its
-``exit_code``; a Pulumi program lets it end the update. Everything else that escapes is a bug in fleet.
+``exit_code``; a Pulumi program lets it end the update. Everything else that escapes is a bug in fleet, or what the
+machine refuses (:class:`OSError`); :func:`unexpected` says either in a paragraph, too.
 """
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 
@@ -29,7 +33,7 @@ class Position:
     def of(cls, path: Path, line: int | None = None, column: int | None = None) -> Position:
         """The position in a file, its path as short as it can be written from the working folder."""
         try:
-            shown = path.resolve().relative_to(Path.cwd())
+            shown = Path(os.path.realpath(path)).relative_to(Path.cwd())
         except ValueError:
             shown = path
         return cls(str(shown), line, column)
@@ -75,3 +79,36 @@ class UsageError(FleetError):
     """The command or its input is wrong in itself; nothing was tried."""
 
     exit_code = 2
+
+
+DEBUG = "FLEET_DEBUG"
+"""The environment variable that, when it is set, has the traceback of what nobody expected be shown."""
+
+
+def unexpected(error: BaseException) -> str:
+    """What to tell the user of an error that is no :class:`FleetError`, as one paragraph.
+
+    What the error itself says is left out unless :data:`DEBUG` is set: nobody has seen to it that no secret is in it.
+
+    Args:
+        error: What was raised.
+    """
+    if os.environ.get(DEBUG):
+        return "".join(traceback.format_exception(error)).rstrip()
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror}. {DEBUG}=1 in the environment shows where that came from."
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "fleet" in Path(frame.filename).parts] or frames
+    where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
+    return (
+        f"This is a bug of fleet {metadata.version('fleet')}: {type(error).__name__}{where}. Please report it"
+        f"{_where_to_report()}, with what you did, and with the traceback that {DEBUG}=1 in the environment shows; "
+        "look it through before, since a secret may be in it."
+    )
+
+
+def _where_to_report() -> str:
+    """As the package's metadata has it (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
+    urls = dict(entry.split(", ", 1) for entry in metadata.metadata("fleet").get_all("Project-URL") or ())
+    return f" at {urls['Issues']}" if "Issues" in urls else " to whom you have fleet from"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fleet.errors import FleetError, Position, UsageError
 
@@ -64,6 +66,9 @@ def locked(file: Path) -> Iterator[None]:
 MOST = 64 << 20
 """Bytes of a file that is read whole: many times what a config can have, and what any machine has room for."""
 
+TEXT_MOST = 4 << 20
+"""Bytes of a text: many times those of the longest spec, and what is parsed in some seconds."""
+
 
 def irregular(path: Path) -> str:
     """Why a path names no file with content of its own, such as "a folder"; empty if it does.
@@ -80,7 +85,9 @@ def irregular(path: Path) -> str:
     return next((what for is_kind, what in kinds if is_kind(mode)), "a device")
 
 
-def read_bytes(path: Path, what: str, *, at: Position | None = None, kind: type[FleetError] = UsageError) -> bytes:
+def read_bytes(
+    path: Path, what: str, *, at: Position | None = None, kind: type[FleetError] = UsageError, most: int = MOST
+) -> bytes:
     """The content of a file that a user named.
 
     Args:
@@ -88,9 +95,10 @@ def read_bytes(path: Path, what: str, *, at: Position | None = None, kind: type[
         what: What errors call it, such as "spec".
         at: Where errors say that it is; the file itself by default.
         kind: The errors' class.
+        most: Bytes that it may have.
 
     Raises:
-        FleetError: There is none, it is no file, it cannot be read, or it is larger than :data:`MOST`.
+        FleetError: There is none, it is no file, it cannot be read, or it is larger.
     """
     at = at or Position.of(path)
     named = "" if at == Position.of(path) else f" {path}"
@@ -98,15 +106,15 @@ def read_bytes(path: Path, what: str, *, at: Position | None = None, kind: type[
         if reason := irregular(path):
             raise kind(f"The {what}{named} is {reason}, not a file.", at=at)
         with path.open("rb") as content:
-            data = content.read(MOST + 1)
+            data = content.read(most + 1)
     except FileNotFoundError:
         raise kind(f"There is no such {what}{named and ':'}{named}.", at=at) from None
     except (OSError, ValueError) as error:
         # ValueError: a path with a NUL.
         reason = getattr(error, "strerror", None) or str(error)
         raise kind(f"The {what}{named} cannot be read: {reason}.", at=at) from None
-    if len(data) > MOST:
-        raise kind(f"The {what}{named} is larger than {MOST >> 20} MiB, and too large to be one.", at=at)
+    if len(data) > most:
+        raise kind(f"The {what}{named} is larger than {most >> 20} MiB, and too large to be one.", at=at)
     return data
 
 
@@ -122,12 +130,24 @@ def read_text(path: Path, what: str, *, at: Position | None = None, kind: type[F
     Raises:
         FleetError: As :func:`read_bytes`; or it is not text.
     """
-    data = read_bytes(path, what, at=at, kind=kind)
+    data = read_bytes(path, what, at=at, kind=kind, most=TEXT_MOST)
     named = "" if at in (None, Position.of(path)) else f" {path}"
     try:
         return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise kind(f"The {what}{named} is not UTF-8 text (byte {error.start}).", at=at or Position.of(path)) from None
+
+
+def read_json(text: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: It is none, or is nested too deeply for any use.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import Field, JsonValue, model_validator
 
+from fleet.files import read_json
 from fleet.model import Model
 
 SSH_PORT = 22
@@ -221,7 +222,7 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float, mask:
 def _at(text: str, path: str, mask: Mask) -> Any:
     """What stands at a path of a JSON document; ``None`` if nothing does."""
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except ValueError:
         raise NotReadyError(f"the body is no JSON: {mask(text)[:_SHOWN]!r}") from None
     for part in path.split("."):

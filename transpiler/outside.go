@@ -12,20 +12,43 @@ import (
 // local files.
 var localKeys = map[string]bool{"local": true, "contents_local": true, "ssh_authorized_keys_local": true}
 
+// localFile is a local file that a Butane document names.
+type localFile struct {
+	node *yaml.Node // what names it
+	real string     // where it is, wherever symbolic links lead
+}
+
+// entry is a finding about it.
+func (l localFile) entry(message string) entry {
+	return entry{Level: "error", Message: message, Line: int64(l.node.Line), Column: int64(l.node.Column)}
+}
+
 // outside finds the local files that a Butane document names and that lead out
-// of a folder, wherever symbolic links lead. The document is read with the
-// library that Butane reads it with: two that understand it differently would
-// leave a way out.
+// of a folder, wherever symbolic links lead.
 func outside(raw []byte, filesDir, root string) []entry {
-	var document yaml.Node
-	if yaml.Unmarshal(raw, &document) != nil {
-		return nil // Butane says so itself
-	}
 	root, err := filepath.EvalSymlinks(root)
 	if err != nil {
 		return []entry{{Level: "error", Message: err.Error()}}
 	}
 	var out []entry
+	for _, local := range localFiles(raw, filesDir) {
+		if !within(local.real, root) {
+			what := fmt.Sprintf("The local file is %s, which leads to %s", local.node.Value, local.real)
+			out = append(out, local.entry(what))
+		}
+	}
+	return out
+}
+
+// localFiles lists the local files that a Butane document names and that are
+// there. The document is read with the library that Butane reads it with: two
+// that understand it differently would leave a way out.
+func localFiles(raw []byte, filesDir string) []localFile {
+	var document yaml.Node
+	if yaml.Unmarshal(raw, &document) != nil {
+		return nil // Butane says so itself
+	}
+	var out []localFile
 	seen := map[*yaml.Node]bool{}
 	var walk func(node *yaml.Node, isPath bool)
 	walk = func(node *yaml.Node, isPath bool) {
@@ -34,13 +57,8 @@ func outside(raw []byte, filesDir, root string) []entry {
 			return
 		}
 		if node.Kind == yaml.ScalarNode {
-			if where := leadsTo(node, filesDir); isPath && where != "" && !within(where, root) {
-				out = append(out, entry{
-					Level:   "error",
-					Message: fmt.Sprintf("The local file is %s, which leads to %s", node.Value, where),
-					Line:    int64(node.Line),
-					Column:  int64(node.Column),
-				})
+			if real := leadsTo(node, filesDir); isPath && real != "" {
+				out = append(out, localFile{node, real})
 			}
 			return
 		}

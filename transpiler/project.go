@@ -40,8 +40,8 @@ const besideFile = "/.beside-compose-file"
 // largestFile is more than anybody writes by hand, in bytes.
 const largestFile = 8 << 20
 
-// deepest is how many files may include, and services extend, one another.
-const deepest = 50
+// longestChain is how many files may include, and services extend, one another.
+const longestChain = 50
 
 func init() {
 	// compose-go warns of what is an error here, or does not matter.
@@ -233,8 +233,8 @@ func lineOf(raw []byte, key string) int {
 func (p *project) load(
 	files []string, folder string, environment map[string]string, including []string,
 ) (map[string]any, places, error) {
-	if len(including) > deepest {
-		p.note(fmt.Sprintf("The files include one another more than %d deep", deepest), place{file: files[0]})
+	if len(including) > longestChain {
+		p.note(fmt.Sprintf("The files include one another more than %d deep", longestChain), place{file: files[0]})
 		return nil, nil, refused
 	}
 	details := types.ConfigDetails{WorkingDir: besideFile + folder, Environment: types.Mapping{}}
@@ -475,7 +475,7 @@ func (e *extender) extend(file *extended, name string) error {
 		return refused
 	}
 	link := file.path + "\x00" + name
-	if slices.Contains(e.chain, link) || len(e.chain) > deepest {
+	if slices.Contains(e.chain, link) || len(e.chain) > longestChain {
 		e.p.note(fmt.Sprintf("%s extends itself, by way of others", name), where)
 		return refused
 	}

@@ -199,7 +199,7 @@ func (d *document) parse(raw []byte) map[string]any {
 }
 
 func (d *document) value(node *yaml.Node, path []string, depth int) any {
-	if d.visits++; d.visits > mostVisits || depth > 100 {
+	if d.visits++; d.visits > mostVisits || depth > deepest {
 		d.visits = mostVisits + 1
 		return nil
 	}
@@ -315,7 +315,7 @@ func (d *document) mapping(node *yaml.Node, path []string, depth int, out map[st
 }
 
 func (d *document) merge(node *yaml.Node, path []string, depth int, out map[string]any) {
-	if d.visits++; d.visits > mostVisits || depth > 100 {
+	if d.visits++; d.visits > mostVisits || depth > deepest {
 		d.visits = mostVisits + 1
 		return
 	}

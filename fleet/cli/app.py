@@ -21,7 +21,7 @@ from rich.table import Table
 from fleet import images, platforms
 from fleet.cli.board import Board
 from fleet.cli.signals import SIGNALS, Stopped
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, UsageError, unexpected
 from fleet.platforms.common import ConfigReader
 from fleet.spec import Resolver, load_image, load_tags, plan_spec
 
@@ -36,7 +36,7 @@ image_app = typer.Typer(
 )
 app.add_typer(image_app, name="image")
 
-Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False)]
+Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
 StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
 PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.NAMES)}.")]
 PlatformOf = Annotated[
@@ -296,11 +296,14 @@ def doctor() -> None:
 
 Base = Annotated[str, typer.Option("--base-url", envvar="FLEET_STREAM_URL", help="Server of the stream metadata.")]
 File = Annotated[
-    Path | None, typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False)
+    Path | None,
+    typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False, readable=False),
 ]
 KeysOf = Annotated[
     Path | None,
-    typer.Option("--keys", help="OpenPGP public keys that sign the images, in place of Fedora's.", show_default=False),
+    typer.Option(
+        "--keys", help="OpenPGP public keys that sign images, in place of Fedora's.", show_default=False, readable=False
+    ),
 ]
 Unsigned = Annotated[
     bool | None,
@@ -376,6 +379,7 @@ def _write_lock(spec: Path, file: Path | None, base_url: str, keys: Path | None,
     if file and (keys or unsigned is not None):
         raise UsageError("An image on this machine is used without a signature.", fix="Leave out the other options.")
     before = images.read_lock(path) if path.exists() else None
+    trusted = images.read_keys(keys) if keys else before.keys if before else ""
     if file:
         from fleet.config import NEWEST_SPEC
 
@@ -385,7 +389,6 @@ def _write_lock(spec: Path, file: Path | None, base_url: str, keys: Path | None,
     if before:
         lock = lock.model_copy(update={"containers": before.containers})
     if not file:
-        trusted = images.read_keys(keys) if keys else before.keys if before else ""
         without = unsigned if unsigned is not None else bool(before and before.unsigned)
         lock = lock.model_copy(update={"keys": trusted, "unsigned": without})
     if before == lock:
@@ -486,8 +489,10 @@ def main() -> None:
         sys.stdout = None
         sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        place = f": {error.filename}" if error.filename else ""
-        err.print(f"Error: {error.strerror}{place}. Make room, and run the command again.", markup=False)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        more = " Make room, and run the command again." if full else ""
+        err.print(f"Error: {unexpected(error)}{more}", markup=False)
+        sys.exit(1)
+    except Exception as error:
+        err.print(f"Error: {unexpected(error)}", markup=False)
         sys.exit(1)

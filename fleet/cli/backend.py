@@ -31,8 +31,9 @@ from typing import Any
 
 import yaml
 
+from fleet.core_schema import Plain
 from fleet.errors import FleetError
-from fleet.files import write_whole
+from fleet.files import read_json, write_whole
 
 _SETTLED = 2.0
 """Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
@@ -181,7 +182,7 @@ class Backend:
         if text is None:
             return
         try:
-            content = yaml.safe_load(text)
+            content = yaml.load(text, Loader=Plain)
         except (yaml.YAMLError, UnicodeDecodeError):
             content = None
         if not isinstance(content, dict) or not isinstance(content.get("version"), int):
@@ -295,7 +296,7 @@ def _json(text: bytes | None) -> Any:
     if text is None:
         return None
     try:
-        return json.loads(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
+        return read_json(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
     except (ValueError, EOFError, OSError, zlib.error):
         return None
 

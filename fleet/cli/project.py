@@ -28,8 +28,9 @@ from pulumi.automation._stack import StackInitMode
 
 from fleet.cli.backend import Backend, backend_of, is_engine
 from fleet.cli.engine import Engine, Listener, end_idle_providers
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position, UsageError
-from fleet.files import locked
+from fleet.files import locked, read_json, read_text
 from fleet.platforms.state import is_data_disk, plain
 
 T = TypeVar("T")
@@ -67,11 +68,12 @@ class Project:
         Raises:
             UsageError: There is none, or its file is no Pulumi project.
         """
-        for folder in [spec.resolve().parent, *spec.resolve().parent.parents]:
+        own = Path(os.path.realpath(spec)).parent
+        for folder in [own, *own.parents]:
             file = folder / "Pulumi.yaml"
-            if file.is_file():
+            if file.exists():
                 try:
-                    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                    content = yaml.load(read_text(file, "project file"), Loader=Plain)
                     return cls(
                         folder,
                         str(content["name"]),
@@ -83,7 +85,7 @@ class Project:
                     raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
         raise UsageError(
             f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
-            fix="Make one that says `name: " + spec.resolve().parent.name + "` and `runtime: python`.",
+            fix="Make one that says `name: " + own.name + "` and `runtime: python`.",
         )
 
     def plain_config(self, stack: str) -> dict[str, str]:
@@ -98,7 +100,7 @@ class Project:
         """
         file = self.settings_file(stack)
         try:
-            node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
             content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
             own = next((value for key, value in content.items() if key.value == "config"), None)
             entries = own.value if isinstance(own, yaml.MappingNode) else []
@@ -109,10 +111,12 @@ class Project:
                 else _constructed(value)
                 for key, value in entries
             }
-        except FileNotFoundError:
-            raise self.no_stack(stack) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        except yaml.YAMLError:
             raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+        except UsageError:
+            if file.exists():
+                raise
+            raise self.no_stack(stack) from None
         for key, value in self.config.items():
             declared = value if isinstance(value, dict) else {"value": value}
             if (default := declared.get("value", declared.get("default"))) is not None:
@@ -174,7 +178,7 @@ class Project:
 
 def _constructed(node: yaml.Node) -> Any:
     """What YAML makes of a part of a document."""
-    loader = yaml.SafeLoader("")
+    loader = Plain("")
     try:
         return loader.construct_document(node)
     finally:
@@ -500,7 +504,7 @@ def _login() -> str:
     """The backend that ``pulumi login`` chose."""
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     try:
-        return str(json.loads((home / "credentials.json").read_text()).get("current") or "")
+        return str(read_json((home / "credentials.json").read_bytes()).get("current") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 
@@ -510,8 +514,8 @@ def _locked_by(settings: Path) -> str:
     it does not say so, and the state or the backend decides.
     """
     try:
-        content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        content = yaml.load(read_text(settings, "stack's config"), Loader=Plain)
+    except (UsageError, yaml.YAMLError):
         content = None
     if not isinstance(content, dict):
         return ""

@@ -13,7 +13,6 @@ import select
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from pulumi.dynamic import ConfigureRequest, ResourceProvider
 from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, unexpected
 from fleet.masking import Mask
 
 
@@ -111,8 +110,8 @@ def tell(text: str) -> None:
     print(f"{NOTE}{text}", file=sys.stderr, flush=True)
 
 
-class BugError(Exception):
-    """An exception that is no FleetError: its message holds the traceback that ``configure`` takes away."""
+class UnexpectedError(Exception):
+    """An exception that is no FleetError, as the user should see it."""
 
 
 def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,8 +123,7 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
             error.hide(_mask(args))
             raise
         except Exception as error:
-            frames = "".join(traceback.format_tb(error.__traceback__, limit=20))
-            raise BugError(_mask(args)(f"{type(error).__name__}: {error}\n{frames}")) from None
+            raise UnexpectedError(_mask(args)(unexpected(error))) from None
 
     return wrapper
 

@@ -7,6 +7,7 @@ validates it strictly, on its own, so that an error names the snippet's own file
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,9 @@ import yaml
 from fleet.boundary import Boundary
 from fleet.config import _transpiler
 from fleet.config.template import Scalar, fill_text
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position
+from fleet.files import read_text
 
 Kind = Literal["butane", "ignition"]
 
@@ -70,20 +73,7 @@ class Snippet:
         """
         path = Path(path)
         at = Position.of(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise FleetError(
-                "There is no such snippet.", at=at, fix="A snippet's path is relative to the spec that names it."
-            ) from None
-        except UnicodeDecodeError as error:
-            raise FleetError(
-                f"The snippet is not UTF-8 text (byte {error.start}).",
-                at=at,
-                fix="Put binary content in a file of its own and name it with `contents: {local: ...}`.",
-            ) from None
-        except OSError as error:
-            raise FleetError(f"The snippet cannot be read: {error.strerror}.", at=at) from None
+        text = read_text(path, "snippet", kind=FleetError)
         if values:
             text = fill_text(text, values, name=at.source)
         ignition = path.suffix in {".ign", ".json"} or text.lstrip().startswith("{")
@@ -91,7 +81,7 @@ class Snippet:
             name=at.source,
             text=text,
             kind="ignition" if ignition else "butane",
-            files_dir=path.parent.resolve(),
+            files_dir=Path(os.path.realpath(path.parent)),
             boundary=boundary,
             override=override,
             allow_warnings=allow_warnings,
@@ -148,11 +138,13 @@ class Snippet:
         line = column = None
         try:
             # Butane's YAML library gives no column, and reads some broken documents further than others.
-            yaml.compose(self.text, Loader=yaml.SafeLoader)
+            yaml.compose(self.text, Loader=Plain)
         except yaml.MarkedYAMLError as bad:
             error = f"The YAML cannot be read: {bad.problem}"
             if mark := bad.problem_mark:
                 line, column = mark.line + 1, mark.column + 1
+        except yaml.YAMLError as bad:
+            error = f"The YAML cannot be read: {' '.join(str(bad).split())}"
         if "variant" in error:
             fix = "A Butane document begins with `variant: fcos` and `version: 1.6.0`."
         return FleetError(error.rstrip(".") + ".", at=Position(self.name, line, column), fix=fix)
@@ -160,7 +152,7 @@ class Snippet:
     def position_of(self, value: str) -> Position:
         """Where a value, such as a file's path or a unit's name, stands in the snippet: for errors."""
         try:
-            root = yaml.compose(self.text, Loader=yaml.SafeLoader)
+            root = yaml.compose(self.text, Loader=Plain)
         except yaml.YAMLError:
             root = None
         pending = [root] if root else []

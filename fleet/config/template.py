@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import yaml
 
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position
 
 Scalar = str | int | float | bool
@@ -42,7 +43,7 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
         FleetError: A placeholder names no variable or stands where none can, or a variable is not used.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=Plain)
     except yaml.YAMLError:
         return text  # The transpiler says what is wrong with it, and where.
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field, ValidationError
 
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position
-from fleet.files import write_whole
+from fleet.files import read_text, write_whole
 from fleet.images.web import refuse_plain
 from fleet.model import Model
 
@@ -123,15 +124,17 @@ def read_lock(path: Path) -> ImageLock:
     """
     at = Position.of(path)
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(read_text(path, "image lock", kind=FleetError), Loader=Plain)
         lock = ImageLock.model_validate(content)
-    except FileNotFoundError:
+    except FleetError:
+        if path.exists() or path.is_symlink():
+            raise
         raise FleetError(
             "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
             at=at,
             fix="Write one with `fleet image lock SPEC`, and commit it.",
         ) from None
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise FleetError(
             f"This is not an image lock ({first}).", at=at, fix="Write a new one with `fleet image update SPEC`."

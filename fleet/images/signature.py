@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, Position
 from fleet.files import read_text
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def read_keys(file: Path) -> str:
         FleetError: It cannot be read, or holds none that can be used.
     """
     text = read_text(file, "file of keys")
-    _usable(text)
+    try:
+        _usable(text or " ")  # none at all would be Fedora's
+    except FleetError as error:
+        raise FleetError(error.what, at=Position.of(file), fix=error.fix) from None
     return text
 
 

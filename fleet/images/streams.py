@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def lock_file(image: Path, architecture: str, *, ignition_spec: str) -> ImageLoc
     Raises:
         FleetError: It cannot be read.
     """
-    image = image.resolve()
+    image = Path(os.path.realpath(image))
     try:
         if reason := unfit(image):
             raise FleetError(f"{image} is no image: {reason}.")

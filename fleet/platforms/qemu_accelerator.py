@@ -25,6 +25,7 @@ from typing import Any, Literal, cast, get_args
 import platformdirs
 
 from fleet.errors import FleetError, UsageError
+from fleet.files import read_json
 
 BINARY = "qemu-system-x86_64"
 DEVICE = Path("/dev/kvm")
@@ -147,7 +148,7 @@ def _host() -> dict[str, Any]:
 
 def _remembered() -> Answer | None:
     try:
-        answer: dict[str, Any] = json.loads(memory().read_text())
+        answer: dict[str, Any] = read_json(memory().read_bytes())
         if any(answer[key] != value for key, value in _host().items()):
             return None
         return Answer(bool(answer["works"]), str(answer["why"]))

@@ -29,7 +29,7 @@ from typing import Any
 from qemu.qmp import QMPClient, QMPError
 
 from fleet.errors import FleetError
-from fleet.files import private_folder, write_private
+from fleet.files import private_folder, read_json, write_private
 from fleet.platforms import qemu_accelerator as accelerator
 from fleet.platforms import qemu_network as network
 from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
@@ -359,7 +359,11 @@ class Watcher:
     def reaches(self, local_port: int) -> bool:
         """Whether the machine accepted the forwarded connection: QEMU accepts before it knows."""
         for _ in range(10):
-            table = asyncio.run(_monitor(self._folder, "human-monitor-command", {"command-line": "info usernet"}))
+            try:
+                table = asyncio.run(_monitor(self._folder, "human-monitor-command", {"command-line": "info usernet"}))
+            except (QMPError, OSError, TimeoutError):
+                # Its monitor is gone, and so is the machine, or will be.
+                return False
             if re.search(rf"TCP\[ESTABLISHED\].*\b{local_port}\b", table):
                 return True
             time.sleep(0.1)
@@ -455,7 +459,7 @@ def _command(identity: str, machine: Machine, accelerator: Sequence[str], descri
 def _identity(folder: Path) -> str | None:
     """The id of a folder's machine: as it was noted or, where the note is lost, as the process that runs has it."""
     try:
-        return str(json.loads((folder / "node.json").read_text())["id"])
+        return str(read_json((folder / "node.json").read_bytes())["id"])
     except (OSError, ValueError, KeyError, TypeError):
         return _running_identity(folder)
 

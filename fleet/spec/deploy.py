@@ -16,8 +16,8 @@ from pulumi.runtime import config as runtime_config
 
 from fleet import platforms
 from fleet.components.group import Fleet
-from fleet.errors import FleetError, UsageError
-from fleet.files import locked, write_whole
+from fleet.errors import FleetError, UsageError, unexpected
+from fleet.files import locked, read_json, write_whole
 from fleet.platforms.base import FleetPlan, Platform
 from fleet.platforms.common import ConfigReader, stack_folder
 from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
@@ -204,7 +204,15 @@ def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platfor
             fix=f"Set it: `pulumi config set fleet:platform PLATFORM`, one of {', '.join(platforms.NAMES)}.",
         )
     text = config(f"fleet:{name}")
-    options: Mapping[str, Any] = json.loads(text) if text else {}
+    try:
+        options: Mapping[str, Any] = read_json(text) if text else {}
+    except ValueError:
+        options = {}
+    if not isinstance(options, dict) or (text and not options and text.strip() != "{}"):
+        raise UsageError(
+            f"`fleet:{name}` in the config of stack {stack} should be a mapping of options.",
+            fix=f"Set one: `pulumi config set --path fleet:{name}.OPTION VALUE`.",
+        )
     return platforms.platform(name, options, project=folder, stack=stack, config=config)
 
 
@@ -278,3 +286,5 @@ async def _program() -> None:
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None
+    except Exception as error:
+        raise pulumi.RunError(unexpected(error)) from None

@@ -7,7 +7,7 @@ Secrets are no part of it: the mapping names them, as YAML does, and ``${variabl
 
 from __future__ import annotations
 
-import json
+import os
 import runpy
 import sys
 import traceback
@@ -21,7 +21,7 @@ import yaml
 from fleet.core_schema import Dumper
 from fleet.document import Document
 from fleet.errors import FleetError, Position, UsageError
-from fleet.files import read_text
+from fleet.files import read_json, read_text
 from fleet.platforms.common import ConfigReader
 
 SUFFIX = ".py"
@@ -101,7 +101,7 @@ class SpecConfig:
         if not text:
             return default
         try:
-            value = json.loads(text)
+            value = read_json(text)
         except ValueError:
             value = None
         if not wanted(value):
@@ -125,15 +125,19 @@ def run(path: Path, config: SpecConfig) -> Document:
         raise UsageError(f"`spec` returned {type(made).__name__}, not a mapping.", at=Position.of(path))
     try:
         text = yaml.dump(dict(made), Dumper=Dumper, sort_keys=False, width=sys.maxsize)
-    except yaml.YAMLError as error:
-        reason = str(error.args[-1] if error.args else error)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = (
+            "it is nested too deeply"
+            if isinstance(error, RecursionError)
+            else str(error.args[-1] if error.args else error)
+        )
         raise UsageError(f"`spec` returned what YAML cannot say: {reason}.", at=Position.of(path)) from None
     return Document(path, "spec", text)
 
 
 def _call(path: Path, config: SpecConfig) -> Any:
     read_text(path, "spec")
-    with _importing_from(path.resolve().parent):
+    with _importing_from(Path(os.path.realpath(path)).parent):
         try:
             function = runpy.run_path(str(path), run_name="fleet_spec").get("spec")
             if not callable(function):
@@ -143,7 +147,7 @@ def _call(path: Path, config: SpecConfig) -> Any:
             raise
         except SyntaxError as error:
             raise UsageError(f"The Python cannot be read: {error.msg}.", at=Position.of(path, error.lineno)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
             at = Position.of(path, frames[-1].lineno if frames else None)
             raise UsageError(f"The spec failed: {type(error).__name__}: {error}.", at=at) from None

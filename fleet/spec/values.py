@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from fleet.boundary import Boundary
 from fleet.config.template import Scalar
 from fleet.errors import FleetError, Position, UsageError
+from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
 from fleet.platforms.common import ConfigReader
@@ -110,12 +111,7 @@ class Resolver:
             return self._environment(what, source.env, at)
         if source.file:
             path = Boundary.of(folder / "spec").check(folder / source.file, what, outside=source.outside, at=at)
-            try:
-                return path.read_text(encoding="utf-8").removesuffix("\n")
-            except UnicodeDecodeError:
-                raise FleetError(f"{what} comes from {path}, which is not UTF-8 text.", at=at) from None
-            except OSError as error:
-                raise FleetError(f"{what} comes from {path}: {error.strerror}.", at=at) from None
+            return read_text(path, f"file of the secret {name}", at=at, kind=FleetError).removesuffix("\n")
         return self._configured(what, source.config, at, secret=True)
 
     def _variable(self, name: str, variable: Variable, secrets: Mapping[str, str], at: Position) -> Scalar:

@@ -15,6 +15,7 @@ from fleet.boundary import Boundary
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
+from fleet.files import read_bytes
 from fleet.workloads import docker
 from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
@@ -131,20 +132,21 @@ class _Made:
                 raise FleetError(
                     f"The build {name} has no {build.file} in {context}.", fix="Name it with `file:`, from there."
                 )
-            self.entries += self._tree(f"{BUILDS_FOLDER}/{name}", context, f"A file of the build {name}", build.outside)
+            self.entries += self._tree(f"{BUILDS_FOLDER}/{name}", context, f"file of the build {name}", build.outside)
 
     def _tree(self, at: str, folder: Path, what: str, outside: bool) -> list[dict[str, Any]]:
         """The files of a folder, as files of the node."""
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        found = sorted(path for path in folder.rglob("*") if not path.is_dir())
         entries = []
         for path in found:
-            self._inside(path, what, outside=outside)
+            self._inside(path, f"A {what}", outside=outside)
             mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-            entries.append(file(f"{at}/{path.relative_to(folder)}", path.read_bytes(), mode=mode))
+            content = read_bytes(path, what, kind=FleetError)
+            entries.append(file(f"{at}/{path.relative_to(folder)}", content, mode=mode))
         return entries
 
     def _folder(self, name: str, at: str, source: Path, mount: FileMount, container: Container) -> None:
-        what = f"A file of the container {name}"
+        what = f"file of the container {name}"
         entries = self._tree(at, source, what, mount.outside)
         self.entries += [self._owned(entry, container) for entry in entries]
         for folder in sorted({str(Path(entry["path"]).parent) for entry in entries} | {at}):
@@ -159,10 +161,7 @@ class _Made:
     def _content(self, name: str, mount: FileMount, source: Path | None) -> str | bytes:
         if source is None:
             return mount.text or ""
-        try:
-            return source.read_bytes()
-        except OSError as error:
-            raise FleetError(f"A file of the container {name} cannot be read: {source}: {error.strerror}.") from None
+        return read_bytes(source, f"file of the container {name}", kind=FleetError)
 
     def _local(self, source: str, what: str, *, outside: bool) -> Path:
         if self.folder is None:

@@ -174,7 +174,7 @@ def test_importing_fleet_imports_no_cloud_sdk_and_no_pulumi() -> None:
 
 
 def test_a_folder_is_no_snippet(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(FleetError, match="The snippet is a folder, not a file"):
         Snippet.from_file(tmp_path)
 
 
