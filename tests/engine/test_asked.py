@@ -124,6 +124,7 @@ GROUP_KEYS: dict[str, Any] = {
     "after": ["db"],
     "size": "large",
     "names": ["web.example.org"],
+    "metadata_guard": False,
 }
 TOGETHER = {
     ("group", "addresses_from"): {("fleet", "network")},
