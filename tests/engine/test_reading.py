@@ -24,7 +24,7 @@ groups:
         image: docker.io/library/caddy:2
         ports: ["8080:80"]
         secrets: [db, tls, admin]
-    ready: [{http: {port: 8080}}]
+    ready: [{http: {port: 8080}, interval: 0.1}]
     data_disks:
       a: {size_gib: 1, mount: /var/a}
 """
@@ -61,12 +61,13 @@ def home(stack: Stack, tmp_path: Path) -> Path:
     """A home with a cache; Pulumi's own folder, with its logs and plugins, is elsewhere."""
     folder = tmp_path / "home"
     folder.mkdir()
-    Path(stack.environment["XDG_CACHE_HOME"]).mkdir()
     stack.environment |= {"HOME": str(folder), "ADMIN_TOKEN": "xyzzy"}
     ssh = stack.tools / "ssh"
     ssh.write_text("#!/bin/sh\n")
     ssh.chmod(0o755)
     stack.write("fleet.yaml", SPEC)
+    # The cache keeps the sum of an image that was read.
+    assert stack.fleet("image", "download", "fleet.yaml").status == 0
     return folder
 
 
