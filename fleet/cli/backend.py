@@ -155,7 +155,8 @@ class Backend:
         """Who holds a lock of the stack; empty if nobody does."""
         for lock in self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}"):
             holder = _json(_read(lock))
-            if isinstance(holder, dict):
+            # Metadata that Pulumi keeps beside a lock is not taken away with it, and names nobody.
+            if isinstance(holder, dict) and holder.get("pid"):
                 return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
         return ""
 

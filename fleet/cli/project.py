@@ -283,7 +283,7 @@ class Stack:
         return self._read_config()
 
     def _read_config(self, *options: str) -> dict[str, str]:
-        shown = self._pulumi("config", "--show-secrets", "--json", *options)
+        shown = self.run(lambda: self._pulumi("config", "--show-secrets", "--json", *options))
         return {key: entry["value"] for key, entry in json.loads(shown).items()}
 
     def _is_made(self) -> bool:
@@ -298,7 +298,7 @@ class Stack:
 
     def _deployment(self) -> dict[str, Any]:
         """The state, secrets encrypted."""
-        return dict(json.loads(self._pulumi("stack", "export")).get("deployment") or {})
+        return dict(json.loads(self.run(lambda: self._pulumi("stack", "export"))).get("deployment") or {})
 
     def _pulumi(self, *words: str) -> str:
         """Run a command of Pulumi's about this stack; gives what it prints."""
@@ -371,7 +371,11 @@ class Stack:
                     self.automation.cancel()
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.2)
+            except automation.CommandError as error:
+                # Of the metadata beside a file, Pulumi writes nothing whole at once: another command is just at it.
+                if not self._files or "load checkpoint: EOF" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def check_free(self, state: automation.Deployment) -> None:
         """Make sure that no update of the stack is going on.

@@ -201,11 +201,14 @@ def _begin(state: Path, descriptor: int, older: Older) -> None:
         lock.write(f"{_version()}\n")
         lock.flush()
         log = opened.enter_context((_folder(state) / "log").open("w"))
+        for private in (lock, log):
+            os.fchmod(private.fileno(), 0o600)
         inherited = [descriptor, lock.fileno()]
         for kind in KINDS:
             (_folder(state) / kind).unlink(missing_ok=True)
             each = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             each.bind(f"/proc/self/fd/{descriptor}/{kind}")
+            (_folder(state) / kind).chmod(0o600)
             inherited.append(each.fileno())
         processes = []
         for pid in older.processes:

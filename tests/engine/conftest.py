@@ -38,8 +38,9 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
     assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield made
-    for process in made.machines():
-        os.kill(process, signal.SIGKILL)
+    for program in ("qemu_stand_in.py", "qemu_switch.py"):
+        for process in made.running(program):
+            os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ class QemuPlace(_Place):
 
     def orphans(self) -> list[str]:
         known = {node.id for node in self.running().values()}
-        return [line for process, line in self.stack.machines().items() if str(process) not in known]
+        return [line for process, line in self.stack.running("qemu_stand_in.py").items() if str(process) not in known]
 
 
 class CloudPlace(_Place):

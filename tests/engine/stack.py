@@ -67,9 +67,9 @@ class Stack(Folder):
     def heal(self, node: str) -> None:
         (self.log.parent / f"sick-{node}").unlink()
 
-    def machines(self) -> dict[int, str]:
-        """The command lines of the stand-ins of QEMU that run, by process number."""
-        listed = subprocess.run(["pgrep", "-fa", f"qemu_stand_in.py.*{self.path}"], capture_output=True, text=True)
+    def running(self, program: str) -> dict[int, str]:
+        """The command lines of the stack's processes of a program, by number."""
+        listed = subprocess.run(["pgrep", "-fa", f"{program}.*{self.path}"], capture_output=True, text=True)
         return {int(line.split()[0]): line for line in listed.stdout.splitlines()}
 
     def started(self) -> list[str]:

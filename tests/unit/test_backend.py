@@ -50,6 +50,10 @@ def test_locks_that_an_engine_which_is_gone_has_left_are_taken_away(tmp_path: Pa
     lock(tmp_path, "new.json", "", age=0)
     assert not mend(tmp_path)
     assert not list((tmp_path / LOCKS).iterdir())
+    lock(tmp_path, "dead.json.attrs", json.dumps({"user.content_type": "application/json"}))
+    backend = Backend.of("file://.", beside=tmp_path, project="web", stack="test")
+    assert backend
+    assert backend.holder() == ""
 
 
 def test_a_lock_of_an_engine_that_lives_stays_and_so_does_one_of_another_machine(tmp_path: Path) -> None:
