@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
-import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -68,9 +68,14 @@ class Stack(Folder):
         (self.log.parent / f"sick-{node}").unlink()
 
     def running(self, program: str) -> dict[int, str]:
-        """The command lines of the stack's processes of a program, by number."""
-        listed = subprocess.run(["pgrep", "-fa", f"{program}.*{self.path}"], capture_output=True, text=True)
-        return {int(line.split()[0]): line for line in listed.stdout.splitlines()}
+        """The command lines of the processes of a program that work in a folder of the stack's, by number."""
+        lines = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (process / "cmdline").read_text().replace("\0", " ")
+                if program in line and str((process / "cwd").readlink()).startswith(f"{self.path}/"):
+                    lines[int(process.name)] = line
+        return lines
 
     def started(self) -> list[str]:
         """The nodes started since the last question."""
