@@ -99,8 +99,11 @@ def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
 
     def mark(node: NodePlan) -> NodePlan:
         # A secret that a node may have is no sign that it has it.
-        same = replace(node, unread=(), hidden={}) == replace(masked[node.name], hidden={})
-        return node if same else replace(node, unread=(*node.unread, reason))
+        other = replace(masked[node.name], hidden=node.hidden, unread=node.unread, unasked=node.unasked)
+        if node == other:
+            return node
+        unasked = node.unasked if node.probes == other.probes else (*node.unasked, reason)
+        return replace(node, unread=(*node.unread, reason), unasked=unasked)
 
     return plan.with_nodes(mark)
 

@@ -55,12 +55,13 @@ class Values:
     unread: Mapping[str, FleetError] = field(default_factory=dict)
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
-        """What may be somewhere on a node: the secrets that variables are, and others.
+        """What may be somewhere on a node, as far as it can be had: the secrets that variables are, and others.
 
         Args:
             used: Their names.
         """
-        return {name: value for name, value in self.secrets.items() if value and (name in used or name in self.filling)}
+        names = ({*used, *self.filling} & self.secrets.keys()) - self.unread.keys()
+        return {name: value for name, value in self.secrets.items() if value and name in names}
 
 
 @dataclass(frozen=True)
