@@ -87,7 +87,9 @@ def plan_spec(
                 other = file.values(replace(resolver, masks={name: f"(no secret {name})"}))
                 real = _unread(real, planned(other), reason)
     except FleetError as error:
-        raise (failure or error) from None
+        # What is wrong with a mask is nothing to mend: the secret that it stands for is missing.
+        absent = [reason for name, reason in values.unread.items() if f"(secret {name})" in str(failure or error)]
+        raise (absent[0] if absent else failure or error) from None
     return _shown_as(real, masked, platform)
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from fleet.config import Snippet, compose
 from fleet.config.template import fill_text
 from fleet.errors import FleetError
+from fleet.platforms import platform
+from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
 Refused = Callable[..., str]
@@ -145,3 +147,11 @@ def test_an_error_about_a_value_that_a_secret_fills_does_not_show_it(folder: Fol
     result = folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="tops3cret\n")
     assert result.status != 0
     assert "tops3cret" not in result.out + result.err
+
+
+def test_a_mask_that_is_not_valid_in_its_place_is_answered_with_the_secret_that_is_missing(folder: Folder) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "    containers:", "    ready: [{http: {port: 22, path: '${token}'}}]\n    containers:")
+    where = platform("qemu", project=folder.path, stack="test")
+    with pytest.raises(FleetError, match="environment variable TOKEN, which is not set"):
+        plan_spec(folder.path / "fleet.yaml", Resolver(reveal=True, lenient=True), where, need_lock=False)
