@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
+
+class Secure(str):
+    """A value of a stack's config that was set as a secret, in plain text, or what stands for it."""
+
+
 ConfigReader = Callable[[str], str | None]
-"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set."""
+"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set. One that
+is a secret is :class:`Secure`."""
 
 
 NAME_TTL = 60

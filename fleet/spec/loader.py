@@ -76,7 +76,8 @@ class SpecFile:
         self._document = _document(Path(path), config)
         value = self._document.value()
         given = value if isinstance(value, dict) else {}
-        self._head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
+        head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
+        self._head = head.with_secure(config.is_secret)
 
     @property
     def secret(self) -> bool:

@@ -15,6 +15,8 @@ from fleet.config import Snippet, compose
 from fleet.config.template import fill_text
 from fleet.errors import FleetError, UsageError
 from fleet.platforms import platform
+from fleet.platforms.base import NodePlan
+from fleet.platforms.common import Secure
 from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
@@ -190,3 +192,28 @@ def test_a_mask_that_is_not_valid_in_its_place_is_answered_with_the_secret_that_
     where = platform("qemu", project=folder.path, stack="test")
     with pytest.raises(FleetError, match="environment variable TOKEN, which is not set"):
         plan_spec(folder.path / "fleet.yaml", Resolver(reveal=True, lenient=True), where, need_lock=False)
+
+
+def test_a_variable_that_the_config_has_as_a_secret_is_one(folder: Folder) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "secrets:\n  token: {env: TOKEN}\n", "")
+    folder.edit("fleet.yaml", "{secret: token}", "{config: TOKEN, default: none}")
+    folder.edit("fleet.yaml", "        secrets: [token]\n", "")
+    where = platform("qemu", project=folder.path, stack="test")
+
+    def planned(value: str | None, *, reveal: bool = True) -> NodePlan:
+        resolver = Resolver({"TOKEN": value}.get, reveal=reveal)
+        return next(plan_spec(folder.path / "fleet.yaml", resolver, where, need_lock=False).nodes)
+
+    for node in (planned(Secure("tops3cret")), planned(Secure("tops3cret"), reveal=False)):
+        assert "tops3cret" not in node.shown
+        assert "(secret%20TOKEN%20of%20the%20config)" in node.shown
+    real = planned(Secure("tops3cret"))
+    assert real.secret
+    assert real.hidden == {"TOKEN of the config": "tops3cret"}
+    assert "tops3cret" in real.config.ignition
+    for value in ("open", None):
+        assert not planned(value).secret
+    folder.edit("fleet.yaml", "default: none", "type: integer")
+    with pytest.raises(FleetError, match="should be of type integer, but is a secret"):
+        planned(Secure("tops3cret"))
