@@ -320,6 +320,8 @@ class Session:
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
             # Not on standard output, which may be JSON.
             print(f"{error} It counts as unchanged.", file=sys.stderr)
+        if ailing := platform.ailing():
+            print(ailing, file=sys.stderr)
         deployed = Deployed(stack.resources, platform)
         found = deployed.statuses(list(plan.nodes))
         planned = {node.name for node in plan.nodes}

@@ -547,6 +547,10 @@ class Platform(Protocol):
         """
         ...
 
+    def ailing(self) -> str:
+        """What :meth:`repair` would mend, and what to do, in a sentence or two; empty if nothing. Changes nothing."""
+        ...
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """What an interrupted creation of a resource may have left: the ids of all that it could be.
 

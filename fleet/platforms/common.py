@@ -428,6 +428,10 @@ class ProviderPlatform:
     def repair(self) -> None:
         """Nothing: what nodes need is resources."""
 
+    def ailing(self) -> str:
+        """Nothing."""
+        return ""
+
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
         """The address at the number."""
         return network[number]
