@@ -168,9 +168,9 @@ class Project:
         """The files that hold a stack's state; ``None`` if a service has it.
 
         Args:
-            stack: The stack's name.
+            stack: The stack's name; an organization and the project may stand before it.
         """
-        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack)
+        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack.rpartition("/")[2])
 
     def full_key(self, key: str) -> str:
         """A key of the config; one without a colon is the project's."""
