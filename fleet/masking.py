@@ -12,7 +12,7 @@ import html
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 _SHORTEST_LINE = 8
 """Characters. What prints a text line by line shows a line of a secret without the others; one that is shorter than
@@ -32,17 +32,25 @@ class Mask:
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        forms = [(form, name) for name, value in secrets.items() for form in _parts(value)]
-        # The longest first: one secret may be part of another.
-        forms.sort(key=lambda item: -len(item[0]))
-        self._names = [name for _, name in forms]
-        self._pattern = re.compile("|".join(f"({_pattern(form)})" for form, _ in forms)) if forms else None
+        self._secrets = tuple(secrets.items())
 
     def __call__(self, text: str) -> str:
         """The text without the secrets."""
-        if self._pattern is None:
+        pattern, names = _compiled(self._secrets)
+        if pattern is None:
             return text
-        return self._pattern.sub(lambda match: f"(secret {self._names[(match.lastindex or 1) - 1]})", text)
+        return pattern.sub(lambda match: f"(secret {names[(match.lastindex or 1) - 1]})", text)
+
+
+# Of a long secret this takes seconds, and most masks never see a text: what is well has nothing to say.
+@lru_cache(maxsize=64)
+def _compiled(secrets: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str] | None, list[str]]:
+    """The pattern of secrets, and whose each of its groups is."""
+    forms = [(form, name) for name, value in secrets for form in _parts(value)]
+    # The longest first: one secret may be part of another.
+    forms.sort(key=lambda item: -len(item[0]))
+    pattern = re.compile("|".join(f"({_pattern(form)})" for form, _ in forms)) if forms else None
+    return pattern, [name for _, name in forms]
 
 
 def _parts(value: str) -> Iterator[str]:
@@ -57,13 +65,21 @@ def _parts(value: str) -> Iterator[str]:
 
 def _pattern(value: str) -> str:
     """A regular expression, without groups that capture, of all forms of a value."""
-    runs = re.findall(r"\\+|[^\\]", value, re.DOTALL)
-    whole = "".join(_of_backslashes(run) if run[0] == "\\" else _of_character(run) for run in runs)
+    runs = re.findall(r"\\+|\s*\n\s*|[^\\]", value, re.DOTALL)
+    whole = "".join(_of_run(run) for run in runs)
     return "|".join([whole, *_encoded(value.encode("utf-8", "surrogatepass"))])
 
 
-def _of_backslashes(run: str) -> str:
-    count = len(run)
+def _of_run(run: str) -> str:
+    if run[0] == "\\":
+        return _of_backslashes(len(run))
+    if "\n" in run:
+        # Lines that were joined, or moved to the right: whatever blanks are there, once for all of them.
+        return rf"(?:{''.join(map(_of_character, run))}|\s+)"
+    return _of_character(run)
+
+
+def _of_backslashes(count: int) -> str:
     return rf"(?:\\{{{count},}}|(?:%5[Cc]){{{count}}}|(?:\\+(?:x5[Cc]|u005[Cc]|134)){{{count}}})"
 
 
@@ -80,9 +96,6 @@ def _of_character(character: str) -> str:
     if character == "'":
         # A shell's: the quotes end, and begin again.
         forms[:0] = [r"""\\*'\\*"\\*'\\*"\\*'""", r"\\*'\\+'\\*'"]
-    if character == "\n":
-        # Lines that were joined, or moved to the right.
-        forms.append(r"\s+")
     if character == " ":
         forms.append(r"\+")
     if character in _NAMED:

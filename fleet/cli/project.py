@@ -31,6 +31,7 @@ from fleet.cli.engine import Engine, Listener, end_idle_providers
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import locked, read_json, read_text
+from fleet.platforms.common import Secure
 from fleet.platforms.state import is_data_disk, plain
 
 T = TypeVar("T")
@@ -167,9 +168,9 @@ class Project:
         """The files that hold a stack's state; ``None`` if a service has it.
 
         Args:
-            stack: The stack's name.
+            stack: The stack's name; an organization and the project may stand before it.
         """
-        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack)
+        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack.rpartition("/")[2])
 
     def full_key(self, key: str) -> str:
         """A key of the config; one without a colon is the project's."""
@@ -195,8 +196,9 @@ def _config_text(key: str, value: Any) -> str:
             return {str(name): opened(item) for name, item in value.items()}
         return [opened(item) for item in value] if isinstance(value, list) else value
 
-    value = opened(value)
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
+    shown = opened(value)
+    text = shown if isinstance(shown, str) else json.dumps(shown, separators=(",", ":"), default=str)
+    return text if shown == value else Secure(text)
 
 
 class Stack:
@@ -284,7 +286,10 @@ class Stack:
 
     def _read_config(self, *options: str) -> dict[str, str]:
         shown = self.run(lambda: self._pulumi("config", "--show-secrets", "--json", *options))
-        return {key: entry["value"] for key, entry in json.loads(shown).items()}
+        return {
+            key: Secure(entry["value"]) if entry["secret"] else entry["value"]
+            for key, entry in json.loads(shown).items()
+        }
 
     def _is_made(self) -> bool:
         """Whether there is such a stack."""

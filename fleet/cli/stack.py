@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from fleet.cli.interrupted import settle
 from fleet.cli.project import Access, Project, Stack, kept_disks, translated, urn_name
 from fleet.cli.report import NodeReport, Reporter, Say
 from fleet.cli.signals import Stopped
-from fleet.cli.state import Deployed, NodeStatus, with_config
+from fleet.cli.state import Deployed, NodeStatus
 from fleet.components.gate import PATIENCE
 from fleet.components.ready import watcher_of
 from fleet.errors import FleetError, UsageError
@@ -114,11 +114,11 @@ class Session:
 
         def earlier(node: NodePlan) -> NodePlan:
             if node.name in configs:
-                return with_config(node, configs[node.name], platform)
+                return deployed.before(node, configs[node.name])
             return deployed.kept(node) or node
 
         plan = plan.only(deployed.known | configs.keys()).with_nodes(earlier)
-        _need_all_secrets(plan)
+        _need_all_secrets(plan.nodes)
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform, bar)
@@ -194,6 +194,7 @@ class Session:
         wanted = self._made(plan, deployed, node)
         if not new_config:
             wanted = self._as_deployed(wanted, deployed)
+            _need_all_secrets([wanted])
             # Of the others, it matters how they are asked.
             plan = plan.with_nodes(lambda each: (deployed.kept(each) if each.unread else None) or each)
         # Its gate, too, is to make sure that a new machine can be made.
@@ -319,6 +320,8 @@ class Session:
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
             # Not on standard output, which may be JSON.
             print(f"{error} It counts as unchanged.", file=sys.stderr)
+        if ailing := platform.ailing():
+            print(ailing, file=sys.stderr)
         deployed = Deployed(stack.resources, platform)
         found = deployed.statuses(list(plan.nodes))
         planned = {node.name for node in plan.nodes}
@@ -384,13 +387,13 @@ def _as_far_as_known(node: NodePlan, deployed: Deployed) -> NodePlan:
     return kept
 
 
-def _need_all_secrets(plan: FleetPlan) -> None:
+def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:
     """Refuse to deploy a mask in a secret's place.
 
     Raises:
         FleetError: A secret could not be had.
     """
-    for node in plan.nodes:
+    for node in nodes:
         for error in node.unread:
             raise error
 

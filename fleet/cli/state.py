@@ -77,7 +77,7 @@ class Deployed:
         if self.outdated(node):
             return True
         if kept := self.kept(node):
-            return self.changes(kept)
+            return self.image_moves(kept) or self.differs(kept)
         return self.image_moves(node) or bool(reshaped(self._shapes.get(node.name), self._platform.shape(node)))
 
     def differs(self, node: NodePlan) -> bool:
@@ -135,13 +135,28 @@ class Deployed:
         """
         digest = self.nodes.get(node.name, {}).get("digest")
         probes, hidden = self._probes(node.name, node.probes), self._hidden(node.name, node.hidden)
+        unread = () if node.name in self._ready else node.unasked
         if digest == node.config.digest:
-            return replace(node, probes=probes, hidden=hidden, unread=())
+            return replace(node, probes=probes, hidden=hidden, unread=unread, unasked=unread)
         for generation in ("configs", "previous"):
             config = unpacked(self._record[generation]).get(node.name) if generation in self._record else None
             if config and _digest(config[0]) == digest:
-                return replace(with_config(node, config, self._platform), probes=probes, hidden=hidden)
+                earlier = with_config(node, config, self._platform)
+                return replace(earlier, probes=probes, hidden=hidden, unread=unread, unasked=unread)
         return None
+
+    def before(self, node: NodePlan, config: tuple[str, str]) -> NodePlan:
+        """A planned node with an earlier config, which may hold secrets that it has now and that cannot be read.
+
+        Args:
+            node: The node.
+            config: As :func:`with_config`.
+
+        Raises:
+            FleetError: As there.
+        """
+        hidden = {**self._hidden(node.name, {}), **node.hidden}
+        return replace(with_config(node, config, self._platform), hidden=hidden)
 
     def _probes(self, name: str, otherwise: Sequence[Probe]) -> Sequence[Probe]:
         """The probes that a node answered when it became ready; others if it has not become so."""
@@ -213,7 +228,7 @@ def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> 
     machine = MachineConfig(ignition, json.loads(ignition)["ignition"]["version"])
     secret = shown != ignition
     delivery = deliver(machine, platform.limits, node=node.name, shown=shown if secret else "")
-    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret, unread=())
+    return replace(node, config=machine, delivery=delivery, shown=shown, secret=secret, unread=node.unasked)
 
 
 def _digest(ignition: str) -> str:

@@ -13,9 +13,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource
+from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from fleet.components.provider import Provider, kill_descendants, known
+from fleet.components.provider import Provider, kill_descendants, known, tell
 from fleet.components.ready import watcher_of
 from fleet.errors import FleetError
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 class DrainProvider(Provider):
     """Calls the function."""
 
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        moved = not known(news["instance"]) or olds["instance"] != news["instance"]
+    def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        # Of a drain that it changed in place, an earlier fleet has left nothing but the id, which is the instance's.
+        moved = not known(news["instance"]) or olds.get("instance", id_) != news["instance"]
         keys = ("function", "timeout", "address")
         return DiffResult(
             changes=moved or any(olds.get(key) != news.get(key) for key in keys),
@@ -37,7 +38,14 @@ class DrainProvider(Provider):
     def create(self, props: dict[str, Any]) -> CreateResult:
         return CreateResult(props["instance"], props)
 
-    def delete(self, _id: str, props: dict[str, Any]) -> None:
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        # Nothing is done: the next removal goes by what is new.
+        return UpdateResult(news)
+
+    def delete(self, id_: str, props: dict[str, Any]) -> None:
+        if "function" not in props:
+            tell(f"The machine {id_} goes without a drain: an earlier fleet has not kept what its function is.")
+            return
         watcher = watcher_of(props.get("watch"))
         if watcher and not watcher.alive():
             return

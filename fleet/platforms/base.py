@@ -132,7 +132,8 @@ class NodePlan:
             known.
         hidden: Secrets, by name, that its config or its probes may hold: what must not be in anything that is said of
             it.
-        unread: Why secrets that are in its config could not be read: a mask stands in their places.
+        unread: Why secrets that are in its config or its probes could not be read: a mask stands in their places.
+        unasked: Those of them that are in its probes: with another config, these are masked still.
     """
 
     name: str
@@ -159,6 +160,7 @@ class NodePlan:
     answered: Mapping[str, Any] | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[FleetError, ...] = ()
+    unasked: tuple[FleetError, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -543,6 +545,10 @@ class Platform(Protocol):
         Raises:
             FleetError: It cannot be mended.
         """
+        ...
+
+    def ailing(self) -> str:
+        """What :meth:`repair` would mend, and what to do, in a sentence or two; empty if nothing. Changes nothing."""
         ...
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:

@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
+
+class Secure(str):
+    """A value of a stack's config that was set as a secret, in plain text, or what stands for it."""
+
+
 ConfigReader = Callable[[str], str | None]
-"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set."""
+"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set. One that
+is a secret is :class:`Secure`."""
 
 
 NAME_TTL = 60
@@ -421,6 +427,10 @@ class ProviderPlatform:
 
     def repair(self) -> None:
         """Nothing: what nodes need is resources."""
+
+    def ailing(self) -> str:
+        """Nothing."""
+        return ""
 
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
         """The address at the number."""

@@ -212,6 +212,14 @@ class Qemu:
         """Start the network of the stack's machines again, if it was killed."""
         qemu_network.repair(self.state, qemu_machine.older(self.state))
 
+    def ailing(self) -> str:
+        """That the network of the stack's machines was killed, if it was."""
+        if not qemu_network.ended(self.state):
+            return ""
+        return (
+            "The process that carries what nodes send has ended, so they cannot be reached. `fleet up` starts it again."
+        )
+
     def host_port(self, node: NodePlan, port: PortPlan) -> int:
         """The port of the host that leads to a port of a node."""
         chosen = self.options.host_ports.get(_key(node.name, port))

@@ -140,6 +140,14 @@ def repair(state: Path, older: Older) -> bool:
         return _process(state) != before
 
 
+def ended(state: Path) -> bool:
+    """Whether the network of machines was killed, so that :func:`repair` would start it."""
+    if not _folder(state).is_dir():
+        return False
+    with _turn(state):
+        return _folder(state).is_dir() and _process(state) is None
+
+
 @functools.cache
 def lacking() -> str:
     """What this host lacks for it, as a sentence; empty if nothing."""

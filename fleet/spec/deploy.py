@@ -19,7 +19,7 @@ from fleet.components.group import Fleet
 from fleet.errors import FleetError, UsageError, unexpected
 from fleet.files import locked, read_json, write_whole
 from fleet.platforms.base import FleetPlan, Platform
-from fleet.platforms.common import ConfigReader, stack_folder
+from fleet.platforms.common import ConfigReader, Secure, stack_folder
 from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
 from fleet.spec.plan import plan_spec
 from fleet.spec.values import Keep, Resolver
@@ -266,7 +266,8 @@ def _exported(folder: Path, stack: str, *options: str) -> list[dict[str, Any]]:
 
 async def _program() -> None:
     folder = Path(pulumi.runtime.get_root_directory())
-    values = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+    given = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+    values = {key: Secure(value) if runtime_config.is_config_secret(key) else value for key, value in given.items()}
     try:
         plan, platform = plan_stack(
             folder / (values.get("fleet:spec") or DEFAULT_SPEC),

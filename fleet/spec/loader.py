@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,8 @@ class SpecFile:
         self._document = _document(Path(path), config)
         value = self._document.value()
         given = value if isinstance(value, dict) else {}
-        self._head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
+        head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
+        self._head = head.with_secure(config.is_secret)
 
     @property
     def secret(self) -> bool:
@@ -95,12 +96,23 @@ class SpecFile:
         """Fill in values and check the whole.
 
         Raises:
-            UsageError: It does not say what a spec can say.
+            UsageError: It does not say what a spec can say, or has a secret where that would be in plain text.
             FleetError: A placeholder names no variable.
         """
         document, value = self._filled(values.variables)
+        if marks := self._marks:
+            # Before what they fill is checked, which is not to be read as a mistake in the secret.
+            _check_open(document, _marked(self._filled({**values.variables, **marks})[1]))
         _add_compose_files(document, value, values)
-        return LoadedSpec(document.read(FleetSpec, value), values, document, self._confidential(values))
+        spec = document.read(FleetSpec, value)
+        confidential = self._confidential(values)
+        _check_open(document, confidential)
+        return LoadedSpec(spec, values, document, confidential)
+
+    @property
+    def _marks(self) -> dict[str, str]:
+        """What stands for each variable that is a secret, to find where it goes."""
+        return {name: _MARK for name, variable in self._head.variables.items() if variable.secret}
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
         """The document with its variables, and its value."""
@@ -114,10 +126,9 @@ class SpecFile:
 
     def _confidential(self, values: Values) -> frozenset[Location]:
         """Where secrets stand: where a mark does, if it is in the place of each."""
-        marks = {name: _MARK for name, variable in self._head.variables.items() if variable.secret}
-        if not marks:
+        if not self._marks:
             return frozenset()
-        marked = replace(values, variables={**values.variables, **marks})
+        marked = replace(values, variables={**values.variables, **self._marks})
         document, value = self._filled(marked.variables)
         places = set(_marked(value))
         try:
@@ -143,6 +154,47 @@ def _marked(value: Any, where: Location = ()) -> Iterator[Location]:
             yield from _marked(item, (*where, index))
     elif isinstance(value, str) and _MARK in value:
         yield where
+
+
+_ANY = "*"
+_OPEN: tuple[Location, ...] = (
+    ("name",),
+    ("image",),
+    ("network",),
+    ("ssh_from",),
+    *(
+        ("groups", _ANY, key)
+        for key in (
+            "count", "ports", "ready_timeout", "addresses_from", "capacity", "rollout", "drain", "after", "size",
+            "names", "metadata_guard",
+        )
+    ),
+    ("groups", _ANY, "data_disks", _ANY, "size_gib"),
+    ("groups", _ANY, "data_disks", _ANY, "snapshot"),
+    ("groups", _ANY, "nodes", _ANY, "data_disks"),
+    ("groups", _ANY, "containers", _ANY, "ports"),
+    ("groups", _ANY, "pods", _ANY, "ports"),
+    ("groups", _ANY, "ready", _ANY, "ssh", "user"),
+    ("groups", _ANY, "ready", _ANY, "ssh", "identity"),
+)  # fmt: skip
+"""Parts of a spec that are in plain text in the stack's state, at the platform's, or among a process's arguments."""
+
+
+def _check_open(document: Document, places: Iterable[Location]) -> None:
+    """Refuse secrets where they would be in plain text.
+
+    Raises:
+        UsageError: One is there.
+    """
+    for place in sorted(places, key=repr):
+        for part in _OPEN:
+            if len(place) >= len(part) and all(one in (_ANY, other) for one, other in zip(part, place, strict=False)):
+                raise UsageError(
+                    f"A variable that is a secret fills `{part[-1] if part[-1] != _ANY else part[-2]}`, which is in "
+                    "plain text in the stack's state, at the platform's, or among the arguments of processes.",
+                    at=document.at(*place),
+                    fix="Write it there, or take a variable that is no secret.",
+                )
 
 
 def _add_compose_files(document: Document, value: Any, values: Values) -> None:

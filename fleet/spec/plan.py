@@ -87,7 +87,9 @@ def plan_spec(
                 other = file.values(replace(resolver, masks={name: f"(no secret {name})"}))
                 real = _unread(real, planned(other), reason)
     except FleetError as error:
-        raise (failure or error) from None
+        # What is wrong with a mask is nothing to mend: the secret that it stands for is missing.
+        absent = [reason for name, reason in values.unread.items() if f"(secret {name})" in str(failure or error)]
+        raise (absent[0] if absent else failure or error) from None
     return _shown_as(real, masked, platform)
 
 
@@ -99,8 +101,11 @@ def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
 
     def mark(node: NodePlan) -> NodePlan:
         # A secret that a node may have is no sign that it has it.
-        same = replace(node, unread=(), hidden={}) == replace(masked[node.name], hidden={})
-        return node if same else replace(node, unread=(*node.unread, reason))
+        other = replace(masked[node.name], hidden=node.hidden, unread=node.unread, unasked=node.unasked)
+        if node == other:
+            return node
+        unasked = node.unasked if node.probes == other.probes else (*node.unasked, reason)
+        return replace(node, unread=(*node.unread, reason), unasked=unasked)
 
     return plan.with_nodes(mark)
 

@@ -22,7 +22,7 @@ from fleet.core_schema import Dumper
 from fleet.document import Document
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_json, read_text
-from fleet.platforms.common import ConfigReader
+from fleet.platforms.common import ConfigReader, Secure
 
 SUFFIX = ".py"
 
@@ -45,7 +45,11 @@ class SpecConfig:
     def get(self, key: str, default: str = "") -> str:
         """A text."""
         value = self._read(key) if self._read else None
-        return default if value is None else value
+        return default if value is None else str(value)
+
+    def is_secret(self, key: str) -> bool:
+        """Whether the stack's config has a secret there."""
+        return self._read is not None and isinstance(self._read(key), Secure)
 
     def require(self, key: str, *, example: str) -> str:
         """A text that has to be there.
@@ -61,7 +65,7 @@ class SpecConfig:
             return example
         if not (value := self._read(key)):
             raise UsageError(f"The stack's config has no {key}.", fix=f"Set it: `pulumi config set {key} VALUE`.")
-        return value
+        return str(value)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Something that is so or not.
@@ -105,7 +109,8 @@ class SpecConfig:
         except ValueError:
             value = None
         if not wanted(value):
-            raise UsageError(f"{key} of the stack's config should be {what}, but is {text!r}.")
+            shown = "a secret" if self.is_secret(key) else repr(text)
+            raise UsageError(f"{key} of the stack's config should be {what}, but is {shown}.")
         return value
 
 

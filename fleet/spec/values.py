@@ -19,7 +19,7 @@ from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
-from fleet.platforms.common import ConfigReader
+from fleet.platforms.common import ConfigReader, Secure
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
 
 Keep = Callable[[str, Callable[[], str], str | None], str]
@@ -36,6 +36,21 @@ class Head(Model):
 
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
+
+    def with_secure(self, is_secret: Callable[[str], bool]) -> Head:
+        """The head whose texts that are secrets in the stack's config are secrets of the spec, too.
+
+        Args:
+            is_secret: Whether the config has a secret under a key.
+        """
+        secrets, variables = dict(self.secrets), dict(self.variables)
+        for name, variable in self.variables.items():
+            if variable.config and variable.type == "string" and is_secret(variable.config):
+                # Nothing in a spec can have this name.
+                secret = f"{variable.config} of the config"
+                secrets[secret] = SecretSource(config=variable.config)
+                variables[name] = Variable(secret=secret)
+        return self.model_copy(update={"secrets": secrets, "variables": variables})
 
 
 @dataclass(frozen=True)
@@ -55,12 +70,13 @@ class Values:
     unread: Mapping[str, FleetError] = field(default_factory=dict)
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
-        """What may be somewhere on a node: the secrets that variables are, and others.
+        """What may be somewhere on a node, as far as it can be had: the secrets that variables are, and others.
 
         Args:
             used: Their names.
         """
-        return {name: value for name, value in self.secrets.items() if value and (name in used or name in self.filling)}
+        names = ({*used, *self.filling} & self.secrets.keys()) - self.unread.keys()
+        return {name: value for name, value in self.secrets.items() if value and name in names}
 
 
 @dataclass(frozen=True)
@@ -138,7 +154,8 @@ class Resolver:
         try:
             return variable.read(text)
         except ValueError:
-            raise FleetError(f"{what} should be of type {variable.type}, but is {text!r}.", at=at) from None
+            shown = "a secret" if self.config and isinstance(self.config(variable.config), Secure) else repr(text)
+            raise FleetError(f"{what} should be of type {variable.type}, but is {shown}.", at=at) from None
 
     def _environment(self, what: str, variable: str, at: Position) -> str:
         value = os.environ.get(variable)
@@ -152,7 +169,7 @@ class Resolver:
             command = f"pulumi config set {'--secret ' if secret else ''}{key}"
             fix = f"Set it: `{command}`." if self.config else "Name a stack with `--stack`."
             raise FleetError(f"{what} comes from the stack's config, which has no {key}.", at=at, fix=fix)
-        return value
+        return str(value)
 
 
 class _Secrets:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from fleet.cli.backend import Backend
+from fleet.cli.project import Project
+from tests.conftest import Folder
 
 LOCKS = ".pulumi/locks/organization/web/test"
 
@@ -94,3 +96,16 @@ def test_what_other_stacks_have_beside_a_broken_state_stays(tmp_path: Path) -> N
         os.utime(states / name, (time.time() - 10,) * 2)
     mend(tmp_path)
     assert sorted(file.name for file in states.iterdir()) == ["other.json", "other.json.1a2b.tmp", "test.json"]
+
+
+def test_a_stack_may_be_named_with_its_organization_and_project(folder: Folder) -> None:
+    folder.make_project("{}")
+    project = Project.around(folder.path / "fleet.yaml")
+    state = folder.write(".pulumi/stacks/web/test.json", '{"version": 3, "checkpoint": {}}')
+    for name in ("test", "organization/web/test"):
+        files = project.files(name)
+        assert files
+        assert files.is_made
+    state.unlink()
+    done = folder.fleet("ssh", "fleet.yaml", "web-0", "--stack", "organization/web/test")
+    assert done.err.startswith("Error: There is no node web-0 in stack organization/web/test.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import shlex
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -90,3 +91,25 @@ def test_a_text_without_secrets_stays_as_it_is() -> None:
 def test_a_text_of_backslashes_takes_no_time() -> None:
     text = "\\" * 20_000
     assert Mask({"s": "a\\b'\nc\\"})(text) == text
+
+
+def test_a_mask_of_a_long_secret_costs_nothing_until_there_is_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    compile_ = re.compile
+
+    def counted(pattern: str) -> re.Pattern[str]:
+        compiled.append(pattern)
+        return compile_(pattern)
+
+    monkeypatch.setattr("fleet.masking.re.compile", counted)
+    secrets = {"bundle": "\n".join(f"line {number} of it" for number in range(50))}
+    masks = [Mask(secrets) for _ in range(3)]
+    assert not compiled
+    assert {mask("say line 7 of it") for mask in masks} == {"say (secret bundle)"}
+    assert len(compiled) == 1
+
+
+def test_a_text_of_blanks_takes_no_time() -> None:
+    text = "a" + " " * 20_000
+    assert Mask({"s": "a\n\n \n\nb", "t": "a\n\n\n\n\n\nc"})(text) == text
+    assert Mask({"s": "a\n\n \n\nb"})("say a b, a\\n\\n \\n\\nb") == "say (secret s), (secret s)"

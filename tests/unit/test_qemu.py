@@ -326,3 +326,13 @@ def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
     finally:
         os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
         qemu_machine.stop(folder)
+
+
+def test_status_says_that_the_network_was_killed_and_what_starts_it(folder: Folder) -> None:
+    folder.make_project("{state_dir: nodes-here}")
+    image = folder.write("own.qcow2", "an image")
+    assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
+    (folder.path / "nodes-here/network").mkdir(parents=True)
+    done = folder.fleet("status", "fleet.yaml", "--stack", "test", "--json")
+    assert "they cannot be reached. `fleet up` starts it again." in done.err
+    assert json.loads(done.out)

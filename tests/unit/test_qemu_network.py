@@ -224,15 +224,18 @@ def test_a_killed_network_is_repaired_and_machines_that_run_go_on(state: Path, t
     before = switch_of(state)
     assert not qemu_network.repair(state, Older())
     process = os.pidfd_open(before)
+    assert not qemu_network.ended(state)
     signal.pidfd_send_signal(process, signal.SIGKILL)
     assert select.select([process], [], [], 20)[0]
     os.close(process)
+    assert qemu_network.ended(state)
     if by == "repair":
         assert qemu_network.repair(state, Older())
     else:
         three.append(Machine(state, "web-3"))
     in_touch(three, b"after")
     assert switch_of(state) != before
+    assert not qemu_network.ended(state)
 
 
 def test_a_network_of_another_version_of_fleet_is_replaced(state: Path, three: list[Machine]) -> None:
@@ -259,6 +262,7 @@ def test_it_ends_with_the_last_machine(state: Path, three: list[Machine]) -> Non
 def test_nothing_is_repaired_where_nothing_runs(state: Path) -> None:
     state.mkdir(parents=True)
     assert not qemu_network.repair(state, Older())
+    assert not qemu_network.ended(state)
     assert not list(state.iterdir())
 
 

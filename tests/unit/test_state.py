@@ -8,7 +8,7 @@ import json
 import lzma
 from typing import Any
 
-from fleet.cli.state import Deployed
+from fleet.cli.state import Deployed, with_config
 from fleet.platforms import platform
 from fleet.platforms.state import with_state
 from fleet.spec import Resolver, plan_spec
@@ -68,3 +68,35 @@ def test_a_node_is_asked_as_before_only_while_the_machine_that_answered_is_there
 
     assert answered("web-0-1")
     assert not answered("web-0-2")
+
+
+def test_a_mask_in_a_probe_is_never_taken_for_the_secret_when_a_config_of_before_is(folder: Folder) -> None:
+    spec = folder.write(
+        "fleet.yaml",
+        "name: web\nsecrets: {token: {env: TOKEN}}\nvariables: {token: {secret: token}}\n"
+        "groups: {web: {ports: [80], ready: [{http: {port: 80, path: '/?${token}'}}]}}\n",
+    )
+    where = platform("qemu", project=folder.path, stack="test")
+    (node,) = plan_spec(spec, Resolver(reveal=True, lenient=True), where, need_lock=False).nodes
+    earlier = with_config(node, (node.config.ignition, node.config.ignition), where)
+    assert [str(each) for each in earlier.unread] == [str(each) for each in node.unread]
+    assert "TOKEN, which is not set" in str(earlier.unread[0])
+    digest = {"digest": node.config.digest}
+    state: list[dict[str, Any]] = [
+        {"urn": "urn::fleet:components:Node::web-0", "type": "fleet:components:Node", "outputs": digest}
+    ]
+    # It has never been ready, so that the state does not know how to ask it.
+    kept = Deployed(state, where).kept(node)
+    assert kept
+    assert kept.unread
+    kind = "pulumi-python:dynamic/fleet:Ready"
+    probes = [{"http": {"port": 80, "path": "/?real"}}]
+    state.append({"urn": f"urn::{kind}::web-0", "type": kind, "outputs": {"probes": probes}})
+    kept = Deployed(state, where).kept(node)
+    assert kept
+    assert not kept.unread
+    assert kept.probes[0].http
+    assert kept.probes[0].http.path == "/?real"
+    assert not node.hidden, "a mask is no secret"
+    state[-1]["outputs"]["hidden"] = {"token": "real"}
+    assert Deployed(state, where).before(node, (node.config.ignition, "{}")).hidden == {"token": "real"}

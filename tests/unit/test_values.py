@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,11 @@ from hypothesis import strategies as st
 
 from fleet.config import Snippet, compose
 from fleet.config.template import fill_text
-from fleet.errors import FleetError
+from fleet.errors import FleetError, UsageError
+from fleet.platforms import platform
+from fleet.platforms.base import NodePlan
+from fleet.platforms.common import Secure
+from fleet.spec import Resolver, plan_spec
 from tests.conftest import Folder, file_text
 
 Refused = Callable[..., str]
@@ -145,3 +150,70 @@ def test_an_error_about_a_value_that_a_secret_fills_does_not_show_it(folder: Fol
     result = folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="tops3cret\n")
     assert result.status != 0
     assert "tops3cret" not in result.out + result.err
+
+
+OPEN = {
+    "name": ("name: web", "name: '${token}'"),
+    "ssh_from": ("name: web", "name: web\nssh_from: ['${token}/32']"),
+    "network": ("name: web", "name: web\nnetwork: {cidr: '${token}'}"),
+    "size": ("    containers:", "    size: '${token}'\n    containers:"),
+    "names": ("    containers:", "    names: ['${token}.example.org']\n    containers:"),
+    "ports": ("    containers:", "    ports: ['${token}/udp']\n    containers:"),
+    "drain": ("    containers:", "    drain: {function: 'a:${token}'}\n    containers:"),
+    "size_gib": ("    containers:", "    data_disks: {d: {size_gib: '${token}', mount: /var/d}}\n    containers:"),
+    "data_disks": ("    containers:", "    nodes: {0: {data_disks: {d: '${token}'}}}\n    containers:"),
+    "user": ("    containers:", "    ready: [{ssh: {command: 'true', user: '${token}'}}]\n    containers:"),
+    "identity": ("    containers:", "    ready: [{ssh: {command: 'true', identity: 'x/${token}'}}]\n    containers:"),
+    "rollout": ("    containers:", "    rollout: {window: '${token}%'}\n    containers:"),
+}
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_a_secret_is_refused_where_it_would_be_in_plain_text(folder: Folder, what: str) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", *OPEN[what])
+    text = (folder.path / "fleet.yaml").read_text()
+    # The rest of the spec has its placeholder in double quotes.
+    line = text[: re.search(r"'[^'\"\n]*\$\{token\}", text).start()].count("\n") + 1  # type: ignore[union-attr]
+    where = platform("qemu", project=folder.path, stack="test")
+    with pytest.raises(UsageError, match=f"fleet.yaml:{line}:.*A variable that is a secret fills `{what}`"):
+        plan_spec(folder.path / "fleet.yaml", Resolver(), where, need_lock=False)
+
+
+def test_a_secret_that_fills_a_published_port_is_refused(folder: Folder, refused: Refused) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "        secrets: [token]", "        ports: ['${token}:80']")
+    assert "A variable that is a secret fills `ports`" in refused("validate", "fleet.yaml", status=2)
+
+
+def test_a_mask_that_is_not_valid_in_its_place_is_answered_with_the_secret_that_is_missing(folder: Folder) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "    containers:", "    ready: [{http: {port: 22, path: '${token}'}}]\n    containers:")
+    where = platform("qemu", project=folder.path, stack="test")
+    with pytest.raises(FleetError, match="environment variable TOKEN, which is not set"):
+        plan_spec(folder.path / "fleet.yaml", Resolver(reveal=True, lenient=True), where, need_lock=False)
+
+
+def test_a_variable_that_the_config_has_as_a_secret_is_one(folder: Folder) -> None:
+    secret_project(folder)
+    folder.edit("fleet.yaml", "secrets:\n  token: {env: TOKEN}\n", "")
+    folder.edit("fleet.yaml", "{secret: token}", "{config: TOKEN, default: none}")
+    folder.edit("fleet.yaml", "        secrets: [token]\n", "")
+    where = platform("qemu", project=folder.path, stack="test")
+
+    def planned(value: str | None, *, reveal: bool = True) -> NodePlan:
+        resolver = Resolver({"TOKEN": value}.get, reveal=reveal)
+        return next(plan_spec(folder.path / "fleet.yaml", resolver, where, need_lock=False).nodes)
+
+    for node in (planned(Secure("tops3cret")), planned(Secure("tops3cret"), reveal=False)):
+        assert "tops3cret" not in node.shown
+        assert "(secret%20TOKEN%20of%20the%20config)" in node.shown
+    real = planned(Secure("tops3cret"))
+    assert real.secret
+    assert real.hidden == {"TOKEN of the config": "tops3cret"}
+    assert "tops3cret" in real.config.ignition
+    for value in ("open", None):
+        assert not planned(value).secret
+    folder.edit("fleet.yaml", "default: none", "type: integer")
+    with pytest.raises(FleetError, match="should be of type integer, but is a secret"):
+        planned(Secure("tops3cret"))
