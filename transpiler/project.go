@@ -184,29 +184,55 @@ func (p *project) withEnvFile(
 	if err != nil {
 		return nil, err
 	}
-	lookup := lookupIn(environment)
-	read := map[string]string{}
-	if format == "" {
-		read, err = dotenv.ParseWithLookup(bytes.NewReader(raw), lookup)
-	} else {
-		err = dotenv.ParseWithFormat(bytes.NewReader(raw), path, read, lookup, format)
+	read, missing := map[string]string{}, map[string]bool{}
+	lookup := func(name string) (string, bool) {
+		value, ok := environment[name]
+		if _, known := read[name]; !ok && !known {
+			missing[name] = true // and may have a default
+		}
+		return value, ok
 	}
-	if err != nil {
+	if err := dotenv.ParseWithFormat(bytes.NewReader(raw), path, read, lookup, format); err != nil {
 		p.note(fmt.Sprintf("The env file %s cannot be read: %s", path, firstLine(err)), at)
 		return nil, refused
 	}
-	out := maps.Clone(set)
-	for _, key := range slices.Sorted(maps.Keys(read)) {
-		if name := unset(read[key]); name != "" {
-			line := lineOf(raw, key)
-			p.note(unsetMessage(name), place{file: path, line: line, column: min(line, 1)})
+	for i, line := range strings.Split(string(raw), "\n") {
+		if what := bare(line, missing); what != "" {
+			p.note(what, place{file: path, line: i + 1, column: 1})
 			err = refused
 		}
+	}
+	out := maps.Clone(set)
+	for key, value := range read {
 		if _, ok := out[key]; !ok {
-			out[key] = read[key]
+			out[key] = value
 		}
 	}
 	return out, err
+}
+
+var (
+	bareReference = regexp.MustCompile(`\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+	bareName      = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*$`)
+)
+
+// bare says what is wrong with a line of an env file that takes the value of a
+// variable that is not set, for which compose-go takes an empty text. It quotes
+// nothing: the line may be a password with a dollar sign.
+func bare(line string, missing map[string]bool) string {
+	if strings.HasPrefix(strings.TrimSpace(line), "#") {
+		return ""
+	}
+	if name := bareName.FindStringSubmatch(line); name != nil && missing[name[1]] {
+		return "The line has no value, and there is no variable of its name"
+	}
+	for _, names := range bareReference.FindAllStringSubmatch(line, -1) {
+		if missing[names[1]] || missing[names[2]] {
+			return "A `$` begins a reference here to a variable that is not set: write a dollar sign itself as `$$`, or put " +
+				"the value into single quotes"
+		}
+	}
+	return ""
 }
 
 // firstLine is what an error says, without what it quotes of a file.
@@ -217,16 +243,6 @@ func firstLine(err error) string {
 
 // envText is where dotenv's errors quote a file, which may hold what is secret.
 var envText = regexp.MustCompile(`( in variable name)? near .*| ".*"$`)
-
-func lineOf(raw []byte, key string) int {
-	for i, line := range strings.Split(string(raw), "\n") {
-		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		if strings.TrimSpace(name) == key {
-			return i + 1
-		}
-	}
-	return 0
-}
 
 // load reads one or more files, of which later ones override earlier ones, to
 // one model in canonical form, with absolute paths.

@@ -365,3 +365,37 @@ def test_the_same_project_in_another_folder_is_the_same_config(tmp_path: Path) -
         for _ in range(5):
             digests |= {node.config.digest for node in plan(folder).nodes}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("file", [".env", "one.env"])
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=pass$word", None),
+        ('A="pass $word"', None),
+        ("A=pass${word}", None),
+        ("export A=$TAG$word", None),
+        ("word", None),
+        ("A=pass$$word", "pass$word"),
+        ("A='pass$word'", "pass$word"),
+        ("A=pass${word:-}", "pass"),
+        ("A=pass${word:-d}", "passd"),
+        ("A=$TAG$FIRST", "21"),
+        ("A=$9$ # $word", "$9$"),
+    ],
+)
+def test_a_dollar_in_an_env_file_is_a_reference_or_an_error(
+    folder: Folder, file: str, line: str, value: str | None
+) -> None:
+    folder.write("fleet.yaml", SPEC)
+    use = 'environment: {A: "${A:-}"}' if file == ".env" else "env_file: one.env"
+    folder.write("deploy/docker-compose.yml", f"services: {{one: {{image: x/y, {use}}}}}\n")
+    folder.write(f"deploy/{file}", f"# $word\nFIRST=1\n{line}\n")
+    if value is None:
+        with pytest.raises(UsageError, match=rf"/deploy/{file}:3:1: ") as caught:
+            plan(folder)
+        assert "word" not in str(caught.value)
+        return
+    (node,) = plan(folder).nodes
+    unit = file_text(node.config.tree, "/etc/containers/systemd/one.container")
+    assert f'Environment="A={value.replace("$", "$$")}"\n' in unit
