@@ -276,6 +276,7 @@ func (p *project) load(
 		}
 		delete(cfg, "version")
 		withContexts(cfg)
+		withDevices(cfg, folder)
 		at.override(own)
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: path, Config: cfg})
 	}
@@ -303,6 +304,21 @@ func withContexts(cfg map[string]any) {
 		service, _ := each.(map[string]any)
 		if build, ok := service["build"].(map[string]any); ok && build["context"] == nil {
 			build["context"] = "."
+		}
+	}
+}
+
+// withDevices gives every volume that is a folder beside the file that folder's
+// path, which compose-go does only where the volume names its driver.
+func withDevices(cfg map[string]any, folder string) {
+	volumes, _ := cfg["volumes"].(map[string]any)
+	for _, each := range volumes {
+		volume, _ := each.(map[string]any)
+		options, _ := volume["driver_opts"].(map[string]any)
+		device, _ := options["device"].(string)
+		o, _ := options["o"].(string)
+		if device != "" && !filepath.IsAbs(device) && slices.Contains(strings.Split(o, ","), "bind") {
+			options["device"] = filepath.Join(besideFile+folder, device)
 		}
 	}
 }
