@@ -705,7 +705,13 @@ const writtenKey = "x-fleet-written"
 // longForm is an item of a service's volumes or devices in the long form, with
 // the short one as it is written.
 func longForm(kind, text string) (any, error) {
-	whole := map[string]any{"services": map[string]any{"x": map[string]any{kind: []any{text}}}}
+	short := text
+	// compose-go takes d:/data for a path of Windows, of which a node has none: it is a volume.
+	letter := kind == "volumes" && oneLetter.MatchString(text)
+	if letter {
+		short = text[:1] + text
+	}
+	whole := map[string]any{"services": map[string]any{"x": map[string]any{kind: []any{short}}}}
 	whole, err := transform.Canonical(whole, false)
 	if err != nil {
 		return nil, err
@@ -715,9 +721,14 @@ func longForm(kind, text string) (any, error) {
 	if !ok {
 		return text, nil
 	}
+	if letter {
+		item["source"] = text[:1]
+	}
 	item[writtenKey] = text
 	return item, nil
 }
+
+var oneLetter = regexp.MustCompile(`^[A-Za-z]:/`)
 
 // freeKeys are mappings whose keys are the user's: a name that begins with x-
 // is a name there.

@@ -231,6 +231,7 @@ MAPPED: dict[str, tuple[str, list[str]]] = {
         ["Volume=folder.volume:/x:z", "Volume=folder.volume:/y:ro,z",
          "ExecStartPre=/usr/bin/mkdir -p /var/lib/shop/kept"],
     ),
+    "a volume of one letter": ("volumes: ['d:/data:ro']", ["Volume=d.volume:/data:ro"]),
     "a path of the node as it is": ("volumes: ['/srv/a:/x']", ["Volume=/srv/a:/x"]),
     "a secret of one who is not root": (
         "user: '1000'\n    secrets: [token]", ['Secret="token,type=mount,target=token,uid=0,gid=0,mode=0444"']
@@ -288,7 +289,8 @@ def test_what_compose_can_say_is_said_to_podman(folder: Folder, what: str) -> No
         "deploy/docker-compose.yml",
         "x-first: &first {environment: {F: 1}}\nx-second: &second {environment: {F: 2}, hostname: second}\n"
         f"services:\n  one:\n    {image}{keys}\n  two: {{image: x/y}}\n"
-        "volumes: {folder: {driver_opts: {type: none, o: bind, device: ./kept}}}\nsecrets: {token: {external: true}}\n",
+        "volumes: {d: {}, folder: {driver_opts: {type: none, o: bind, device: ./kept}}}\n"
+        "secrets: {token: {external: true}}\n",
     )
     folder.write("deploy/Dockerfile", "FROM x\n")
     folder.write("deploy/conf/deep/app.conf", "x")
