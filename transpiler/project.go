@@ -70,8 +70,16 @@ type project struct {
 }
 
 // readProject answers a request for a Compose project.
-func readProject(req request) reply {
+func readProject(req request) (out reply) {
 	p := &project{}
+	// compose-go takes parts for what its schema does not promise. No other request may end by that.
+	defer func() {
+		if failed := recover(); failed != nil {
+			p.note("compose-go, which reads Compose files, fails on this one: a part of it is empty, or of another kind than it "+
+				"should be", place{file: req.Path})
+			out = reply{Problems: append(p.problems, p.unknown...)}
+		}
+	}()
 	if req.Root != "" {
 		root, err := filepath.EvalSymlinks(req.Root)
 		if err != nil {
@@ -97,7 +105,7 @@ func readProject(req request) reply {
 	} else if !errors.Is(err, refused) {
 		p.note(err.Error(), place{file: req.Path})
 	}
-	out := reply{Problems: append(p.problems, p.unknown...)}
+	out = reply{Problems: append(p.problems, p.unknown...)}
 	if len(p.problems) == 0 {
 		out.Model, out.Places = withoutExtensions(model, nil), at.listed()
 	}

@@ -415,3 +415,15 @@ def test_a_dollar_in_an_env_file_is_a_reference_or_an_error(
     (node,) = plan(folder).nodes
     unit = file_text(node.config.tree, "/etc/containers/systemd/one.container")
     assert f'Environment="A={value.replace("$", "$$")}"\n' in unit
+
+
+def test_what_compose_go_itself_fails_on_is_an_error_of_the_file(folder: Folder) -> None:
+    folder.write("fleet.yaml", SPEC)
+    folder.write("deploy/docker-compose.yml", "services: {one: {build: {additional_contexts: {a: }}}}\n")
+    with pytest.raises(
+        UsageError, match=r"docker-compose.yml: compose-go, which reads Compose files, fails on this one"
+    ):
+        plan(folder)
+    # What reads it goes on.
+    folder.write("deploy/docker-compose.yml", "services: {one: {image: x/y}}\n")
+    assert list(plan(folder).nodes)
