@@ -4,7 +4,7 @@
 // It reads one JSON request a line from standard input and writes one JSON
 // reply a line to standard output, in order, until the input ends. A caller may
 // send up to 64 requests ahead of the replies: they are worked on in parallel.
-// There are five requests:
+// There are six requests:
 //
 //   - load takes one snippet and answers with a handle for it, or with the
 //     reasons why it is not valid, each with its line and column;
@@ -13,6 +13,8 @@
 //   - project takes the path of a Compose file and answers with its model in
 //     canonical form, as compose-go reads it, and with the place of everything
 //     in it, or with every reason why there is none;
+//   - ignored takes an ignore file of a build and names of files, and answers
+//     with those names that it does not exclude;
 //   - compress takes a text and answers with base64 of its gzip;
 //   - digest takes a container image's reference and answers with the digest
 //     that its registry has for it.
@@ -37,7 +39,7 @@ type request struct {
 
 	// load
 	Kind     string `json:"kind"`      // "butane" or "ignition"
-	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text; for digest, a reference
+	Text     string `json:"text"`      // the snippet as the user wrote it; for compress, any text; for digest, a reference; for ignored, the ignore file
 	FilesDir string `json:"files_dir"` // folder that Butane's local files resolve in; empty: none allowed
 	Root     string `json:"root"`      // folder that they must be in, wherever symbolic links lead; empty: anywhere
 
@@ -48,6 +50,9 @@ type request struct {
 	// project; Root counts as for load
 	Path      string            `json:"path"`      // of the Compose file, absolute
 	Variables map[string]string `json:"variables"` // what ${NAME} stands for
+
+	// ignored
+	Names []string `json:"names"` // of files, relative to the build's folder
 }
 
 // reply is one line of output.
@@ -65,6 +70,8 @@ type reply struct {
 	Model    any       `json:"model,omitempty"`    // project
 	Places   [][]any   `json:"places,omitempty"`   // project: of the model's parts
 	Problems []problem `json:"problems,omitempty"` // project
+
+	Names []string `json:"names,omitempty"` // ignored
 
 	Data string `json:"data,omitempty"` // compress, digest
 }
@@ -147,6 +154,8 @@ func (s *store) begin(req request) func() reply {
 		return func() reply { return s.compose(slots, req) }
 	case "project":
 		return func() reply { return readProject(req) }
+	case "ignored":
+		return func() reply { return notIgnored(req.Text, req.Names) }
 	case "compress":
 		return func() reply { return compress(req.Text) }
 	case "digest":

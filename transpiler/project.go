@@ -70,8 +70,16 @@ type project struct {
 }
 
 // readProject answers a request for a Compose project.
-func readProject(req request) reply {
+func readProject(req request) (out reply) {
 	p := &project{}
+	// compose-go takes parts for what its schema does not promise. No other request may end by that.
+	defer func() {
+		if failed := recover(); failed != nil {
+			p.note("compose-go, which reads Compose files, fails on this one: a part of it is empty, or of another kind than it "+
+				"should be", place{file: req.Path})
+			out = reply{Problems: append(p.problems, p.unknown...)}
+		}
+	}()
 	if req.Root != "" {
 		root, err := filepath.EvalSymlinks(req.Root)
 		if err != nil {
@@ -97,7 +105,7 @@ func readProject(req request) reply {
 	} else if !errors.Is(err, refused) {
 		p.note(err.Error(), place{file: req.Path})
 	}
-	out := reply{Problems: append(p.problems, p.unknown...)}
+	out = reply{Problems: append(p.problems, p.unknown...)}
 	if len(p.problems) == 0 {
 		out.Model, out.Places = withoutExtensions(model, nil), at.listed()
 	}
@@ -184,29 +192,55 @@ func (p *project) withEnvFile(
 	if err != nil {
 		return nil, err
 	}
-	lookup := lookupIn(environment)
-	read := map[string]string{}
-	if format == "" {
-		read, err = dotenv.ParseWithLookup(bytes.NewReader(raw), lookup)
-	} else {
-		err = dotenv.ParseWithFormat(bytes.NewReader(raw), path, read, lookup, format)
+	read, missing := map[string]string{}, map[string]bool{}
+	lookup := func(name string) (string, bool) {
+		value, ok := environment[name]
+		if _, known := read[name]; !ok && !known {
+			missing[name] = true // and may have a default
+		}
+		return value, ok
 	}
-	if err != nil {
+	if err := dotenv.ParseWithFormat(bytes.NewReader(raw), path, read, lookup, format); err != nil {
 		p.note(fmt.Sprintf("The env file %s cannot be read: %s", path, firstLine(err)), at)
 		return nil, refused
 	}
-	out := maps.Clone(set)
-	for _, key := range slices.Sorted(maps.Keys(read)) {
-		if name := unset(read[key]); name != "" {
-			line := lineOf(raw, key)
-			p.note(unsetMessage(name), place{file: path, line: line, column: min(line, 1)})
+	for i, line := range strings.Split(string(raw), "\n") {
+		if what := bare(line, missing); what != "" {
+			p.note(what, place{file: path, line: i + 1, column: 1})
 			err = refused
 		}
+	}
+	out := maps.Clone(set)
+	for key, value := range read {
 		if _, ok := out[key]; !ok {
-			out[key] = read[key]
+			out[key] = value
 		}
 	}
 	return out, err
+}
+
+var (
+	bareReference = regexp.MustCompile(`\$\$|\$([A-Za-z_][A-Za-z0-9_]*)|\$\{([A-Za-z_][A-Za-z0-9_]*)\}`)
+	bareName      = regexp.MustCompile(`^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*$`)
+)
+
+// bare says what is wrong with a line of an env file that takes the value of a
+// variable that is not set, for which compose-go takes an empty text. It quotes
+// nothing: the line may be a password with a dollar sign.
+func bare(line string, missing map[string]bool) string {
+	if strings.HasPrefix(strings.TrimSpace(line), "#") {
+		return ""
+	}
+	if name := bareName.FindStringSubmatch(line); name != nil && missing[name[1]] {
+		return "The line has no value, and there is no variable of its name"
+	}
+	for _, names := range bareReference.FindAllStringSubmatch(line, -1) {
+		if missing[names[1]] || missing[names[2]] {
+			return "A `$` begins a reference here to a variable that is not set: write a dollar sign itself as `$$`, or put " +
+				"the value into single quotes"
+		}
+	}
+	return ""
 }
 
 // firstLine is what an error says, without what it quotes of a file.
@@ -217,16 +251,6 @@ func firstLine(err error) string {
 
 // envText is where dotenv's errors quote a file, which may hold what is secret.
 var envText = regexp.MustCompile(`( in variable name)? near .*| ".*"$`)
-
-func lineOf(raw []byte, key string) int {
-	for i, line := range strings.Split(string(raw), "\n") {
-		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
-		if strings.TrimSpace(name) == key {
-			return i + 1
-		}
-	}
-	return 0
-}
 
 // load reads one or more files, of which later ones override earlier ones, to
 // one model in canonical form, with absolute paths.
@@ -260,6 +284,7 @@ func (p *project) load(
 		}
 		delete(cfg, "version")
 		withContexts(cfg)
+		withDevices(cfg, folder)
 		at.override(own)
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: path, Config: cfg})
 	}
@@ -287,6 +312,21 @@ func withContexts(cfg map[string]any) {
 		service, _ := each.(map[string]any)
 		if build, ok := service["build"].(map[string]any); ok && build["context"] == nil {
 			build["context"] = "."
+		}
+	}
+}
+
+// withDevices gives every volume that is a folder beside the file that folder's
+// path, which compose-go does only where the volume names its driver.
+func withDevices(cfg map[string]any, folder string) {
+	volumes, _ := cfg["volumes"].(map[string]any)
+	for _, each := range volumes {
+		volume, _ := each.(map[string]any)
+		options, _ := volume["driver_opts"].(map[string]any)
+		device, _ := options["device"].(string)
+		o, _ := options["o"].(string)
+		if device != "" && !filepath.IsAbs(device) && slices.Contains(strings.Split(o, ","), "bind") {
+			options["device"] = filepath.Join(besideFile+folder, device)
 		}
 	}
 }
@@ -673,7 +713,13 @@ const writtenKey = "x-fleet-written"
 // longForm is an item of a service's volumes or devices in the long form, with
 // the short one as it is written.
 func longForm(kind, text string) (any, error) {
-	whole := map[string]any{"services": map[string]any{"x": map[string]any{kind: []any{text}}}}
+	short := text
+	// compose-go takes d:/data for a path of Windows, of which a node has none: it is a volume.
+	letter := kind == "volumes" && oneLetter.MatchString(text)
+	if letter {
+		short = text[:1] + text
+	}
+	whole := map[string]any{"services": map[string]any{"x": map[string]any{kind: []any{short}}}}
 	whole, err := transform.Canonical(whole, false)
 	if err != nil {
 		return nil, err
@@ -683,9 +729,14 @@ func longForm(kind, text string) (any, error) {
 	if !ok {
 		return text, nil
 	}
+	if letter {
+		item["source"] = text[:1]
+	}
 	item[writtenKey] = text
 	return item, nil
 }
+
+var oneLetter = regexp.MustCompile(`^[A-Za-z]:/`)
 
 // freeKeys are mappings whose keys are the user's: a name that begins with x-
 // is a name there.

@@ -2,6 +2,7 @@
 
 from fleet.config._transpiler import Transpiler
 from fleet.config.delivery import Delivery, Limits, deliver
+from fleet.config.ignored import not_ignored
 from fleet.config.machine import NEWEST_SPEC, MachineConfig, compose, compose_all
 from fleet.config.project import read_project
 from fleet.config.snippets import Snippet
@@ -16,5 +17,6 @@ __all__ = [
     "compose",
     "compose_all",
     "deliver",
+    "not_ignored",
     "read_project",
 ]

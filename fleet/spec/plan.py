@@ -368,6 +368,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard())
     # The group is its workload; one with nothing in it makes an empty snippet.
+    kept_here = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
     snippets.append(
         workload_snippet(
             group,
@@ -377,6 +378,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
             name=f"containers of {name}",
             mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
             confidential=frozenset(place[2:] for place in spec.confidential if place[:2] == ("groups", name)),
+            apart_from=kept_here,
         )
     )
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.

@@ -78,6 +78,7 @@ class _Translation:
         self.file, self.project, self.around = file, project, around
         self.problems = list(project.problems)
         self.containers: dict[str, dict[str, Any]] = {}
+        self.filled: dict[str, str] = {}  # by volume: the folder of the node that it is
 
     def workload(self) -> dict[str, Any]:
         services = self.file.services
@@ -171,10 +172,9 @@ class _Translation:
             if self.around.engine == "docker" and volume == VolumeUse(name=volume.name):
                 continue  # Docker makes it when it is first used.
             device = volume.driver_opts.device
-            if device.startswith(BESIDE_FILE) or (
-                "bind" in volume.driver_opts.o.split(",") and not device.startswith("/")
-            ):
+            if device.startswith(BESIDE_FILE):
                 device = self._node_path(device, "volumes", key, "driver_opts", "device") or ""
+                self.filled[key] = device
             made[volume.name or key] = {
                 "labels": volume.labels,
                 "type": volume.driver_opts.type,
@@ -231,7 +231,7 @@ class _Translation:
             "entrypoint": service.entrypoint or [],
             "environment": self._environment(name, service),
             "networks": self._networks(name, service),
-            "ports": [self._port(name, index, port) for index, port in enumerate(service.ports)],
+            "ports": list(filter(None, (self._port(name, *each) for each in enumerate(service.ports)))),
             "secrets": [self._secret(name, index, grant) for index, grant in enumerate(service.secrets)],
             "user": service.user,
             "groups": service.group_add,
@@ -259,7 +259,7 @@ class _Translation:
             "health": self._health(name, service.healthcheck),
             "tmpfs": list(service.tmpfs),
             "volumes": [],
-            "files": [self._config(name, index, grant) for index, grant in enumerate(service.configs)],
+            "files": list(filter(None, (self._config(name, *each) for each in enumerate(service.configs)))),
             "arguments": self._arguments(name, service),
             "quadlet": {},
         }
@@ -367,8 +367,10 @@ class _Translation:
                     f"The volume {mount.source} is not among the file's `volumes`.", *where, fix="Name it there."
                 )
             else:
-                source = self.file.volumes[mount.source].name or mount.source
-                made["volumes"].append(_mounted(source, mount.target, options))
+                volume = self.file.volumes[mount.source]
+                if device := self.filled.get(mount.source):
+                    options = _filled_on_node(made, device, options)
+                made["volumes"].append(_mounted(volume.name or mount.source, mount.target, options))
             return
         source = mount.source
         if source.startswith(BESIDE_FILE):
@@ -380,8 +382,7 @@ class _Translation:
             source = self._node_path(source, *where) or ""
             if not source:
                 return
-            # Compose makes the folder where it is not there; Podman does not.
-            _extra(made, "Service", "ExecStartPre", f"/usr/bin/mkdir -p {source}")
+            options = _filled_on_node(made, source, options)
         elif self.around.engine == "podman" and any(f"{source}/".startswith(f"{path}/") for path in _DOCKER_PATHS):
             self._refuse(
                 f"{source} is Docker's, and the group's containers are run by Podman.", *where,
@@ -451,6 +452,9 @@ class _Translation:
         made: dict[str, Any] = {"name": real, "target": target, "uid": grant.uid, "gid": grant.gid}
         if grant.mode:
             made["mode"] = _mode(grant.mode)
+        elif grant.uid == "0" and self.file.services[name].user.partition(":")[0] not in ("", "0", "root"):
+            # All can read it, by the specification. Only what does not run as root needs that.
+            made["mode"] = "0444"
         return made
 
     def _config(self, name: str, index: int, grant: Grant) -> dict[str, Any]:
@@ -680,6 +684,16 @@ def _device(device: DeviceUse) -> str:
 
 def _mounted(source: str, target: str, options: list[str]) -> str:
     return ":".join([source, target, *([",".join(options)] if options else [])])
+
+
+def _filled_on_node(made: dict[str, Any], folder: str, options: list[str]) -> list[str]:
+    """Have a folder of the node, which a container fills, made and labelled; the options of its mount."""
+    # Compose makes the folder where it is not there; Podman does not.
+    command = f"/usr/bin/mkdir -p {folder}"
+    if command not in made["quadlet"].get("Service", {}).get("ExecStartPre", []):
+        _extra(made, "Service", "ExecStartPre", command)
+    # SELinux keeps containers from what has another label, and the file was written where there is none of it.
+    return options if {"z", "Z"} & set(options) else [*options, "z"]
 
 
 def _ulimit(key: str, value: int | Mapping[Any, int]) -> str:

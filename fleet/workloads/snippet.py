@@ -6,6 +6,7 @@ Podman reads for that user alone: nothing of a rootless workload needs a folder 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from fleet.config.ignition import file, unit
 from fleet.errors import FleetError
 from fleet.files import read_bytes
 from fleet.workloads import docker
+from fleet.workloads.build_context import KeptHere, built_from, ignore_file
 from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, FILES_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
@@ -39,6 +41,7 @@ def workload_snippet(
     name: str = "containers",
     mounts: Sequence[str] = (),
     confidential: Collection[Place] = (),
+    apart_from: Collection[Path] = (),
 ) -> Snippet:
     """Compile a workload.
 
@@ -51,11 +54,13 @@ def workload_snippet(
         name: What errors call the snippet.
         mounts: Where the node's data disks are mounted. What has data on one waits for it.
         confidential: Where in the workload texts stand that hold a secret.
+        apart_from: Files that are in no folder that goes to a node, wherever they lie.
 
     Raises:
         FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
     hidden = Confidential(confidential)
+    kept_here = KeptHere(apart_from)
     beside = {
         name: hidden.variables(workload.engine, name, container) for name, container in workload.containers.items()
     }
@@ -63,7 +68,8 @@ def workload_snippet(
     if workload.engine == "podman":
         workload, more = as_secrets(workload, beside)
         values |= more
-    made = _Made(workload, values, folder, boundary or (Boundary(folder) if folder else None), mounts, hidden, beside)
+    boundary = boundary or (Boundary(folder) if folder else None)
+    made = _Made(workload, values, folder, boundary, mounts, hidden, beside, kept_here)
     made.users()
     made.files()
     made.secrets()
@@ -91,6 +97,7 @@ class _Made:
     mounts: Sequence[str]
     hidden: Confidential
     beside: Mapping[str, Mapping[str, str]]
+    kept_here: KeptHere
     accounts: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     directories: list[dict[str, Any]] = field(default_factory=list)
@@ -128,26 +135,42 @@ class _Made:
                 self.entries.append(self._owned(entry, container))
         for name, build in sorted(self.workload.builds.items()):
             context = self._local(build.context, f"The build {name}", outside=build.outside)
+            if Path(build.file).is_absolute() or os.path.normpath(build.file).startswith("../"):
+                raise FleetError(
+                    f"The build {name} has the file {build.file}, which is not in its folder {context}, and only "
+                    "that is on the node.",
+                    fix="Put it there, or take a folder that has both.",
+                )
             if not (context / build.file).is_file():
                 raise FleetError(
                     f"The build {name} has no {build.file} in {context}.", fix="Name it with `file:`, from there."
                 )
-            self.entries += self._tree(f"{BUILDS_FOLDER}/{name}", context, f"file of the build {name}", build.outside)
+            names = self._names(context)
+            if ignoring := ignore_file(context, build.file):
+                self._inside(context / ignoring, f"The ignore file of the build {name}", outside=build.outside)
+            names = built_from(context, build.file, ignoring, names)
+            what = f"file of the build {name}"
+            self.entries += self._tree(f"{BUILDS_FOLDER}/{name}", context, names, what, build.outside)
 
-    def _tree(self, at: str, folder: Path, what: str, outside: bool) -> list[dict[str, Any]]:
-        """The files of a folder, as files of the node."""
+    def _names(self, folder: Path) -> list[str]:
+        """The files of a folder that may go to a node, relative to it."""
         found = sorted(path for path in folder.rglob("*") if not path.is_dir())
+        return [str(path.relative_to(folder)) for path in found if not self.kept_here.has(folder, path)]
+
+    def _tree(self, at: str, folder: Path, names: Sequence[str], what: str, outside: bool) -> list[dict[str, Any]]:
+        """Files of a folder, as files of the node."""
         entries = []
-        for path in found:
+        for name in names:
+            path = folder / name
             self._inside(path, f"A {what}", outside=outside)
-            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
             content = read_bytes(path, what, kind=FleetError)
-            entries.append(file(f"{at}/{path.relative_to(folder)}", content, mode=mode))
+            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            entries.append(file(f"{at}/{name}", content, mode=mode))
         return entries
 
     def _folder(self, name: str, at: str, source: Path, mount: FileMount, container: Container) -> None:
         what = f"file of the container {name}"
-        entries = self._tree(at, source, what, mount.outside)
+        entries = self._tree(at, source, self._names(source), what, mount.outside)
         self.entries += [self._owned(entry, container) for entry in entries]
         for folder in sorted({str(Path(entry["path"]).parent) for entry in entries} | {at}):
             for path in (Path(folder), *Path(folder).parents):

@@ -136,6 +136,7 @@ def test_a_compose_file_runs_as_its_author_expects(shop: Folder, judge: Judge) -
         ("${TAG}", "${TAG", "is no reference to a variable"),
         ("- PRICE=5$$", "- PRICE", "docker-compose.yml:14:9: `PRICE` takes its value from the environment"),
         ("./Caddyfile:", "./conf:", "docker-compose.yml:17:9: ./conf is a path beside the Compose file"),
+        ('"80:80"', '"8080-8090:80"', "docker-compose.yml:15:13: 8080-8090 is no port"),
         ("site:/srv:ro", "sites:/srv:ro", "docker-compose.yml:18:9: The volume sites is not among"),
         ("site:/srv:ro", "site:/srv:rp", "docker-compose.yml:18:9: `rp` is no option"),
         (
@@ -166,6 +167,7 @@ def test_what_cannot_be_mapped_is_named_with_its_place(shop: Folder, old: str, n
     with pytest.raises(UsageError) as caught:
         plan(shop)
     assert wanted in str(caught.value)
+    assert "is missing here" not in str(caught.value)
 
 
 def test_a_group_can_add_to_its_compose_file_but_not_contradict_it(shop: Folder, refused: Refused) -> None:
@@ -221,8 +223,20 @@ MAPPED: dict[str, tuple[str, list[str]]] = {
     ),
     "a folder that is filled on the node": (
         "volumes: ['./a/b:/x:cached']",
-        ["Volume=/var/lib/shop/a/b:/x", "ExecStartPre=/usr/bin/mkdir -p /var/lib/shop/a/b"],
+        ["Volume=/var/lib/shop/a/b:/x:z", "ExecStartPre=/usr/bin/mkdir -p /var/lib/shop/a/b"],
     ),
+    "a folder that has a label": ("volumes: ['./a:/x:Z,exec']", ["Volume=/var/lib/shop/a:/x:Z,exec"]),
+    "a folder of a volume": (
+        "volumes: ['folder:/x', 'folder:/y:ro']",
+        ["Volume=folder.volume:/x:z", "Volume=folder.volume:/y:ro,z",
+         "ExecStartPre=/usr/bin/mkdir -p /var/lib/shop/kept"],
+    ),
+    "a volume of one letter": ("volumes: ['d:/data:ro']", ["Volume=d.volume:/data:ro"]),
+    "a path of the node as it is": ("volumes: ['/srv/a:/x']", ["Volume=/srv/a:/x"]),
+    "a secret of one who is not root": (
+        "user: '1000'\n    secrets: [token]", ['Secret="token,type=mount,target=token,uid=0,gid=0,mode=0444"']
+    ),
+    "a secret of root": ("secrets: [token]", ['Secret="token,type=mount,target=token,uid=0,gid=0,mode=0400"']),
     "a folder of files": ("volumes: ['./conf:/etc/app:ro']", ["Volume=/etc/fleet/files/one/etc/app:/etc/app:ro,Z"]),
     "options as they are written": ("volumes: ['/srv:/x:z,ro']", ["Volume=/srv:/x:z,ro"]),
     "a tmpfs of a size": (
@@ -269,12 +283,14 @@ MAPPED: dict[str, tuple[str, list[str]]] = {
 def test_what_compose_can_say_is_said_to_podman(folder: Folder, what: str) -> None:
     keys, wanted = MAPPED[what]
     full = "{folder: /var/lib/shop, path: deploy/docker-compose.yml}"
-    folder.write("fleet.yaml", SPEC.replace("deploy/docker-compose.yml", full))
+    folder.write("fleet.yaml", SPEC.replace("deploy/docker-compose.yml", full) + "secrets: {token: {env: TOKEN}}\n")
     image = "" if "build" in keys else "image: x/y\n    "
     folder.write(
         "deploy/docker-compose.yml",
         "x-first: &first {environment: {F: 1}}\nx-second: &second {environment: {F: 2}, hostname: second}\n"
-        f"services:\n  one:\n    {image}{keys}\n  two: {{image: x/y}}\n",
+        f"services:\n  one:\n    {image}{keys}\n  two: {{image: x/y}}\n"
+        "volumes: {d: {}, folder: {driver_opts: {type: none, o: bind, device: ./kept}}}\n"
+        "secrets: {token: {external: true}}\n",
     )
     folder.write("deploy/Dockerfile", "FROM x\n")
     folder.write("deploy/conf/deep/app.conf", "x")
@@ -365,3 +381,49 @@ def test_the_same_project_in_another_folder_is_the_same_config(tmp_path: Path) -
         for _ in range(5):
             digests |= {node.config.digest for node in plan(folder).nodes}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("file", [".env", "one.env"])
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=pass$word", None),
+        ('A="pass $word"', None),
+        ("A=pass${word}", None),
+        ("export A=$TAG$word", None),
+        ("word", None),
+        ("A=pass$$word", "pass$word"),
+        ("A='pass$word'", "pass$word"),
+        ("A=pass${word:-}", "pass"),
+        ("A=pass${word:-d}", "passd"),
+        ("A=$TAG$FIRST", "21"),
+        ("A=$9$ # $word", "$9$"),
+    ],
+)
+def test_a_dollar_in_an_env_file_is_a_reference_or_an_error(
+    folder: Folder, file: str, line: str, value: str | None
+) -> None:
+    folder.write("fleet.yaml", SPEC)
+    use = 'environment: {A: "${A:-}"}' if file == ".env" else "env_file: one.env"
+    folder.write("deploy/docker-compose.yml", f"services: {{one: {{image: x/y, {use}}}}}\n")
+    folder.write(f"deploy/{file}", f"# $word\nFIRST=1\n{line}\n")
+    if value is None:
+        with pytest.raises(UsageError, match=rf"/deploy/{file}:3:1: ") as caught:
+            plan(folder)
+        assert "word" not in str(caught.value)
+        return
+    (node,) = plan(folder).nodes
+    unit = file_text(node.config.tree, "/etc/containers/systemd/one.container")
+    assert f'Environment="A={value.replace("$", "$$")}"\n' in unit
+
+
+def test_what_compose_go_itself_fails_on_is_an_error_of_the_file(folder: Folder) -> None:
+    folder.write("fleet.yaml", SPEC)
+    folder.write("deploy/docker-compose.yml", "services: {one: {build: {additional_contexts: {a: }}}}\n")
+    with pytest.raises(
+        UsageError, match=r"docker-compose.yml: compose-go, which reads Compose files, fails on this one"
+    ):
+        plan(folder)
+    # What reads it goes on.
+    folder.write("deploy/docker-compose.yml", "services: {one: {image: x/y}}\n")
+    assert list(plan(folder).nodes)
