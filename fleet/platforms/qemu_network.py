@@ -26,6 +26,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from fleet.errors import FleetError
 from fleet.platforms.qemu_accelerator import BINARY
@@ -204,19 +205,18 @@ def _ensure(state: Path, older: Older) -> int:
 def _begin(state: Path, descriptor: int, older: Older) -> None:
     """Start the process, with its sockets bound: what machines send meanwhile waits there."""
     with contextlib.ExitStack() as opened:
-        lock = opened.enter_context((_folder(state) / "process").open("w"))
+        lock = opened.enter_context(_opened(_folder(state) / "process"))
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lock.write(f"{_version()}\n")
         lock.flush()
-        log = opened.enter_context((_folder(state) / "log").open("w"))
-        for private in (lock, log):
-            os.fchmod(private.fileno(), 0o600)
+        log = opened.enter_context(_opened(_folder(state) / "log"))
         inherited = [descriptor, lock.fileno()]
         for kind in KINDS:
             (_folder(state) / kind).unlink(missing_ok=True)
             each = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            # The file that `bind` makes has the socket's mode (unix(7) has no other way but the umask of all threads).
+            os.fchmod(each.fileno(), 0o600)
             each.bind(f"/proc/self/fd/{descriptor}/{kind}")
-            (_folder(state) / kind).chmod(0o600)
             inherited.append(each.fileno())
         processes = []
         for pid in older.processes:
@@ -238,6 +238,13 @@ def _begin(state: Path, descriptor: int, older: Older) -> None:
     if not _current(state):
         said = (_folder(state) / "log").read_text(errors="replace").strip()
         raise FleetError(f"The process of the nodes' network does not start: {said or 'it ended'}.")
+
+
+def _opened(file: Path) -> TextIO:
+    """A file of the network, empty, that its owner alone can read, whatever it was before."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "w")
 
 
 def _current(state: Path) -> bool:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from fleet.errors import FleetError
 from fleet.platforms import qemu_network
 from fleet.platforms.qemu_network import Older
-from fleet.platforms.qemu_switch import Fence
+from fleet.platforms.qemu_switch import KINDS, Fence
 
 NODE, GATEWAY, NAMES = "10.0.2.15", "10.0.2.2", "10.0.2.3"
 SYN, ACK, RST, FIN = 0x02, 0x10, 0x04, 0x01
@@ -209,6 +209,11 @@ def in_touch(machines: list[Machine], text: bytes) -> None:
 
 def test_machines_reach_one_another_and_no_third_sees_it(three: list[Machine]) -> None:
     in_touch(three, b"hello")
+
+
+def test_all_that_the_network_keeps_is_its_owners_alone(state: Path, three: list[Machine]) -> None:
+    own = [state / "network", *(state / "network" / name for name in ("log", "process", *KINDS))]
+    assert {file.name: oct(file.stat().st_mode & 0o077) for file in own} == {file.name: "0o0" for file in own}
 
 
 def test_a_machine_that_is_replaced_is_reached_again(state: Path, three: list[Machine]) -> None:
