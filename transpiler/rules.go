@@ -26,8 +26,8 @@ func ownHomes(config types.Config) types.Config {
 	homes := map[string]types.PasswdUser{}
 	for _, u := range append([]types.PasswdUser{{Name: "core"}}, config.Passwd.Users...) {
 		for _, home := range homesOfUser(u) {
-			// A user whose home is /etc owns nothing of it by that.
-			if strings.Count(home, "/") > 1 {
+			// A user whose home is /etc or /var/lib owns nothing of it by that.
+			if strings.Count(home, "/") > 1 && !systemFolders[home] {
 				homes[home] = u
 			}
 		}
@@ -59,6 +59,13 @@ func ownHomes(config types.Config) types.Config {
 		config.Storage.Links[i].Node = own(config.Storage.Links[i].Node)
 	}
 	return config
+}
+
+// systemFolders are those of many that some system user has for its home.
+var systemFolders = map[string]bool{
+	"/usr/local": true, "/usr/share": true, "/var/cache": true, "/var/empty": true, "/var/home": true, "/var/lib": true,
+	"/var/log": true, "/var/opt": true, "/var/run": true, "/var/spool": true, "/var/srv": true, "/var/tmp": true,
+	"/var/usrlocal": true,
 }
 
 // groupOf is a user's own group, by name; nil where it has none, or one that

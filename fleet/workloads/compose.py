@@ -94,7 +94,8 @@ class _Translation:
             ("services", Build, builds),
         ):  # fmt: skip
             for name, thing in things.items():
-                self._check(kind, model, name, thing)
+                if thing or model is not Build:
+                    self._check(kind, model, name, thing)
         if self.problems:
             raise several(self.problems)
         made: dict[str, Any] = {"containers": self.containers, "networks": networks, "volumes": volumes}
@@ -195,6 +196,7 @@ class _Translation:
         where = ("services", name, "build")
         if not build.context.startswith(BESIDE_FILE) and not build.context.startswith("/"):
             self._refuse("An image is built from a folder of the project.", *where, "context")
+            return {}
         args = {}
         for key, value in build.args.items():
             if value is None and key not in self.around.variables:

@@ -136,6 +136,12 @@ def test_a_compose_file_runs_as_its_author_expects(shop: Folder, judge: Judge) -
         ("${TAG}", "${TAG", "is no reference to a variable"),
         ("- PRICE=5$$", "- PRICE", "docker-compose.yml:14:9: `PRICE` takes its value from the environment"),
         ("./Caddyfile:", "./conf:", "docker-compose.yml:17:9: ./conf is a path beside the Compose file"),
+        ("image: busybox:1", 'build: ""', "46:12: An image is built from a folder"),
+        (
+            "image: busybox:1",
+            "build: https://example.org/x.git",
+            "46:12: An image is built from a folder",
+        ),
         ('"80:80"', '"8080-8090:80"', "docker-compose.yml:15:13: 8080-8090 is no port"),
         ("site:/srv:ro", "sites:/srv:ro", "docker-compose.yml:18:9: The volume sites is not among"),
         ("site:/srv:ro", "site:/srv:rp", "docker-compose.yml:18:9: `rp` is no option"),

@@ -263,6 +263,17 @@ def test_what_lies_below_a_home_belongs_to_its_user_unless_it_says_otherwise(fol
     assert home not in owners
 
 
+@pytest.mark.parametrize("home", ["/", "/etc", "/var", "/var/lib", "/var/home", "/usr/local", "/var/empty"])
+def test_a_home_that_is_a_folder_of_the_system_gives_its_user_nothing(home: str) -> None:
+    text = HEAD + (
+        f"passwd: {{users: [{{name: app, home_dir: {home}}}]}}\n"
+        "storage: {files: [{path: /etc/x}, {path: /var/lib/db/x}, {path: /var/home/x/y}, {path: /usr/local/z}, "
+        "{path: /var/empty/x}]}\n"
+    )
+    storage = compose([Snippet("one", text)]).tree["storage"]
+    assert [entry["path"] for entry in storage["files"] + storage.get("directories", []) if "user" in entry] == []
+
+
 def test_a_user_without_a_group_of_its_own_owns_what_is_below_its_home_with_its_group(folder: Folder) -> None:
     for keys, group in (("primary_group: users", {"name": "users"}), ("no_user_group: true", None)):
         text = HEAD + f"passwd: {{users: [{{name: app, {keys}}}]}}\nstorage: {{files: [{{path: /home/app/x}}]}}\n"
