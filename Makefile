@@ -21,7 +21,7 @@ test: lint
 	$(PYTEST) -m "not long" --numprocesses 3 --dist worksteal
 
 test-machines:
-	@tools/bootstrap base image
+	@tools/bootstrap base image backends
 	$(PYTEST) -m "machine or long"
 
 lint:

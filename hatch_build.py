@@ -90,9 +90,7 @@ class Go:
             module, home, folder = line.split("\t")
             for place in [Path(folder), *Path(folder).parents]:
                 for file in place.iterdir():
-                    if file.is_file() and file.name.upper().startswith(
-                        ("LICENSE", "LICENCE", "NOTICE", "COPYING", "PATENTS")
-                    ):
+                    if file.is_file() and file.name.upper().startswith(_TERMS):
                         files.setdefault(module, {})[str(file.relative_to(home))] = file
                 if place == Path(home):
                     break

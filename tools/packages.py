@@ -29,8 +29,8 @@ NEEDS = {
         ("gcc", "gcc", "gcc"),
         ("/usr/include/blkid/blkid.h", "libblkid-dev libc6-dev", "libblkid-devel"),
         ("xz", "xz-utils", "xz"),
-        ("pg_createcluster" if shutil.which("apt-get") else "postgres", "postgresql", "postgresql-server"),
     ),
+    "backends": (("pg_createcluster" if shutil.which("apt-get") else "postgres", "postgresql", "postgresql-server"),),
 }
 
 

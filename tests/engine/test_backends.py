@@ -55,7 +55,7 @@ def postgres(place: QemuPlace) -> Iterator[str]:
     """A database of a server that is started for it."""
     tools = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"))), None)
     initdb, server = (str(tools / name) if tools else shutil.which(name) for name in ("initdb", "postgres"))
-    assert initdb, "no PostgreSQL server is installed: tools/bootstrap image does so"
+    assert initdb, "no PostgreSQL server is installed: `tools/bootstrap backends` does so"
     assert server
     with tempfile.TemporaryDirectory() as folder:
         # The server refuses to run as root.
