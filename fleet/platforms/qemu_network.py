@@ -109,6 +109,16 @@ def joined(state: Path, node: str, older: Older) -> Iterator[int]:
         os.close(descriptor)
 
 
+def sockets(state: Path, node: str) -> list[Path]:
+    """The sockets of a machine in the network folder.
+
+    Args:
+        state: The stack's state folder.
+        node: The node's name.
+    """
+    return [path for kind in KINDS if (path := _folder(state) / f"{node}.{kind}").exists()]
+
+
 def leave(state: Path, node: str) -> None:
     """Forget a machine that has ended, and whose folder is gone. The last one takes the network with it.
 

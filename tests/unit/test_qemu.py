@@ -323,6 +323,10 @@ def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
         qemu_machine.make_disk(disk, 2)
         told = subprocess.run(["qemu-img", "info", "-U", "--output=json", disk], capture_output=True, check=True)
         assert json.loads(told.stdout)["virtual-size"] == 2 << 30
+        # Nor is anything of the machine, or of its network, for others.
+        own = [*folder.iterdir(), *(tmp_path / "network").iterdir()]
+        assert {"console.log", "qmp.sock", "web-0.outward"} <= {path.name for path in own}
+        assert [path.name for path in own if path.stat().st_mode & 0o077] == []
     finally:
         os.kill(int((folder / "qemu.pid").read_text()), signal.SIGKILL)
         qemu_machine.stop(folder)
