@@ -73,8 +73,7 @@ class Backend:
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it is, secrets encrypted; none where there is no whole one."""
-        state = _state(_read(self._state_file)) or {"checkpoint": {}}
-        return list((state["checkpoint"].get("latest") or {}).get("resources") or [])
+        return list(self._latest.get("resources") or [])
 
     @property
     def is_made(self) -> bool:
@@ -93,9 +92,13 @@ class Backend:
     @property
     def secrets_provider(self) -> str:
         """What keeps the secrets of the state, such as "passphrase"; empty if it does not say so."""
+        return str((self._latest.get("secrets_providers") or {}).get("type") or "")
+
+    @property
+    def _latest(self) -> dict[str, Any]:
+        """What the state has; empty if there is none, or it is broken."""
         state = _state(_read(self._state_file)) or {"checkpoint": {}}
-        latest = state["checkpoint"].get("latest") or {}
-        return str((latest.get("secrets_providers") or {}).get("type") or "")
+        return state["checkpoint"].get("latest") or {}
 
     def copied_to(self, folder: Path) -> str:
         """The URL of a backend that is made in another folder, and has the state as it is; if there is none, a state
@@ -143,7 +146,7 @@ class Backend:
 
     def free(self) -> None:
         """Take away the stack's locks whose holder is gone from this machine, and those that say no holder."""
-        for lock in self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}"):
+        for lock in self._locks():
             holder = _json(_read(lock))
             if not isinstance(holder, dict) or not holder.get("pid"):
                 if _left(lock, wait=True) and not isinstance(_json(_read(lock)), dict):
@@ -153,12 +156,15 @@ class Backend:
 
     def holder(self) -> str:
         """Who holds a lock of the stack; empty if nobody does."""
-        for lock in self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}"):
+        for lock in self._locks():
             holder = _json(_read(lock))
             # Metadata that Pulumi keeps beside a lock is not taken away with it, and names nobody.
             if isinstance(holder, dict) and holder.get("pid"):
                 return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
         return ""
+
+    def _locks(self) -> Iterator[Path]:
+        return self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}")
 
     def _drop_metadata(self) -> None:
         # In a home, plugins are beside them.

@@ -307,8 +307,7 @@ class Stack:
 
     def _pulumi(self, *words: str) -> str:
         """Run a command of Pulumi's about this stack; gives what it prints."""
-        workspace = self.automation.workspace
-        return self.engine.run([*words, "--stack", self.automation.name], workspace.work_dir, workspace.env_vars).stdout
+        return self._pulumi_of_all(*words, "--stack", self.automation.name)
 
     @property
     def short_name(self) -> str:

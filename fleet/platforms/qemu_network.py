@@ -301,8 +301,8 @@ def _end(state: Path) -> None:
 
 def _forget(state: Path, node: str) -> None:
     """Remove the sockets of a machine."""
-    for kind in KINDS:
-        (_folder(state) / f"{node}.{kind}").unlink(missing_ok=True)
+    for path in sockets(state, node):
+        path.unlink(missing_ok=True)
 
 
 def _version() -> str:
