@@ -219,7 +219,9 @@ def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence
             )
         # A daemon of QEMU's has a umask of its own, 027 (os-posix.c of QEMU).
         for each in (*folder.iterdir(), *network.sockets(state, folder.name)):
-            each.chmod(0o600)
+            # A machine that ended at once has taken some of them with it.
+            with contextlib.suppress(FileNotFoundError):
+                each.chmod(0o600)
     except FleetError:
         _clear(folder)
         raise
