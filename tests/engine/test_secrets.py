@@ -138,7 +138,7 @@ groups:
         secrets: [word]
     ready:
       - http: {port: 8080, path: "/?word=${word}", body: "${pin}", host: "${word}.internal"}
-      - ssh: {command: "printf %s '${pin}'"}
+      - ssh: {command: "printf 'osprey %s' '${pin}'"}
     ready_timeout: 6
 """
 
@@ -187,12 +187,12 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         again = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
         assert again.status == 0, again
         said(again)
-        stack.edit("fleet.yaml", "printf %s", "false; printf %s")
+        stack.edit("fleet.yaml", "printf 'osprey", "false; printf 'osprey")
         for shown in (["diff"], ["preview"], ["status"]):
             said(stack.fleet(*shown, *STACK))
         said(stack.pulumi("stack", "export", "--stack", "test"))
     arguments = "\n".join(sorted(frozenset().union(*seen)))
-    assert "printf" not in arguments
+    assert "osprey" not in arguments
     assert not told(WORD, arguments)
     assert not told(PIN, arguments)
 

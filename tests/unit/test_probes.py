@@ -172,8 +172,8 @@ def tell_the_pin(_address: str, _endpoint: object) -> None:
         {"http": {"port": 1, "json": {PIN: 1}}},
         {"http": {"port": 1, "json": {"pin": f"not {PIN}"}}},
         {"http": {"port": 1, "json": {"pin.0": [PIN]}}},
-        {"ssh": {"command": f"echo the pin is {shlex.quote(PIN)} >&2; false"}},
-        {"ssh": {"command": f"echo {shlex.quote(PIN)}; false"}, "successes": 10},
+        {"ssh": {"command": f"printf 'the pin is %s' {shlex.quote(PIN)} >&2; false"}},
+        {"ssh": {"command": f"printf %s {shlex.quote(PIN)}; false"}, "successes": 10},
         {"function": f"{__name__}:tell_the_pin"},
     ],
 )
