@@ -13,11 +13,13 @@ import hashlib
 import http.server
 import itertools
 import json
+import random
 import re
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,17 +83,36 @@ class World:
         """Functions of providers that were called."""
         self.broken = ""
         """What every function of a provider fails with."""
-        self._counter = itertools.count(1)
-        self._addresses = itertools.count(1)
+        self._draw = random.Random(0)
+        self._drawn: set[str] = set()
+        self._creations: Counter[str] = Counter()
         self._servers: dict[tuple[str, int], http.server.HTTPServer] = {}
         self.lock = threading.RLock()
 
+    @contextmanager
+    def creating(self, *what: Any) -> Iterator[random.Random]:
+        """Ids and addresses that are drawn meanwhile follow from what is created, and from how often it was, but not
+        from what else there is: so what a state names can be created once more, in any order, under the same ids.
+
+        Yields:
+            What else is to be drawn from.
+        """
+        key = json.dumps(what, sort_keys=True)
+        self._creations[key] += 1
+        self._draw = random.Random(f"{key} {self._creations[key]}")
+        yield self._draw
+
     def new_id(self, prefix: str) -> str:
-        return f"{prefix}{next(self._counter):08x}"
+        return self._new(lambda: f"{prefix}{self._draw.getrandbits(31):08x}")
 
     def new_address(self) -> str:
-        number = next(self._addresses)
-        return f"127.90.{number // 250}.{number % 250 + 1}"
+        return self._new(lambda: f"127.90.{self._draw.randrange(250)}.{self._draw.randrange(250) + 1}")
+
+    def _new(self, draw: Callable[[], str]) -> str:
+        while (drawn := draw()) in self._drawn:
+            pass
+        self._drawn.add(drawn)
+        return drawn
 
     def start(self, machine: Machine) -> None:
         self.machines[machine.id] = machine
@@ -197,9 +218,36 @@ class Cloud:
         if kind in self.unique and any(other["name"] == props["name"] for other in self.of(kind).values()):
             raise CloudError(f"there is a {kind} of the name {props['name']} already")
         handler: Callable[..., tuple[str, dict[str, Any]]] | None = getattr(self, f"create_{kind}", None)
-        id_, outputs = handler(name, props) if handler else (self.world.new_id(f"{kind.lower()}-"), {})
+        with self.world.creating(kind, name, props) as draw:
+            self.begin(draw)
+            id_, outputs = handler(name, props) if handler else (self.world.new_id(f"{kind.lower()}-"), {})
         self.resources[kind, id_] = {**props, **outputs}
         return id_, self.resources[kind, id_]
+
+    def begin(self, draw: random.Random) -> None:
+        """Have what else gives ids draw from this for the next resource."""
+
+    def restore(self, resources: Sequence[Mapping[str, Any]]) -> None:
+        """Create what a state says is there.
+
+        Args:
+            resources: The state's resources, whose values are plain.
+        """
+        own = [each for each in resources if each["type"].startswith(f"{self.package}:")]
+        for resource in own:
+            kind, id_ = _kind(resource["urn"]), resource["id"]
+            inputs = {key: value for key, value in resource["inputs"].items() if not key.startswith("__")}
+            # What was replaced by its like is not the first of its kind.
+            for _ in range(3 if hasattr(self, f"create_{kind}") else 0):
+                created, _ = self.create(kind, resource["urn"].rpartition("::")[2], _whole(inputs))
+                if created == id_:
+                    break
+                self.delete(kind, created)
+            else:
+                assert not hasattr(self, f"create_{kind}"), f"the stand-in does not create {kind} {id_} as it was"
+        for resource in own:
+            self.resources[_kind(resource["urn"]), resource["id"]] = _whole(resource["outputs"])
+        self.world.log.clear()
 
     def update(self, kind: str, id_: str, props: dict[str, Any]) -> dict[str, Any]:
         handler = getattr(self, f"update_{kind}", None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import random
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ import boto3
 from botocore.exceptions import ClientError
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
+from moto.moto_api._internal import mock_random
 from moto.server import ThreadedMotoServer
 
 from tests.engine.cloud import Cloud, CloudError, Machine, World, decoded
@@ -29,6 +32,8 @@ class Aws(Cloud):
         self._server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
+        # The accounts of all servers of a process are the same ones.
+        urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()
         session = boto3.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name=REGION)
         self.ec2: Any = session.client("ec2", endpoint_url=f"http://{host}:{port}")
         self.s3: Any = session.client("s3", endpoint_url=f"http://{host}:{port}")
@@ -36,6 +41,9 @@ class Aws(Cloud):
 
     def close(self) -> None:
         self._server.stop()
+
+    def begin(self, draw: random.Random) -> None:
+        mock_random.seed(draw.getrandbits(64))
 
     def create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return self._api(lambda: super(Aws, self).create(kind, name, props))
