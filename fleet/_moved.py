@@ -19,6 +19,10 @@ MOVED = {
     "fleet.components.provider": "fleet.dynamic.provider",
     "fleet.components.ready": "fleet.dynamic.ready",
     "fleet.components.record": "fleet.dynamic.record",
+    "fleet.platforms.qemu_accelerator": "fleet.platforms.qemu.accelerator",
+    "fleet.platforms.qemu_machine": "fleet.platforms.qemu.machine",
+    "fleet.platforms.qemu_network": "fleet.platforms.qemu.network",
+    "fleet.platforms.qemu_switch": "fleet.platforms.qemu.qemu_switch",
     "fleet.spec.deploy": "fleet.program.deploy",
 }
 """Today's name by each name of before."""

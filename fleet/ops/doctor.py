@@ -12,7 +12,7 @@ from rich.console import Console
 from fleet.config import _transpiler
 from fleet.errors import FleetError
 from fleet.ops.workspace import find_pulumi
-from fleet.platforms import qemu_accelerator, qemu_network
+from fleet.platforms.qemu import accelerator, network
 
 Finding = tuple[str, bool | None, str]
 """What was looked at; whether it is well (``None``: well enough, but could be better); what was seen, or the remedy."""
@@ -35,14 +35,14 @@ def _findings() -> Iterator[Finding]:
         where = shutil.which(host)
         yield host, bool(where), where or "install Pulumi's release archive, which brings it beside the CLI"
     for command, apt, dnf in (
-        (qemu_accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
+        (accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
         ("qemu-img", "qemu-utils", "qemu-img"),
         ("ssh", "openssh-client", "openssh-clients"),
     ):
         where = shutil.which(command)
         yield command, bool(where), where or _install(apt, dnf)
-    if shutil.which(qemu_accelerator.BINARY):
-        if old := qemu_network.lacking():
+    if shutil.which(accelerator.BINARY):
+        if old := network.lacking():
             yield "QEMU's version", False, old
         yield "QEMU's accelerator", *_accelerator_state()
 
@@ -70,16 +70,16 @@ def _pulumi_state() -> tuple[bool, str]:
 def _accelerator_state() -> tuple[bool | None, str]:
     """Which accelerator nodes of `qemu` are started with, and why."""
     try:
-        choice = qemu_accelerator.chosen("auto")
+        choice = accelerator.chosen("auto")
     except FleetError as error:
         return False, str(error)
     if choice == "tcg":
-        return None, f"{qemu_accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
-    said = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
-    answer = qemu_accelerator.known()
+        return None, f"{accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
+    said = f"{accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
+    answer = accelerator.known()
     if answer.works is not False:
         return True, f"{said}kvm: {answer.why}"
-    device = qemu_accelerator.DEVICE
+    device = accelerator.DEVICE
     why = answer.why
     if not device.exists():
         why = f"there is no {device}"

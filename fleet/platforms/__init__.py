@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,14 @@ from fleet.errors import UsageError
 from fleet.platforms.base import Platform
 from fleet.stack_config import ConfigReader, no_config
 
-NAMES = ("qemu", "libvirt", "aws", "gcp", "digitalocean")
+_CLASSES = {
+    "qemu": "fleet.platforms.qemu.platform:Qemu",
+    "libvirt": "fleet.platforms.libvirt.platform:Libvirt",
+    "aws": "fleet.platforms.aws.platform:Aws",
+    "gcp": "fleet.platforms.gcp.platform:Gcp",
+    "digitalocean": "fleet.platforms.digitalocean.platform:DigitalOcean",
+}
+NAMES = tuple(_CLASSES)
 """The platforms, as ``fleet:platform`` names them."""
 
 
@@ -37,8 +44,8 @@ def platform(
     """
     if name not in NAMES:
         raise UsageError(f"There is no platform {name!r}.", fix=f"The platforms are: {', '.join(NAMES)}.")
-    module = importlib.import_module(f"fleet.platforms.{name}")
-    made: Platform = module.PLATFORM.from_options(options or {}, project=project, stack=stack, config=config)
+    kind = pkgutil.resolve_name(_CLASSES[name])
+    made: Platform = kind.from_options(options or {}, project=project, stack=stack, config=config)
     return made
 
 

@@ -7,99 +7,28 @@ need none.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Progress
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
+    Interface,
     LockedImage,
-    Needs,
     NodePlan,
     Peer,
     PlanningPlatform,
     Probe,
     StateEntry,
-    Watch,
 )
 
 if TYPE_CHECKING:
     import pulumi
 
-
-@dataclass(frozen=True)
-class Instance:
-    """What a platform made of a node.
-
-    Attributes:
-        resources: What a later resource waits for.
-        id: Changes exactly when the node is re-provisioned.
-        address: The address that reaches this machine.
-        endpoints: By TCP port of the node: host and port that reach it from here. Ports that are not named are
-            reached at ``address`` under their own number.
-        ssh: The command that logs in.
-        console: Where its serial console can be read, in words or as a path.
-        watch: How to look at it while it starts, if there is a way.
-        hand_over: Declares that the node's address leads to this machine from now on; given what to wait for. ``None``
-            where it leads there from the machine's start.
-    """
-
-    resources: Sequence[pulumi.Resource]
-    id: pulumi.Output[str]
-    address: pulumi.Input[str]
-    endpoints: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-    ssh: pulumi.Input[str] = ""
-    console: pulumi.Input[str] = ""
-    watch: Watch | None = None
-    hand_over: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
-
-
-class Site(Protocol):
-    """A platform's part that declares resources, in one run of a program. Making one declares what nodes share."""
-
-    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
-        """Declare what reaches a node from outside, whichever machine it is at the time.
-
-        Args:
-            node: The plan.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
-
-    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
-        """Declare names in the DNS, where the stack's options say in which zone.
-
-        Args:
-            names: Full names.
-            addresses: What :meth:`address` gave: each name leads to all of these.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
-
-    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed. Disks that are
-        taken over are declared before a node's others, which are made where those are.
-        """
-        ...
-
-    def needs(self, node: NodePlan) -> Needs:
-        """Look up what a new machine of a node needs, once for whatever several nodes need."""
-        ...
-
-    def instance(
-        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
-    ) -> Instance:
-        """Declare the machine of a node, replaced as a whole whenever anything of it changes.
-
-        Args:
-            node: The plan.
-            disks: What :meth:`data_disk` returned, by the disk's name.
-            after: Resources that must be there first: the node's gate.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
+    from fleet.platforms.site import Site
 
 
 Leftovers = Sequence[str] | Callable[[], "pulumi.Output[Sequence[str]]"] | None
@@ -247,3 +176,69 @@ class Platform(PlanningPlatform, Protocol):
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         """Begin to declare a fleet's resources with those that the nodes share: image, network, firewall."""
         ...
+
+
+class BasePlatform:
+    """What most platforms have in common; each says what is different with it.
+
+    A platform is a class in a module ``platform``, beside which a module ``site`` has a class :class:`Site`.
+    """
+
+    rule_types: tuple[str, ...] = ()
+    image_types: tuple[str, ...] = ()
+    metadata_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+
+    def disk_rule(self, disk: str) -> str:
+        """None: the disk has its path by itself."""
+        return ""
+
+    @property
+    def place(self) -> str:
+        """Each platform says its own."""
+        raise NotImplementedError
+
+    def place_of(self, disk: StateEntry) -> str:
+        """As it was written down."""
+        return disk.place
+
+    def repair(self) -> None:
+        """Nothing: what nodes need is resources."""
+
+    def ailing(self) -> str:
+        """Nothing."""
+        return ""
+
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        """The address at the number."""
+        return network[number]
+
+    def disk_size(self, disk: StateEntry) -> int:
+        """As the resource has it."""
+        return int(disk.outputs.get("size", 0))
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        """None: the platform's network gives addresses."""
+        return None
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        """None: the platform's network gives nodes their planned addresses, too."""
+        return None
+
+    def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
+        """Nothing has to be fetched to this machine."""
+
+    def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
+        """At its address."""
+        return Peer(node.name, address, {}, node.probes)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address."""
+        return Peer(name, address, {}, probes)
+
+    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
+        site: Site = self._declaring().Site(self, plan, opts)
+        return site
+
+    def _declaring(self) -> Any:
+        """The module that declares resources. It is imported when it is first needed: planning needs no SDK."""
+        return importlib.import_module(f"{type(self).__module__.rpartition('.')[0]}.site")

@@ -155,7 +155,7 @@ class Change:
 
 def options_of(name: str) -> Iterator[Change]:
     """Another value for each option of a platform."""
-    for key, field in importlib.import_module(f"fleet.platforms.{name}").Options.model_fields.items():
+    for key, field in importlib.import_module(f"fleet.platforms.{name}.options").Options.model_fields.items():
         if key in OPTIONS[name]:
             value = OPTIONS[name][key]
         elif field.annotation is bool:

@@ -117,7 +117,7 @@ def other(owner: str, name: str, field: FieldInfo) -> list[Any]:
 
 def changes(platform: str) -> Iterator[tuple[str, Change]]:
     """A change of each field of the options and of the spec, and of each key of the provider's config."""
-    options: type[Model] = importlib.import_module(f"fleet.platforms.{platform}").Options
+    options: type[Model] = importlib.import_module(f"fleet.platforms.{platform}.options").Options
     key = f"fleet:{platform}"
     for name, field in options.model_fields.items():
         for value in other(platform, name, field):
@@ -177,7 +177,7 @@ def registered(stack: Stack, platform: str, config: dict[str, Any], patch: pytes
     """The inputs of the data disks of a spec, and their options, without a state."""
     plan, where = planned(stack, platform, config)
     seen: dict[str, Mapping[str, Any]] = {}
-    module = f"fleet.platforms.{platform}"
+    module = f"fleet.platforms.{platform}.site"
     patch.setattr(f"{module}.{'QemuDisk' if platform == 'qemu' else platform}", Recorder(seen))
     site = where.site(plan, pulumi.ResourceOptions())
     seen.clear()
@@ -272,8 +272,8 @@ def test_every_input_that_would_make_a_new_disk_is_ignored(platform: str) -> Non
         "digitalocean": "digitalocean:index/volume:Volume", "libvirt": "libvirt:index/volume:Volume",
     }  # fmt: skip
     facts = json.loads((Path(FACTS) / f"{platform}.json").read_text())["resources"][kinds[platform]]["inputs"]
-    module = importlib.import_module(f"fleet.platforms.{platform}")
-    assert {name for name, fact in facts.items() if fact.get("replaces")} <= set(module._FIXED)
+    module = importlib.import_module(f"fleet.platforms.{platform}.site")
+    assert {name for name, fact in facts.items() if fact.get("replaces")} <= set(module.FIXED)
 
 
 def test_a_zone_more_on_aws_leaves_every_node_at_its_disk(stack: Stack) -> None:

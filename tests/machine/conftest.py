@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleet.platforms import qemu_accelerator
+from fleet.platforms.qemu import accelerator as qemu_accelerator
 from tests.conftest import STACK, Folder, in_turn
 from tools import machine_image
 

@@ -22,9 +22,10 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, FleetPlan, GcpImage, LockedImage
 from fleet.planner import plan_spec
-from fleet.platforms import NAMES, platform, qemu_machine
-from fleet.platforms.aws import Aws, with_disk_rules
-from fleet.platforms.common import Tags
+from fleet.platforms import NAMES, platform
+from fleet.platforms.aws.platform import Aws, with_disk_rules
+from fleet.platforms.qemu import machine as qemu_machine
+from fleet.platforms.tags import Tags
 from fleet.program.state import with_state
 from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
@@ -180,6 +181,20 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         )
         assert json.loads(done.stdout)["ignition"]["version"]
         assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_planning_part_of_a_platform_knows_neither_pulumi_nor_another_platform(name: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from fleet.platforms import platform\n"
+        f"platform({name!r}, project=Path(), stack='test')\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert f"fleet.platforms.{name}.platform" in loaded
+    others = [each for each in loaded if each.startswith(tuple(f"fleet.platforms.{n}" for n in NAMES if n != name))]
+    assert [*others, *(each for each in loaded if each.split("_")[0] == "pulumi")] == []
 
 
 def test_ebs_volumes_get_their_stable_paths_in_whole_configs_and_in_stubs() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fleet.dynamic import drain, gate, ready, record
 from fleet.dynamic.provider import Provider
-from fleet.platforms import qemu
+from fleet.platforms.qemu import resource
 
 
 def _kinds(kind: type[Provider]) -> list[type[Provider]]:
@@ -16,7 +16,7 @@ def _kinds(kind: type[Provider]) -> list[type[Provider]]:
 def test_a_provider_that_changes_in_place_says_what_the_resource_then_is() -> None:
     # Without `update`, Pulumi keeps nothing of the resource, so that it can be neither compared nor removed.
     assert {drain.DrainProvider, gate.GateProvider, ready.ReadyProvider, record.RecordProvider} < set(_kinds(Provider))
-    replaces_only = {qemu.MachineProvider}
+    replaces_only = {resource.MachineProvider}
     for kind in _kinds(Provider):
         assert kind in replaces_only or "update" in kind.__dict__, kind.__name__
 

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from fleet.errors import FleetError, UsageError
 from fleet.plan import Probe
 from fleet.planner import plan_spec
-from fleet.platforms import qemu_accelerator, qemu_machine
-from fleet.platforms.qemu import Qemu
+from fleet.platforms.qemu import accelerator as qemu_accelerator
+from fleet.platforms.qemu import machine as qemu_machine
+from fleet.platforms.qemu.platform import Qemu
 from fleet.probes import NotReadyError, ask, wait
 from fleet.program.state import with_state
 from fleet.spec import Resolver

@@ -21,9 +21,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleet.errors import FleetError
-from fleet.platforms import qemu_network
-from fleet.platforms.qemu_network import Older
-from fleet.platforms.qemu_switch import KINDS, Fence
+from fleet.platforms.qemu import network as qemu_network
+from fleet.platforms.qemu.network import Older
+from fleet.platforms.qemu.qemu_switch import KINDS, Fence
 
 NODE, GATEWAY, NAMES = "10.0.2.15", "10.0.2.2", "10.0.2.3"
 SYN, ACK, RST, FIN = 0x02, 0x10, 0x04, 0x01

@@ -7,229 +7,38 @@ the nodes instead, where the stack names a domain. Each node has a reserved IP, 
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pydantic import Field
 
 from fleet.dynamic.outputs import sealed
-from fleet.errors import UsageError
-from fleet.model import Model
-from fleet.plan import DiskPlan, FleetPlan, Limits, Needs, NodePlan, StateEntry
-from fleet.platforms.base import Instance, Leftovers
-from fleet.platforms.common import (
+from fleet.plan import (
+    DiskPlan,
+    FleetPlan,
+    Needs,
+    NodePlan,
+)
+from fleet.platforms.digitalocean.platform import DigitalOcean
+from fleet.platforms.lookups import Lookups, Sdk, needs_of
+from fleet.platforms.site import (
     NAME_TTL,
-    Lookups,
-    ProviderPlatform,
-    Sdk,
-    Tags,
-    check_disk_count,
-    check_disks,
-    described,
-    digest,
+    Instance,
     disk_options,
     machine_options,
-    named_size,
-    needs_of,
-    read_options,
     snapshot_options,
 )
-from fleet.stack_config import ConfigReader, no_config
+from fleet.platforms.tags import Tags
 
 if TYPE_CHECKING:
     import pulumi_digitalocean as digitalocean
 else:
     digitalocean = Sdk("pulumi_digitalocean", "digitalocean")
 
-_MOST = 65536
-"""Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
 _TAG = r"[a-z0-9:_-]{1,255}"
 """What a tag is (DigitalOcean API reference, "Create a New Tag"), in lower case."""
-_MOST_DISKS = 15
-"""Volumes of a droplet (DigitalOcean API reference, "Attach a Block Storage Volume to a Droplet")."""
-_FIXED = ("description", "initialFilesystemLabel", "initialFilesystemType", "name", "region", "snapshotId")
+FIXED = ("description", "initialFilesystemLabel", "initialFilesystemType", "name", "region", "snapshotId")
 """Inputs of a volume whose change makes a new one."""
-_SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
-
-
-class Options(Model):
-    """The stack's ``fleet:digitalocean``. The token is the stack's ``digitalocean:token``, or DIGITALOCEAN_TOKEN.
-
-    Attributes:
-        region: Such as "fra1".
-        ssh_keys: Ids or fingerprints of keys in the account, at least one: DigitalOcean makes no droplet of a custom
-            image without. The keys that may log in are those of the spec.
-        cidr: The VPC's range.
-        vpc: The UUID of an existing VPC to join.
-        domain: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's private
-            address.
-        tags: Put on every droplet and volume.
-    """
-
-    region: str = ""
-    ssh_keys: list[str] = []
-    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
-    vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
-    domain: str = ""
-    tags: list[str] = []
-
-
-_AGAIN = {
-    "digitalocean:index/reservedIpAssignment:ReservedIpAssignment",
-    "digitalocean:index/tag:Tag",
-    "digitalocean:index/volumeAttachment:VolumeAttachment",
-}
-"""What the provider can make once more if it is there."""
-
-
-class DigitalOcean(ProviderPlatform):
-    """The platform ``digitalocean``.
-
-    Args:
-        options: The stack's options.
-        token: Whether there is one.
-        stack: The stack's name.
-    """
-
-    name = "digitalocean"
-    architecture = "x86_64"
-    machine_type = "digitalocean:index/droplet:Droplet"
-    replaced_types = (machine_type,)
-    rule_types = ("digitalocean:index/tag:Tag", "digitalocean:index/firewall:Firewall")
-    metadata_addresses = (IPv4Address("169.254.169.254"),)
-    image_types = ("digitalocean:index/customImage:CustomImage",)
-    # There is a store, but no way to keep an object of it from others that Ignition could pass.
-    limits = Limits(raw=_MOST, most=_MOST)
-
-    def __init__(self, options: Options, token: bool, stack: str) -> None:
-        self.options, self._token, self.stack = options, token, stack
-
-    @classmethod
-    def from_options(
-        cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
-    ) -> DigitalOcean:
-        """Read ``fleet:digitalocean``.
-
-        Raises:
-            UsageError: An option is wrong.
-        """
-        read = read_options(Options, options, platform="digitalocean", stack=stack)
-        token = config("digitalocean:token") or os.environ.get("DIGITALOCEAN_TOKEN", "")
-        return cls(read, bool(token), stack)
-
-    def cannot_surge(self, *, addressed: bool) -> str:
-        return ""
-
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/fleet/{disk}"
-
-    def disk_rule(self, disk: str) -> str:
-        # A volume's serial number ends with the volume's name.
-        return (
-            f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}", '
-            f'SYMLINK+="disk/fleet/{disk}"\n'
-        )
-
-    @property
-    def place(self) -> str:
-        return self.options.region
-
-    def place_of(self, disk: StateEntry) -> str:
-        return str(disk.outputs.get("region", disk.place))
-
-    def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
-        return {}
-
-    def check_deployed(self, plan: FleetPlan) -> None:
-        check_disks(self, plan)
-
-    def volume(self, node: NodePlan, disk: DiskPlan) -> str:
-        """The name of a volume, by whose end the node finds it: lower-case letters, digits and dashes."""
-        return f"{self.stack.lower()}-{node.name}--{disk.name}"
-
-    def check(self, plan: FleetPlan) -> None:
-        if plan.network:
-            raise UsageError(
-                "DigitalOcean gives no planned addresses to machines of a custom image, which Fedora CoreOS is.",
-                fix="Take `network` out of the spec, and name a `domain` in `fleet:digitalocean` for names.",
-            )
-        for name in [name for group in plan.groups.values() for name in group.names]:
-            if self.options.domain and name != self.options.domain and not name.endswith(f".{self.options.domain}"):
-                raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
-        for node in plan.nodes:
-            self.size(node)
-            check_disk_count(node, _MOST_DISKS, "DigitalOcean")
-            for disk in node.disks:
-                name = self.volume(node, disk)
-                if "--" in disk.name or not re.fullmatch(r"[a-z][a-z0-9-]{,63}", name):
-                    raise UsageError(
-                        f"DigitalOcean has no volume of the name {name}, for data disk {disk.name} of {node.name}.",
-                        fix="Take shorter names of letters, digits and single dashes.",
-                    )
-            if node.image and "digitalocean" not in node.image.disks:
-                raise UsageError(f"The image lock (release {node.image.release}) has no image for DigitalOcean.")
-
-    def check_stack(self, *, account: bool = True) -> None:
-        if account and not self._token:
-            raise UsageError(
-                f"Stack {self.stack} has no token for DigitalOcean.",
-                fix="Set it: `pulumi config set --secret digitalocean:token ...`, or DIGITALOCEAN_TOKEN.",
-            )
-        for key in ("region", "ssh_keys"):
-            if not getattr(self.options, key):
-                raise UsageError(
-                    f"`fleet:digitalocean` of stack {self.stack} has no `{key}`.",
-                    fix=f"Set it: `pulumi config set --path fleet:digitalocean.{key}"
-                    + ("[0] ...`." if key == "ssh_keys" else " fra1`."),
-                )
-
-    def image(self, node: NodePlan) -> str:
-        assert node.image is not None
-        return node.image.disks["digitalocean"].sha256
-
-    def size(self, node: NodePlan) -> str:
-        """A droplet's size."""
-        return named_size(node, _SIZES, r"[a-z0-9]+-[a-z0-9-]+")
-
-    def trigger(self, node: NodePlan) -> str:
-        # The provider would resize a running droplet.
-        return digest([node.delivery.user_data, self.size(node), [disk.name for disk in node.disks]])
-
-    def shape(self, node: NodePlan) -> dict[str, str]:
-        options = self.options
-        shape: dict[str, object] = {
-            "size": self.size(node),
-            "region": options.region,
-            "vpc": options.vpc,
-            # A VPC of the stack's own is of the fleet's name.
-            "network": "" if options.vpc else options.cidr,
-            "the fleet's name": "" if options.vpc else node.fleet,
-        }
-        return described(node, shape)
-
-    def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Droplets by their names and tags, in the stack's network: another stack may well have the same names, and be
-        in the same network if that was there before.
-        """
-        tags = {tag.lower() for tag in inputs.get("tags", ())}
-
-        def droplets() -> pulumi.Output[Sequence[str]]:
-            named = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
-            joined = digitalocean.GetDropletsFilterArgs(key="vpc_uuid", values=[inputs["vpcUuid"]])
-            there = digitalocean.get_droplets_output(filters=[named, joined]).droplets
-            return there.apply(lambda found: [str(each.id) for each in found if tags <= set(map(str.lower, each.tags))])
-
-        if kind == self.machine_type:
-            return droplets
-        return () if kind in _AGAIN else None
-
-    def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
-        return Site(self, plan, opts)
 
 
 class Site:
@@ -309,7 +118,7 @@ class Site:
             region=self._options.region,
             size=disk.size_gib,
             tags=self._options.tags,
-            opts=disk_options(opts, self._platform, disk, _FIXED),
+            opts=disk_options(opts, self._platform, disk, FIXED),
         )
 
     def needs(self, node: NodePlan) -> Needs:
@@ -444,4 +253,10 @@ def _inbound(node: NodePlan, everyone: Sequence[pulumi.Input[str]]) -> list[digi
     return rules
 
 
-PLATFORM = DigitalOcean
+def droplets(inputs: Mapping[str, Any]) -> pulumi.Output[Sequence[str]]:
+    """The ids of droplets that have the name and the tags, and are in the VPC, of a droplet's inputs."""
+    tags = {tag.lower() for tag in inputs.get("tags", ())}
+    named = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
+    joined = digitalocean.GetDropletsFilterArgs(key="vpc_uuid", values=[inputs["vpcUuid"]])
+    listed = digitalocean.get_droplets_output(filters=[named, joined]).droplets
+    return listed.apply(lambda all_: [str(each.id) for each in all_ if tags <= set(map(str.lower, each.tags))])

@@ -1,7 +1,7 @@
 """One QEMU process a node, with a folder of its own. Nothing here knows Pulumi.
 
 A node's folder holds all of it: ``node.json`` (its id), ``config.ign``, ``root.qcow2`` (an overlay on the image),
-``console.log``, ``qemu.pid`` and ``qmp.sock``. What machines send goes through :mod:`fleet.platforms.qemu_network`, in
+``console.log``, ``qemu.pid`` and ``qmp.sock``. What machines send goes through :mod:`fleet.platforms.qemu.network`, in
 a folder beside those of the nodes. A folder belongs to one node name, and at most one process runs from it:
 starting a node first ends and clears whatever an interrupted update left there, a QEMU among it that has not yet come
 to write its ``qemu.pid``. Data disks lie elsewhere.
@@ -30,9 +30,8 @@ from qemu.qmp import QMPClient, QMPError
 
 from fleet.errors import FleetError
 from fleet.files import private_folder, read_json, write_private
-from fleet.platforms import qemu_accelerator as accelerator
-from fleet.platforms import qemu_network as network
-from fleet.platforms.qemu_accelerator import BINARY, Answer, Choice
+from fleet.platforms.qemu import accelerator, network
+from fleet.platforms.qemu.accelerator import BINARY, Answer, Choice
 
 _GRACE = 40.0
 """Seconds that a machine has to shut down before it is killed; what is not yet written to a data disk is lost then."""

@@ -1,8 +1,9 @@
 """The process that carries the frames of a stack's machines on this host. It needs nothing but the standard library.
 
-It runs from its file: ``qemu_switch.py STATE NETWORK LOCK PRIVATE OUTWARD INWARD [GROUP PROCESS...]``. What follows the
+It runs from its file, by whose name people, and other versions of fleet, know it:
+``qemu_switch.py STATE NETWORK LOCK PRIVATE OUTWARD INWARD [GROUP PROCESS...]``. What follows the
 state folder are descriptors that it inherits: the network folder, the file whose lock it holds for as long as it runs,
-and its three datagram sockets, which are bound in that folder. :mod:`fleet.platforms.qemu_network` starts and ends it.
+and its three datagram sockets, which are bound in that folder. :mod:`fleet.platforms.qemu.network` starts and ends it.
 
 Every machine has sockets of its own in the folder, one for each of its kinds of frames:
 

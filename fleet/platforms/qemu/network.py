@@ -1,10 +1,10 @@
 """The network of a stack's machines on this host: one process that runs as long as there are machines.
 
-All frames of machines pass :mod:`fleet.platforms.qemu_switch`, over sockets in the folder ``network`` of the stack's
-state folder, which nobody else may enter. The process begins with the first machine, and ends with the last. It holds
-the lock of ``network/process``, where its id is noted, so that there is never a second one; what it has to complain of
-is in ``network/log``. One that was killed, and one of another version of fleet, is replaced when the next machine
-starts, and by :func:`repair`; the machines do not notice.
+All frames of machines pass :mod:`fleet.platforms.qemu.qemu_switch`, over sockets in the folder ``network`` of the
+stack's state folder, which nobody else may enter. The process begins with the first machine, and ends with the last. It
+holds the lock of ``network/process``, where its id is noted, so that there is never a second one; what it has to
+complain of is in ``network/log``. One that was killed, and one of another version of fleet, is replaced when the next
+machine starts, and by :func:`repair`; the machines do not notice.
 
 Nothing here knows Pulumi.
 """
@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import TextIO
 
 from fleet.errors import FleetError
-from fleet.platforms.qemu_accelerator import BINARY
-from fleet.platforms.qemu_switch import KINDS
+from fleet.platforms.qemu.accelerator import BINARY
+from fleet.platforms.qemu.qemu_switch import KINDS
 
 _PROGRAM = Path(__file__).with_name("qemu_switch.py")
 _OLDEST = (7, 2)

@@ -1,0 +1,1 @@
+"""DigitalOcean: droplets in a VPC of the stack's own or an existing one."""

@@ -1,0 +1,31 @@
+"""The options of ``digitalocean``."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from pydantic import Field
+
+from fleet.model import Model
+
+
+class Options(Model):
+    """The stack's ``fleet:digitalocean``. The token is the stack's ``digitalocean:token``, or DIGITALOCEAN_TOKEN.
+
+    Attributes:
+        region: Such as "fra1".
+        ssh_keys: Ids or fingerprints of keys in the account, at least one: DigitalOcean makes no droplet of a custom
+            image without. The keys that may log in are those of the spec.
+        cidr: The VPC's range.
+        vpc: The UUID of an existing VPC to join.
+        domain: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's private
+            address.
+        tags: Put on every droplet and volume.
+    """
+
+    region: str = ""
+    ssh_keys: list[str] = []
+    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
+    vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
+    domain: str = ""
+    tags: list[str] = []

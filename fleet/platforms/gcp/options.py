@@ -1,0 +1,55 @@
+"""The options of ``gcp``."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Literal
+
+from pydantic import Field
+
+from fleet.model import Model
+
+
+class Join(Model):
+    """An existing network.
+
+    Attributes:
+        network: Its name or self link.
+        subnetwork: The name or self link of its subnetwork in the stack's region.
+    """
+
+    network: str
+    subnetwork: str
+
+
+class Options(Model):
+    """The stack's ``fleet:gcp``. Project and zone are the stack's ``gcp:project`` and ``gcp:zone``, or GOOGLE_PROJECT
+    and GOOGLE_ZONE.
+
+    Attributes:
+        architecture: "x86_64" or "aarch64".
+        zones: Zones of one region; nodes are spread over them by their index. ``gcp:zone`` by default.
+        cidr: The subnetwork's range, where the spec plans no addresses.
+        network: An existing network to join.
+        public_addresses: Whether nodes have static external addresses. Without, they are reached by their private ones.
+        root_size_gib: A node's root disk in GiB.
+        disk_type: The type of data disks.
+        service_account: E-mail address of the service account that nodes act as; none by default.
+        spot: Spot instances.
+        bucket: A bucket for configs that are larger than metadata can be; the service account must read it.
+        dns_zone: The name of a managed zone of Cloud DNS, for the groups' names.
+        labels: Put on every resource that has labels.
+    """
+
+    architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    zones: list[str] = []
+    cidr: IPv4Network = IPv4Network("10.77.0.0/16")
+    network: Join | None = None
+    public_addresses: bool = True
+    root_size_gib: int = Field(default=16, ge=10)
+    disk_type: str = "pd-balanced"
+    service_account: str = ""
+    spot: bool = False
+    bucket: str = ""
+    dns_zone: str = ""
+    labels: dict[str, str] = {}
