@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from fleet.config.ignition import Entry, unit_text
 from fleet.workloads.container import Container, HealthCheck
-from fleet.workloads.quadlet import file_mount, install, service
-from fleet.workloads.quoting import line, word
+from fleet.workloads.quadlet import add_own_lines, file_mount, install, service
+from fleet.workloads.quoting import unit_word, word
 from fleet.workloads.rendering import Option, Special, docker_cannot, keys, options, refuse_for_docker
 from fleet.workloads.resources import CONTAINER, NETWORK, Kind, Network
 from fleet.workloads.workload import Workload
@@ -101,7 +101,7 @@ def _service_unit(run: _Run, workload: Workload) -> str:
             ("StartLimitIntervalSec", "0"),
             *(("Requires", unit) for unit in ["docker.service", *needed]),
             *(("After", unit) for unit in ["docker.service", "network-online.target", *needed]),
-            *(("RequiresMountsFor", word(path, f"container {name}: volumes")) for path in paths),
+            *(("RequiresMountsFor", unit_word(path, f"container {name}: volumes")) for path in paths),
         ],
         "Service": [
             *service(container),
@@ -119,9 +119,7 @@ def _service_unit(run: _Run, workload: Workload) -> str:
         ]
     if container.schedule is None:
         sections["Install"] = install(None)
-    for section, entries in sections.items():
-        for key, value in container.quadlet.get(section, {}).items():  # type: ignore[call-overload]
-            entries += [(key, line(item, key)) for item in ([value] if isinstance(value, str) else value)]
+    add_own_lines(name, container, sections)
     return unit_text(sections)
 
 

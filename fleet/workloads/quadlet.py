@@ -99,13 +99,22 @@ def container_file(name: str, container: Container, workload: Workload, mounts: 
         sections["Unit"] += _after_mounts([workload.storage], mounts)
     if container.schedule is None:
         sections["Install"] = install(container.run_as)
+    add_own_lines(name, container, sections)
+    return unit_text(sections)
+
+
+def add_own_lines(name: str, container: Container, sections: dict[str, list[Entry]]) -> None:
+    """Add to a unit's sections what the container's ``quadlet`` has for them, as it is written.
+
+    Raises:
+        FleetError: A line is none.
+    """
     for section, extra in container.quadlet.items():
         for key, value in extra.items():
             for item in [value] if isinstance(value, str) else value:
                 if "\n" in item or item.endswith("\\"):
                     line(item, f"container {name}: {key}")
                 sections.setdefault(section, []).append((key, item))
-    return unit_text(sections)
 
 
 def file_path(container: str, target: str) -> str:
