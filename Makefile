@@ -3,13 +3,14 @@ PYTEST = .venv/bin/python -m pytest
 # Tests start hundreds of commands: each would compile all of fleet anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-machines bench lint lock
+.PHONY: help demo test test-machines bench lint lock docs
 
 help:
 	@echo "make demo           a node that serves a web page, under QEMU"
 	@echo "make test           linters, unit tests, engine tests, one machine"
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"
+	@echo "make docs           docs/reference anew"
 	@echo "make lock           requirements-dev.lock anew"
 
 demo:
@@ -39,3 +40,7 @@ bench:
 lock:
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --extra all --generate-hashes --no-emit-index-url \
 		--no-header --upgrade -o requirements-dev.lock pyproject.toml
+
+docs:
+	@tools/bootstrap base
+	.venv/bin/python -m tools.reference

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
+
+Entry = tuple[str, str]
+"""A key of a unit file, and its value as it is written."""
 
 _DATA_URL_SAFE = ";/?:@&=+$,-_.!~*'()"
 """The reserved and unreserved characters of RFC 2397 and RFC 2396, which Ignition's data URL reader takes unescaped."""
@@ -21,6 +25,18 @@ def file(path: str, content: str | bytes, *, mode: int, overwrite: bool = False)
 def unit(name: str, contents: str, *, enabled: bool = True) -> dict[str, Any]:
     """A systemd unit; enabling it needs an ``[Install]`` section."""
     return {"name": name, "contents": contents, "enabled": enabled}
+
+
+def unit_text(sections: Mapping[str, Iterable[Entry]]) -> str:
+    """The text of a unit file (systemd.syntax(7)).
+
+    Args:
+        sections: The entries of each section, in their order; values are quoted already.
+    """
+    return "\n".join(
+        f"[{section}]\n" + "".join(f"{key}={value}\n" for key, value in entries)
+        for section, entries in sections.items()
+    )
 
 
 def data_url(content: str | bytes) -> str:

@@ -18,10 +18,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fleet.config.template import as_text
 from fleet.document import described, several
+from fleet.model import Model
 from fleet.workloads.compose_model import (
     BESIDE_FILE,
     BuildUse,
@@ -38,8 +39,9 @@ from fleet.workloads.compose_model import (
     VolumeUse,
 )
 from fleet.workloads.compose_project import Project, Surroundings
-from fleet.workloads.container import Container
+from fleet.workloads.container import Container, HealthCheck
 from fleet.workloads.fields import NAME_PATTERN
+from fleet.workloads.rendering import Key, Special, keys
 from fleet.workloads.resources import Build, Network, Volume
 
 DEFAULT_NETWORK = "compose-default"
@@ -108,7 +110,7 @@ class _Translation:
     def _refuse(self, what: str, *where: str | int, fix: str = "") -> None:
         self.problems.append((self.project.at(*where), f"{what} {fix}".rstrip()))
 
-    def _check(self, kind: str, model: type[BaseModel], name: str, value: dict[str, Any]) -> None:
+    def _check(self, kind: str, model: type[Model], name: str, value: dict[str, Any]) -> None:
         """Check what was made of a part of the file, so that errors name the file's place."""
         if not re.fullmatch(NAME_PATTERN, name):
             self._refuse(f"{name} is a name that nothing on a node can have.", kind, name,
@@ -118,7 +120,7 @@ class _Translation:
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 field, *rest = detail["loc"] or ("",)
-                key = _COMPOSE_KEYS.get(str(field), str(field))
+                key = _compose_key(model, str(field))
                 text = described(model, detail, detail["loc"] or (name,))
                 self.problems.append((self.project.at(kind, name, key, *rest), text))
 
@@ -153,10 +155,8 @@ class _Translation:
                     {"prefix": each.subnet, "gateway": each.gateway, "range": each.ip_range}
                     for each in network.ipam.config
                 ],
-                "internal": network.internal,
-                "ipv6": network.enable_ipv6,
+                **_copied(Network, network),
                 "options": options,
-                **({"labels": network.labels} if network.labels else {}),
             }
         return made
 
@@ -177,7 +177,7 @@ class _Translation:
                 device = self._node_path(device, "volumes", key, "driver_opts", "device") or ""
                 self.filled[key] = device
             made[volume.name or key] = {
-                "labels": volume.labels,
+                **_copied(Volume, volume),
                 "type": volume.driver_opts.type,
                 "device": device,
                 "options": volume.driver_opts.o,
@@ -209,7 +209,7 @@ class _Translation:
             **({"outside": True} if "outside" in source else {}),
             "file": build.dockerfile or "Dockerfile",
             "tag": _qualified(image) if image else "",
-            "target": build.target,
+            **_copied(Build, build),
             "args": args,
         }
 
@@ -228,6 +228,7 @@ class _Translation:
                 self._refuse("It is empty, which would clear the image's own.", *where(key), fix="Name a command.")
         restart = service.restart
         made: dict[str, Any] = {
+            **_copied(Container, service),
             "image": f"{name}.build" if service.build else _qualified(service.image),
             "command": service.command or [],
             "entrypoint": service.entrypoint or [],
@@ -235,28 +236,15 @@ class _Translation:
             "networks": self._networks(name, service),
             "ports": list(filter(None, (self._port(name, *each) for each in enumerate(service.ports)))),
             "secrets": [self._secret(name, index, grant) for index, grant in enumerate(service.secrets)],
-            "user": service.user,
-            "groups": service.group_add,
-            "working_dir": service.working_dir,
-            "hostname": service.hostname,
-            "add_hosts": service.extra_hosts,
-            "dns": service.dns,
             "devices": [each.written or _device(each) for each in service.devices],
-            "add_capabilities": service.cap_add,
-            "drop_capabilities": service.cap_drop,
             "no_new_privileges": False,
-            "read_only": service.read_only,
-            "init": service.init,
-            "sysctl": service.sysctls,
             "ulimits": [_ulimit(key, value) for key, value in service.ulimits.items()],
             "depends_on": [],
-            "labels": service.labels,
             "pull": {"if_not_present": "missing", "build": "missing"}.get(service.pull_policy, service.pull_policy),
             "memory": self._size(service.mem_limit or limits.memory, *where("mem_limit")),
             "shm_size": self._size(service.shm_size, *where("shm_size")),
             "cpus": None if cpus is None else float(cpus),
             "pids": service.pids_limit or limits.pids,
-            "stop_signal": service.stop_signal,
             "stop_timeout": self._seconds(service.stop_grace_period, *where("stop_grace_period")),
             "health": self._health(name, service.healthcheck),
             "tmpfs": list(service.tmpfs),
@@ -579,11 +567,9 @@ class _Translation:
             for other in self.file.services.values()
         )
         return {
+            **_copied(HealthCheck, check),
             "command": test,
-            "interval": check.interval,
-            "timeout": check.timeout,
             "retries": check.retries or 3,  # Docker takes 0 for its default
-            "start_period": check.start_period,
             # Compose only looks; it never ends a container that is not healthy.
             "on_failure": "none",
             "notify": waited_for,
@@ -657,13 +643,19 @@ class _Translation:
         return hours * 3600 + minutes * 60 + seconds
 
 
-_COMPOSE_KEYS = {
-    "add_capabilities": "cap_add", "add_hosts": "extra_hosts", "drop_capabilities": "cap_drop", "files": "configs",
-    "groups": "group_add", "health": "healthcheck", "memory": "mem_limit", "pids": "pids_limit", "pull": "pull_policy",
-    "stop_timeout": "stop_grace_period", "subnets": "ipam", "sysctl": "sysctls", "options": "driver_opts",
-    "device": "driver_opts",
-}  # fmt: skip
-"""By a container's field, what it is made of where that has another name."""
+def _copied(model: type[Model], part: Model) -> dict[str, Any]:
+    """The fields of something that are keys of a part of the file, by the table of the thing's model."""
+    return {field: getattr(part, said.compose.word) for field, said in keys(model) if isinstance(said.compose, Key)}
+
+
+def _compose_key(model: type[Model], field: str) -> str:
+    """What a field is made of, for the place of an error about it."""
+    match dict(keys(model))[field].compose if field in model.model_fields else None:
+        case Key(key):
+            return key
+        case Special(words):
+            return words.split()[0]
+    return field
 
 
 def _extra(made: dict[str, Any], section: str, key: str, line: str) -> None:

@@ -1,15 +1,17 @@
-"""What a container is, in the words of Podman and Compose."""
+"""What a container is, and how each of its keys is said to Podman, to Docker and by Compose files.
 
-from __future__ import annotations
+The models are the table of keys; :mod:`fleet.workloads.rendering` says how it is read.
+"""
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from fleet.model import Model
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
+from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Said, Special, Words
 from fleet.workloads.times import CalendarEvent, GoDuration, TimeSpan
 
 
@@ -27,13 +29,27 @@ class HealthCheck(Model):
             depends on it waits for that.
     """
 
-    command: str | list[str]
-    interval: GoDuration = "30s"
-    timeout: GoDuration = "30s"
-    retries: int = Field(default=3, ge=1)
-    start_period: GoDuration = "0s"
-    on_failure: Literal["none", "kill", "restart", "stop"] = "kill"
-    notify: bool = True
+    command: Annotated[str | list[str], Said(Special("HealthCmd"), Special("--health-cmd"), Special("test"))]
+    interval: Annotated[GoDuration, Said(Line("HealthInterval"), Option("--health-interval"), Key("interval"))] = "30s"
+    timeout: Annotated[GoDuration, Said(Line("HealthTimeout"), Option("--health-timeout"), Key("timeout"))] = "30s"
+    retries: Annotated[
+        int, Field(ge=1), Said(Line("HealthRetries"), Option("--health-retries"), Special("retries"))
+    ] = 3
+    start_period: Annotated[
+        GoDuration, Said(Line("HealthStartPeriod"), Option("--health-start-period"), Key("start_period"))
+    ] = "0s"
+    on_failure: Annotated[
+        Literal["none", "kill", "restart", "stop"],
+        Said(
+            Line("HealthOnFailure"),
+            Elsewhere("Docker does nothing about a container that is not healthy: `none` alone can be said"),
+            Refused("Compose only looks: it is `none`."),
+        ),
+    ] = "kill"
+    notify: Annotated[
+        bool,
+        Said(Special("Notify"), Elsewhere("`ExecStartPost=` of the service waits"), Special("depends_on")),
+    ] = True
 
 
 class SecretUse(Model):
@@ -83,7 +99,7 @@ class NetworkUse(Model):
         return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _own_networks_take_no_options(self) -> NetworkUse:
+    def _own_networks_take_no_options(self) -> Self:
         if self.name in PODMAN_NETWORKS and (self.ip or self.ip6 or self.aliases):
             raise ValueError(f"the network {self.name} has no addresses or names to choose")
         return self
@@ -116,7 +132,7 @@ class FileMount(Model):
     outside: bool = False
 
     @model_validator(mode="after")
-    def _one_content(self) -> FileMount:
+    def _one_content(self) -> Self:
         if bool(self.source) == (self.text is not None):
             raise ValueError("a file's content is one of `source: PATH` or `text: ...`")
         return self
@@ -157,15 +173,20 @@ ImageReference = Annotated[str, Field(pattern=r"^[^\s]+$"), AfterValidator(fully
 """A reference of an image with its registry, such as "docker.io/library/caddy:2"."""
 
 
+_IN_SERVICE = Elsewhere("`[Service]` of the unit")
+
+
 class Container(Model):
     """One container, run as a systemd service of the same name.
 
     Attributes:
         image: A fully qualified reference (registry, repository and tag or digest), or ``NAME.image`` or
             ``NAME.build`` for an image or a build of the group.
-        command: Words that replace the image's command.
+        pull: When Podman pulls the image.
         entrypoint: Words that replace the image's entry point.
+        command: Words that replace the image's command.
         environment: Variables; values arrive character for character.
+        labels: Labels of the container.
         pod: The group's pod that it is in; ports and networks are then the pod's.
         networks: Networks it is in; Podman's default one if there is none.
         ports: Published ports.
@@ -173,6 +194,8 @@ class Container(Model):
             the container, and options such as ``ro,z``. A service whose volumes lie on a data disk waits for its mount.
         files: Files of the spec, mounted.
         tmpfs: Memory file systems: ``TARGET[:OPTIONS]``, such as "/run:size=16m".
+        depends_on: Containers of the same node, and of the same user, that must be started (and healthy, if they
+            notify) before it.
         secrets: Secrets of the spec that it uses.
         run_as: A user of the group whose rootless Podman runs it; root's runs it otherwise.
         user: User, or ``user:group``, in the container.
@@ -182,77 +205,160 @@ class Container(Model):
         add_hosts: More lines of its ``/etc/hosts``: ``NAME:ADDRESS``.
         dns: Name servers in place of the network's.
         devices: Devices of the node: ``HOST[:CONTAINER[:PERMISSIONS]]``.
-        add_capabilities: Capabilities beyond the default set.
         drop_capabilities: Capabilities to take away; "all" for each.
+        add_capabilities: Capabilities beyond the default set.
         no_new_privileges: No program in it gains privileges, by setuid for one.
         read_only: Its root file system cannot be written; ``/tmp`` and ``/run`` are tmpfs.
         init: Run a small init as process 1, which reaps zombies.
         sysctl: Kernel parameters of its namespaces.
         ulimits: ``NAME=SOFT[:HARD]``.
-        health: A health check.
-        restart: systemd's ``Restart=``; "always" by default, "no" for what is to end.
-        oneshot: It is to end: the service counts as started when it has ended well, and what depends on it waits.
-        schedule: It is to end, and runs by a timer.
-        depends_on: Containers of the same node, and of the same user, that must be started (and healthy, if they
-            notify) before it.
-        labels: Labels of the container.
         auto_update: Have podman-auto-update.timer pull newer images ("registry") or take newer local ones ("local").
-        pull: When Podman pulls the image.
-        memory: Limit of memory.
-        shm_size: Size of ``/dev/shm``.
-        cpus: Limit in CPUs, such as 1.5.
         pids: Limit of processes.
+        shm_size: Size of ``/dev/shm``.
         stop_signal: The signal that asks it to end.
         stop_timeout: Seconds from the stop signal to the kill signal.
+        health: A health check.
+        oneshot: It is to end: the service counts as started when it has ended well, and what depends on it waits.
+        schedule: It is to end, and runs by a timer.
+        restart: systemd's ``Restart=``; "always" by default, "no" for what is to end.
         start_timeout: Seconds that a start, with the first pull, may take.
+        memory: Limit of memory.
+        cpus: Limit in CPUs, such as 1.5.
         arguments: More options of podman-run(1) or docker-run(1), such as "--ipc=host"; each is one word.
         quadlet: More keys for the Quadlet file, by section: ``{Container: {Mask: ...}, Service: {...}}``. A value
             is a line or a list of lines, written as it is.
     """
 
-    image: str = Field(pattern=r"^[^\s]+$")
-    command: list[Text] = []
-    entrypoint: list[Text] = []
-    environment: dict[str, Text] = {}
-    pod: Name | None = None
-    networks: list[NetworkUse] = []
-    ports: list[Port] = []
-    volumes: list[str] = []
-    files: list[FileMount] = []
-    tmpfs: list[str] = []
-    secrets: list[SecretUse] = []
-    run_as: Name | None = None
-    user: Text = ""
-    groups: list[Text] = []
-    working_dir: str = Field(default="", pattern=r"^(/.*)?$")
-    hostname: str = Field(default="", pattern=r"^[A-Za-z0-9.-]{0,64}$")
-    add_hosts: list[str] = []
-    dns: list[IPv4Address | IPv6Address] = []
-    devices: list[str] = []
-    add_capabilities: list[str] = []
-    drop_capabilities: list[str] = []
-    no_new_privileges: bool = False
-    read_only: bool = False
-    init: bool = False
-    sysctl: dict[str, Text] = {}
-    ulimits: list[str] = []
-    health: HealthCheck | None = None
-    restart: Literal["no", "on-failure", "always", "unless-stopped"] | None = None
-    oneshot: bool = False
-    schedule: Schedule | None = None
-    depends_on: list[Name] = []
-    labels: dict[str, Text] = {}
-    auto_update: Literal["registry", "local"] | None = None
-    pull: Literal["always", "missing", "never", "newer"] = "missing"
-    memory: Memory = ""
-    shm_size: Memory = ""
-    cpus: float | None = Field(default=None, gt=0)
-    pids: int | None = Field(default=None, ge=1)
-    stop_signal: str = Field(default="", pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$")
-    stop_timeout: int = Field(default=10, ge=0)
-    start_timeout: int = Field(default=900, ge=1)
-    arguments: list[str] = []
-    quadlet: dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]] = {}
+    image: Annotated[str, Field(pattern=r"^[^\s]+$"), Said(Line("Image"), Special("IMAGE"), Special("image build"))]
+    pull: Annotated[
+        Literal["always", "missing", "never", "newer"],
+        Said(Special("Pull"), Option("--pull", but="not `newer`"), Special("pull_policy")),
+    ] = "missing"
+    entrypoint: Annotated[list[Text], Said(Special("Entrypoint"), Special("--entrypoint"), Special("entrypoint"))] = []
+    command: Annotated[list[Text], Said(Special("Exec"), Special("COMMAND"), Special("command"))] = []
+    environment: Annotated[
+        dict[str, Text], Said(Words("Environment"), Special("--env --env-file"), Special("environment"))
+    ] = {}
+    labels: Annotated[dict[str, Text], Said(Words("Label"), Option("--label"), Key("labels"))] = {}
+    pod: Annotated[
+        Name | None,
+        Said(
+            Special("Pod"),
+            Refused("Docker has no pods."),
+            Refused("Compose has no pods; `network_mode: service:NAME` shares a network."),
+        ),
+    ] = None
+    networks: Annotated[
+        list[NetworkUse],
+        Said(Special("Network"), Special("--network", but="not `pasta`"), Special("networks network_mode")),
+    ] = []
+    ports: Annotated[list[Port], Said(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
+    volumes: Annotated[
+        list[str], Said(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes"))
+    ] = []
+    files: Annotated[list[FileMount], Said(Special("Volume"), Special("--volume"), Special("configs volumes"))] = []
+    tmpfs: Annotated[list[str], Said(Line("Tmpfs"), Special("--tmpfs"), Special("tmpfs volumes"))] = []
+    depends_on: Annotated[
+        list[Name],
+        Said(
+            Elsewhere("`Requires=` and `After=` of the unit"),
+            Elsewhere("`Requires=` and `After=` of the unit"),
+            Special("depends_on links"),
+        ),
+    ] = []
+    secrets: Annotated[
+        list[SecretUse],
+        Said(Special("Secret"), Special("--volume", but="not `type: env`"), Special("secrets")),
+    ] = []
+    run_as: Annotated[
+        Name | None,
+        Said(
+            Elsewhere("the folder of its file"),
+            Refused("Docker runs every container by a daemon of root's."),
+            Refused("Compose knows no rootless users."),
+        ),
+    ] = None
+    user: Annotated[Text, Said(Special("User Group"), Option("--user"), Key("user"))] = ""
+    groups: Annotated[list[Text], Said(Line("GroupAdd"), Option("--group-add"), Key("group_add"))] = []
+    working_dir: Annotated[
+        str, Field(pattern=r"^(/.*)?$"), Said(Line("WorkingDir"), Option("--workdir"), Key("working_dir"))
+    ] = ""
+    hostname: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9.-]{0,64}$"), Said(Line("HostName"), Option("--hostname"), Key("hostname"))
+    ] = ""
+    add_hosts: Annotated[list[str], Said(Line("AddHost"), Option("--add-host"), Key("extra_hosts"))] = []
+    dns: Annotated[list[IPv4Address | IPv6Address], Said(Line("DNS"), Option("--dns"), Key("dns"))] = []
+    devices: Annotated[list[str], Said(Words("AddDevice"), Option("--device"), Special("devices gpus deploy"))] = []
+    drop_capabilities: Annotated[list[str], Said(Words("DropCapability"), Option("--cap-drop"), Key("cap_drop"))] = []
+    add_capabilities: Annotated[list[str], Said(Words("AddCapability"), Option("--cap-add"), Key("cap_add"))] = []
+    no_new_privileges: Annotated[
+        bool, Said(Line("NoNewPrivileges"), Option("--security-opt=no-new-privileges"), Special("security_opt"))
+    ] = False
+    read_only: Annotated[bool, Said(Line("ReadOnly"), Option("--read-only"), Key("read_only"))] = False
+    init: Annotated[bool, Said(Line("RunInit"), Option("--init"), Key("init"))] = False
+    sysctl: Annotated[dict[str, Text], Said(Words("Sysctl"), Option("--sysctl"), Key("sysctls"))] = {}
+    ulimits: Annotated[list[str], Said(Line("Ulimit"), Option("--ulimit"), Special("ulimits"))] = []
+    auto_update: Annotated[
+        Literal["registry", "local"] | None,
+        Said(
+            Line("AutoUpdate"),
+            Refused("Docker has nothing that updates images."),
+            Refused("Compose has no such key."),
+        ),
+    ] = None
+    pids: Annotated[
+        int | None, Field(ge=1), Said(Line("PidsLimit"), Option("--pids-limit"), Special("pids_limit deploy"))
+    ] = None
+    shm_size: Annotated[Memory, Said(Line("ShmSize"), Option("--shm-size"), Special("shm_size"))] = ""
+    stop_signal: Annotated[
+        str,
+        Field(pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$"),
+        Said(Line("StopSignal"), Option("--stop-signal"), Key("stop_signal")),
+    ] = ""
+    stop_timeout: Annotated[
+        int,
+        Field(ge=0),
+        Said(
+            Line("StopTimeout"),
+            Elsewhere("`ExecStop=` and `TimeoutStopSec=` of the unit"),
+            Special("stop_grace_period"),
+        ),
+    ] = 10
+    health: Annotated[
+        HealthCheck | None, Said(Special("Health..."), Special("--health-..."), Special("healthcheck"))
+    ] = None
+    oneshot: Annotated[bool, Said(_IN_SERVICE, _IN_SERVICE, Special("depends_on"))] = False
+    schedule: Annotated[
+        Schedule | None,
+        Said(Elsewhere("a timer"), Elsewhere("a timer"), Refused("Compose has no such key.")),
+    ] = None
+    restart: Annotated[
+        Literal["no", "on-failure", "always", "unless-stopped"] | None,
+        Said(_IN_SERVICE, _IN_SERVICE, Special("restart deploy")),
+    ] = None
+    start_timeout: Annotated[int, Field(ge=1), Said(_IN_SERVICE, _IN_SERVICE, Refused("Compose has no such key."))] = (
+        900
+    )
+    memory: Annotated[Memory, Said(Special("PodmanArgs=--memory"), Option("--memory"), Special("mem_limit deploy"))] = (
+        ""
+    )
+    cpus: Annotated[
+        float | None, Field(gt=0), Said(Elsewhere("`PodmanArgs=--cpus`"), Option("--cpus"), Special("cpus deploy"))
+    ] = None
+    arguments: Annotated[
+        list[str],
+        Said(
+            Words("PodmanArgs"), Special("OPTIONS"), Elsewhere("keys that no field has, such as `ipc` and `privileged`")
+        ),
+    ] = []
+    quadlet: Annotated[
+        dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]],
+        Said(
+            Elsewhere("its sections"),
+            Elsewhere("its sections, but for `Container`, which Docker knows nothing of"),
+            Elsewhere("`restart: on-failure:N`, `depends_on` with `required: false`, and such"),
+        ),
+    ] = {}
 
     @property
     def ends(self) -> bool:
@@ -319,7 +425,7 @@ class Container(Model):
         return tmpfs
 
     @model_validator(mode="after")
-    def _coherent(self) -> Container:
+    def _coherent(self) -> Self:
         if self.pod and (self.ports or self.networks):
             raise ValueError("a container in a pod has its pod's ports and networks: name them there")
         refuse_ports_of_the_host(self.networks, self.ports)

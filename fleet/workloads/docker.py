@@ -8,14 +8,16 @@ nothing about a container that is not healthy, gives no secret as an environment
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from fleet.errors import FleetError
-from fleet.workloads.container import Container
-from fleet.workloads.quadlet import file_path, restart_policy
-from fleet.workloads.quoting import line, word
-from fleet.workloads.resources import Network
+from fleet.config.ignition import Entry, unit_text
+from fleet.workloads.container import Container, HealthCheck
+from fleet.workloads.quadlet import add_own_lines, file_mount, install, service
+from fleet.workloads.quoting import unit_word, word
+from fleet.workloads.rendering import Option, Special, docker_cannot, keys, options, refuse_for_docker
+from fleet.workloads.resources import CONTAINER, NETWORK, Kind, Network
 from fleet.workloads.workload import Workload
 
 _DOCKER = "/usr/bin/docker"
@@ -30,8 +32,8 @@ ENVIRONMENT_FILE = ".environment"
 
 def units(
     workload: Workload, secrets_folder: str, environment_files: Mapping[str, str]
-) -> Iterator[tuple[str, str, str, str]]:
-    """Every unit of a workload: what it is of ("containers", "networks") and that one's name, its own name, its text.
+) -> Iterator[tuple[Kind, str, str]]:
+    """Every unit of a workload: of which kind and whose name it is, and its text.
 
     Args:
         workload: The workload; its engine is docker.
@@ -42,173 +44,195 @@ def units(
         FleetError: Docker cannot do what a container asks for, or a value cannot exist in a unit file.
     """
     for name, network in sorted(workload.networks.items()):
-        yield "networks", name, f"{name}-network.service", _network_unit(name, network)
+        refuse_for_docker(network, f"Network {name}")
+        yield NETWORK, name, _network_unit(name, network)
     for name, container in sorted(workload.containers.items()):
-        _check(name, container)
-        file = environment_files.get(name, "")
-        yield "containers", name, f"{name}.service", _service_unit(name, container, workload, secrets_folder, file)
+        _refuse(name, container)
+        run = _Run(name, container, f"{secrets_folder}/{name}", environment_files.get(name, ""))
+        yield CONTAINER, name, _service_unit(run, workload)
 
 
-def _check(name: str, container: Container) -> None:
-    extra = sorted(set(container.quadlet) - {"Unit", "Service", "Install"})
+def _refuse(name: str, container: Container) -> None:
+    """Refuse what Docker cannot do, of keys of which it can do the rest too."""
+    refuse_for_docker(container, f"Container {name}")
     health = container.health
     chosen = bool(health and "on_failure" in health.model_fields_set and health.on_failure != "none")
-    for key, asked in (
-        ("auto_update", container.auto_update),
-        ("pull: newer", container.pull == "newer"),
-        ("secrets of `type: env`", any(use.type == "env" for use in container.secrets)),
-        ("quadlet: {Container: ...}", extra),
-        ("pod", container.pod),
-        ("health: {on_failure: ...}", chosen),
-        ("networks: [pasta]", any(use.name == "pasta" for use in container.networks)),
+    for key, asked, why in (
+        ("pull: newer", container.pull == "newer", "Docker has `always`, `missing` and `never`."),
+        (
+            "secrets of `type: env`",
+            any(use.type == "env" for use in container.secrets),
+            "Docker gives a secret as a file.",
+        ),
+        ("quadlet: {Container: ...}", "Container" in container.quadlet, "Docker has no Quadlet."),
+        ("health: {on_failure: ...}", chosen, "Docker does nothing about a container that is not healthy."),
+        ("networks: [pasta]", any(use.name == "pasta" for use in container.networks), "pasta is Podman's."),
     ):
         if asked:
-            raise FleetError(
-                f"Container {name} has `{key}`, which the engine docker cannot do.", fix="Take it out, or take podman."
-            )
+            raise docker_cannot(f"Container {name}", key, why)
 
 
-def _service_unit(
-    name: str, container: Container, workload: Workload, secrets_folder: str, environment_file: str
-) -> str:
-    arguments = _arguments(name, container, workload, secrets_folder, environment_file)
-    run = " ".join(word(part, f"container {name}") for part in arguments)
-    after = ["docker.service", "network-online.target"]
-    requires = ["docker.service"]
-    needed = [f"{use.name}-network.service" for use in container.networks if use.name in workload.networks]
-    needed += [f"{other}.service" for other in container.depends_on]
-    lines = [
-        "[Unit]",
-        f"Description=Container {name}",
-        "Wants=network-online.target",
-        "StartLimitIntervalSec=0",
-        *(f"Requires={unit}" for unit in requires + needed),
-        *(f"After={unit}" for unit in after + needed),
-    ]
+class _Run(NamedTuple):
+    """A container that is run.
+
+    Attributes:
+        name: Its name.
+        container: What it is.
+        secrets: The folder on the node with its secrets.
+        environment: A file on the node with more variables; empty if there is none.
+    """
+
+    name: str
+    container: Container
+    secrets: str
+    environment: str
+
+
+def _service_unit(run: _Run, workload: Workload) -> str:
+    name, container = run.name, run.container
+    command = " ".join(word(part, f"container {name}") for part in _command(run))
+    needed = [NETWORK.service(use.name) for use in container.networks if use.name in workload.networks]
+    needed += [CONTAINER.service(other) for other in container.depends_on]
     paths = [volume.partition(":")[0] for volume in container.volumes if volume.startswith("/")]
-    lines += [f"RequiresMountsFor={word(path, f'container {name}: volumes')}" for path in paths]
-    lines += _extra(container, "Unit")
-    lines += ["", "[Service]"]
-    if container.ends:
-        lines.append("Type=oneshot")
-    if container.oneshot:
-        lines.append("RemainAfterExit=yes")
-    lines += [
-        *(f"{key}={value}" for key, value in restart_policy(container)),
-        f"TimeoutStartSec={container.start_timeout}",
-        f"ExecStartPre=-{_DOCKER} rm --force {name}",
-        f"ExecStart={_DOCKER} {run}",
-    ]
+    sections: dict[str, list[Entry]] = {
+        "Unit": [
+            ("Description", f"Container {name}"),
+            ("Wants", "network-online.target"),
+            ("StartLimitIntervalSec", "0"),
+            *(("Requires", unit) for unit in ["docker.service", *needed]),
+            *(("After", unit) for unit in ["docker.service", "network-online.target", *needed]),
+            *(("RequiresMountsFor", unit_word(path, f"container {name}: volumes")) for path in paths),
+        ],
+        "Service": [
+            *service(container),
+            ("ExecStartPre", f"-{_DOCKER} rm --force {name}"),
+            ("ExecStart", f"{_DOCKER} {command}"),
+        ],
+    }
     if container.health and container.health.notify:
-        lines.append(f"ExecStartPost=/bin/sh -c {word(_UNTIL_HEALTHY.format(name=name), name)}")
+        until = word(_UNTIL_HEALTHY.format(name=name), name)
+        sections["Service"].append(("ExecStartPost", f"/bin/sh -c {until}"))
     if not container.ends:
-        lines.append(f"ExecStop={_DOCKER} stop --time {container.stop_timeout} {name}")
-        lines.append(f"TimeoutStopSec={container.stop_timeout + 30}")
-    lines += _extra(container, "Service")
+        sections["Service"] += [
+            ("ExecStop", f"{_DOCKER} stop --time {container.stop_timeout} {name}"),
+            ("TimeoutStopSec", str(container.stop_timeout + 30)),
+        ]
     if container.schedule is None:
-        lines += ["", "[Install]", "WantedBy=multi-user.target", *_extra(container, "Install")]
-    return "\n".join(lines) + "\n"
+        sections["Install"] = install(None)
+    add_own_lines(name, container, sections)
+    return unit_text(sections)
 
 
-def _extra(container: Container, section: str) -> list[str]:
-    found = []
-    for key, value in container.quadlet.get(section, {}).items():  # type: ignore[call-overload]
-        found += [f"{key}={line(item, key)}" for item in ([value] if isinstance(value, str) else value)]
-    return found
+_ORDER = (
+    *("pull", "entrypoint", "environment", "labels", "networks", "ports", "volumes", "files", "secrets", "read_only"),
+    *("tmpfs", "user", "working_dir", "hostname", "memory", "shm_size", "stop_signal", "cpus", "pids", "groups"),
+    *("add_hosts", "dns", "devices", "drop_capabilities", "add_capabilities", "sysctl", "ulimits"),
+    *("no_new_privileges", "init", "health"),
+)
+"""The order of options on a command line, which is part of what nodes run: another re-provisions them. Fields that are
+not among these come after them, in the order of the table; then the user's own options, the image, and its command."""
 
 
-def _arguments(
-    name: str, container: Container, workload: Workload, secrets_folder: str, environment_file: str
-) -> Iterator[str]:
-    yield from ("run", "--rm", f"--name={name}", f"--pull={container.pull}")
-    if container.entrypoint:
-        yield f"--entrypoint={container.entrypoint[0]}"
-    for key, value in sorted(container.environment.items()):
-        yield f"--env={key}={value}"
-    if environment_file:
-        yield f"--env-file={environment_file}"
-    for key, value in sorted(container.labels.items()):
-        yield f"--label={key}={value}"
-    for use in container.networks:
-        options = [f"name={use.name}"] + [f"alias={alias}" for alias in use.aliases]
-        options += [f"ip={use.ip}"] if use.ip else []
-        options += [f"ip6={use.ip6}"] if use.ip6 else []
-        yield "--network=" + (use.name if len(options) == 1 else ",".join(options))
-    for port in container.ports:
-        yield f"--publish={port}"
-    for volume in container.volumes:
-        yield f"--volume={volume}"
-    for file in container.files:
-        options = ["ro", file.label] if file.read_only else [file.label]
-        yield f"--volume={file_path(name, file.target)}:{file.target}:{','.join(options)}"
-    for secret in container.secrets:
+def _command(run: _Run) -> Iterator[str]:
+    yield from ("run", "--rm", f"--name={run.name}")
+    rows = dict(keys(Container))
+    for field in dict.fromkeys((*_ORDER, *rows)):
+        if field not in _LAST:
+            match rows[field].docker:
+                case Option() as option:
+                    yield from options(run.container, field, option)
+                case Special():
+                    yield from _SPECIAL[field](run)
+    for field in _LAST:
+        yield from _SPECIAL[field](run)
+
+
+def _environment(run: _Run) -> Iterator[str]:
+    yield from options(run.container, "environment", Option("--env"))
+    if run.environment:
+        yield f"--env-file={run.environment}"
+
+
+def _networks(run: _Run) -> Iterator[str]:
+    for use in run.container.networks:
+        parts = [f"name={use.name}"] + [f"alias={alias}" for alias in use.aliases]
+        parts += [f"ip={use.ip}"] if use.ip else []
+        parts += [f"ip6={use.ip6}"] if use.ip6 else []
+        yield "--network=" + (use.name if len(parts) == 1 else ",".join(parts))
+
+
+def _files(run: _Run) -> Iterator[str]:
+    for file in run.container.files:
+        yield f"--volume={file_mount(run.name, file)}"
+
+
+def _secrets(run: _Run) -> Iterator[str]:
+    for secret in run.container.secrets:
         target = PurePosixPath("/run/secrets") / (secret.target or secret.name)
-        yield f"--volume={secrets_folder}/{name}/{secret.name}:{target}:ro,z"
-    tmpfs = list(container.tmpfs)
-    if container.read_only:
+        yield f"--volume={run.secrets}/{secret.name}:{target}:ro,z"
+
+
+def _tmpfs(run: _Run) -> Iterator[str]:
+    mounted = list(run.container.tmpfs)
+    if run.container.read_only:
         # As Podman does.
-        tmpfs += [path for path in ("/run", "/tmp") if not any(item.partition(":")[0] == path for item in tmpfs)]
-        yield "--read-only"
-    for item in tmpfs:
-        yield f"--tmpfs={item}"
-    for flag, text in (
-        ("user", container.user),
-        ("workdir", container.working_dir),
-        ("hostname", container.hostname),
-        ("memory", container.memory),
-        ("shm-size", container.shm_size),
-        ("stop-signal", container.stop_signal),
-        ("cpus", f"{container.cpus:g}" if container.cpus is not None else ""),
-        ("pids-limit", str(container.pids or "")),
-    ):
-        if text:
-            yield f"--{flag}={text}"
-    for flag, values in (
-        ("group-add", container.groups),
-        ("add-host", container.add_hosts),
-        ("dns", [str(server) for server in container.dns]),
-        ("device", container.devices),
-        ("cap-drop", container.drop_capabilities),
-        ("cap-add", container.add_capabilities),
-        ("sysctl", [f"{key}={value}" for key, value in sorted(container.sysctl.items())]),
-        ("ulimit", container.ulimits),
-    ):
-        for value in values:
-            yield f"--{flag}={value}"
-    if container.no_new_privileges:
-        yield "--security-opt=no-new-privileges"
-    if container.init:
-        yield "--init"
-    if health := container.health:
+        mounted += [path for path in ("/run", "/tmp") if not any(item.partition(":")[0] == path for item in mounted)]
+    yield from (f"--tmpfs={item}" for item in mounted)
+
+
+def _health(run: _Run) -> Iterator[str]:
+    if health := run.container.health:
         command = health.command if isinstance(health.command, str) else shlex.join(health.command)
         yield f"--health-cmd={command}"
-        yield f"--health-interval={health.interval}"
-        yield f"--health-timeout={health.timeout}"
-        yield f"--health-retries={health.retries}"
-        yield f"--health-start-period={health.start_period}"
-    yield from container.arguments
-    yield container.image
-    yield from container.entrypoint[1:]
-    yield from container.command
+        for field, said in keys(HealthCheck):
+            if isinstance(said.docker, Option):
+                yield from options(health, field, said.docker)
+
+
+_SPECIAL: Mapping[str, Callable[[_Run], Iterator[str]]] = {
+    "entrypoint": lambda run: (f"--entrypoint={word}" for word in run.container.entrypoint[:1]),
+    "environment": _environment,
+    "networks": _networks,
+    "files": _files,
+    "secrets": _secrets,
+    "tmpfs": _tmpfs,
+    "health": _health,
+    "arguments": lambda run: iter(run.container.arguments),
+    "image": lambda run: iter([run.container.image]),
+    "command": lambda run: iter([*run.container.entrypoint[1:], *run.container.command]),
+}
+"""What writes the options that the table calls special, by field."""
+_LAST = ("arguments", "image", "command")
 
 
 def _network_unit(name: str, network: Network) -> str:
     create = ["network", "create"]
-    for subnet in network.subnets:
-        create.append(f"--subnet={subnet.prefix}")
-        create += [f"--gateway={subnet.gateway}"] if subnet.gateway is not None else []
-        create += [f"--ip-range={subnet.range}"] if subnet.range is not None else []
-    create += ["--internal"] if network.internal else []
-    create += ["--ipv6"] if network.ipv6 else []
-    create += [f"--opt={key}={value}" for key, value in sorted(network.options.items())]
-    create += [f"--label={key}={value}" for key, value in sorted(network.labels.items())]
-    if not network.dns or network.dns_servers:
-        raise FleetError(f"Network {name} chooses its DNS, which the engine docker cannot do.", fix="Take it out.")
+    for field, said in keys(Network):
+        match said.docker:
+            case Option() as option:
+                create += options(network, field, option)
+            case Special():
+                create += _subnets(network)
     command = " ".join(word(part, f"network {name}") for part in [*create, name])
-    return (
-        f"[Unit]\nDescription=Network {name}\nRequires=docker.service\nAfter=docker.service\n\n"
-        f"[Service]\nType=oneshot\nRemainAfterExit=yes\n"
-        # After a reboot it is there already.
-        f"ExecStartPre=-{_DOCKER} network rm {name}\nExecStart={_DOCKER} {command}\n\n"
-        f"[Install]\nWantedBy=multi-user.target\n"
+    return unit_text(
+        {
+            "Unit": [("Description", f"Network {name}"), ("Requires", "docker.service"), ("After", "docker.service")],
+            "Service": [
+                ("Type", "oneshot"),
+                ("RemainAfterExit", "yes"),
+                # After a reboot it is there already.
+                ("ExecStartPre", f"-{_DOCKER} network rm {name}"),
+                ("ExecStart", f"{_DOCKER} {command}"),
+            ],
+            "Install": install(None),
+        }
     )
+
+
+def _subnets(network: Network) -> Iterator[str]:
+    for subnet in network.subnets:
+        yield f"--subnet={subnet.prefix}"
+        if subnet.gateway is not None:
+            yield f"--gateway={subnet.gateway}"
+        if subnet.range is not None:
+            yield f"--ip-range={subnet.range}"

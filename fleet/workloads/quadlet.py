@@ -1,7 +1,8 @@
 """Containers and what they share as Quadlet files (podman-systemd.unit(5)).
 
-Which quoting a key takes is decided by how Podman's generator reads it (``pkg/systemd/quadlet/quadlet.go``): as words,
-or as a line. What only a command line can say goes to ``PodmanArgs``.
+Which key says a field is in the table of its model (:mod:`fleet.workloads.rendering`); here are the functions for those
+that are special, and the units around. Which quoting a key takes is decided by how Podman's generator reads it
+(``pkg/systemd/quadlet/quadlet.go``): as words, or as a line. What only a command line can say goes to ``PodmanArgs``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,28 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+from fleet.config.ignition import Entry, unit_text
 from fleet.errors import FleetError
-from fleet.workloads.container import PODMAN_NETWORKS, Container, HealthCheck, NetworkUse, SecretUse
+from fleet.model import Model
+from fleet.workloads.container import PODMAN_NETWORKS, Container, FileMount, HealthCheck, SecretUse
 from fleet.workloads.quoting import line, unit_word, word
-from fleet.workloads.resources import Build, ImagePull, Network, Pod, Volume
+from fleet.workloads.rendering import Argument, Line, Special, Words, entries, keys
+from fleet.workloads.resources import (
+    BUILD,
+    CONTAINER,
+    IMAGE,
+    NETWORK,
+    POD,
+    VOLUME,
+    Build,
+    ImagePull,
+    Kind,
+    Network,
+    Pod,
+)
 from fleet.workloads.workload import Workload, below
 
 SECRETS_SERVICE = "fleet-secrets.service"
@@ -23,11 +40,10 @@ SECRETS_SERVICE = "fleet-secrets.service"
 FILES_FOLDER = "/etc/fleet/files"
 BUILDS_FOLDER = "/etc/fleet/builds"
 
-Entry = tuple[str, str]
 
-
-def quadlet_files(workload: Workload, mounts: Sequence[str] = ()) -> Iterator[tuple[str, str | None, str]]:
-    """Every Quadlet file of a workload: its name, the user whose it is (``None``: root), and its text.
+def quadlet_files(workload: Workload, mounts: Sequence[str] = ()) -> Iterator[tuple[Kind, str, str | None, str]]:
+    """Every Quadlet file of a workload: the kind and name of what it is of, the user whose it is (``None``: root), its
+    text.
 
     Args:
         workload: The workload.
@@ -36,36 +52,30 @@ def quadlet_files(workload: Workload, mounts: Sequence[str] = ()) -> Iterator[tu
     Raises:
         FleetError: A value cannot exist in a unit file or a process argument.
     """
-    sections: dict[str, Iterable[Entry]]
-    before: dict[str | None, str] = {}
-
-    def stored(user: str | None) -> list[Entry]:
-        return [] if user else _after_mounts([workload.storage], mounts)
-
-    for name, network in sorted(workload.networks.items()):
-        unit = [_about("Network", name), *stored(network.run_as)]
-        # One after the other: of two that are made at once at the first boot, one now and then fails with "network
-        # already exists", in spite of --ignore (Podman 5.4).
-        if network.run_as in before:
-            unit.append(("After", f"{before[network.run_as]}-network.service"))
-        before[network.run_as] = name
-        yield f"{name}.network", network.run_as, _text({"Unit": unit, "Network": _network(name, network)})
-    for name, volume in sorted(workload.volumes.items()):
-        device = [] if volume.run_as else _after_mounts([volume.device], mounts)
-        sections = {"Unit": [_about("Volume", name), *stored(volume.run_as), *device], "Volume": _volume(name, volume)}
-        yield f"{name}.volume", volume.run_as, _text(sections)
-    for name, image in sorted(workload.images.items()):
-        unit = [_about("Image", name), *stored(image.run_as), *_network_first()]
-        yield f"{name}.image", image.run_as, _text({"Unit": unit, "Image": _image(name, image), "Service": _SLOW_START})
-    for name, build in sorted(workload.builds.items()):
-        unit = [_about("Build of image", name), *stored(build.run_as), *_network_first()]
-        yield f"{name}.build", build.run_as, _text({"Unit": unit, "Build": _build(name, build), "Service": _SLOW_START})
-    for name, pod in sorted(workload.pods.items()):
-        unit = [_about("Pod", name), *stored(pod.run_as)]
-        sections = {"Unit": unit, "Pod": _pod(name, pod, workload), "Install": _install(pod.run_as)}
-        yield f"{name}.pod", pod.run_as, _text(sections)
-    for name, container in sorted(workload.containers.items()):
-        yield f"{name}.container", container.run_as, container_file(name, container, workload, mounts)
+    earlier: dict[str | None, str] = {}
+    for kind, things in workload.kinds():
+        for name, thing in sorted(things.items()):
+            if kind is CONTAINER:
+                yield kind, name, thing.run_as, container_file(name, thing, workload, mounts)
+                continue
+            unit = [_about(kind, name)]
+            if not thing.run_as:
+                paths = [workload.storage, thing.device] if kind is VOLUME else [workload.storage]
+                unit += _after_mounts(paths, mounts)
+            if kind is NETWORK:
+                # One after the other: of two that are made at once at the first boot, one now and then fails with
+                # "network already exists", in spite of --ignore (Podman 5.4).
+                if thing.run_as in earlier:
+                    unit.append(("After", kind.service(earlier[thing.run_as])))
+                earlier[thing.run_as] = name
+            if kind in (IMAGE, BUILD):
+                unit += _network_first()
+            sections = {"Unit": unit, kind.section: list(_keys(kind, name, thing, workload))}
+            if kind in (IMAGE, BUILD):
+                sections["Service"] = _SLOW_START
+            if kind is POD:
+                sections["Install"] = install(thing.run_as)
+            yield kind, name, thing.run_as, unit_text(sections)
 
 
 def container_file(name: str, container: Container, workload: Workload, mounts: Sequence[str] = ()) -> str:
@@ -82,25 +92,40 @@ def container_file(name: str, container: Container, workload: Workload, mounts: 
     """
     sections: dict[str, list[Entry]] = {
         "Unit": list(_unit(name, container)),
-        "Container": list(_container(name, container, workload)),
-        "Service": list(_service(container)),
+        "Container": list(_keys(CONTAINER, name, container, workload)),
+        "Service": list(service(container)),
     }
     if not container.run_as:
         sections["Unit"] += _after_mounts([workload.storage], mounts)
     if container.schedule is None:
-        sections["Install"] = _install(container.run_as)
+        sections["Install"] = install(container.run_as)
+    add_own_lines(name, container, sections)
+    return unit_text(sections)
+
+
+def add_own_lines(name: str, container: Container, sections: dict[str, list[Entry]]) -> None:
+    """Add to a unit's sections what the container's ``quadlet`` has for them, as it is written.
+
+    Raises:
+        FleetError: A line is none.
+    """
     for section, extra in container.quadlet.items():
         for key, value in extra.items():
             for item in [value] if isinstance(value, str) else value:
                 if "\n" in item or item.endswith("\\"):
                     line(item, f"container {name}: {key}")
                 sections.setdefault(section, []).append((key, item))
-    return _text(sections)
 
 
 def file_path(container: str, target: str) -> str:
     """Where on the node a file that is mounted in a container lies."""
     return f"{FILES_FOLDER}/{container}{target}"
+
+
+def file_mount(container: str, file: FileMount) -> str:
+    """How a file is mounted in a container, as an option of the engine's command says it: ``SOURCE:TARGET:OPTIONS``."""
+    options = ["ro", file.label] if file.read_only else [file.label]
+    return f"{file_path(container, file.target)}:{file.target}:{','.join(options)}"
 
 
 def _after_mounts(paths: Iterable[str], mounts: Iterable[str]) -> list[Entry]:
@@ -116,18 +141,16 @@ _SLOW_START = [("TimeoutStartSec", "900")]
 """A first pull can outlast systemd's 90 s."""
 
 
-def _text(sections: Mapping[str, Iterable[Entry]]) -> str:
-    return "\n".join(
-        f"[{section}]\n" + "".join(f"{key}={value}\n" for key, value in entries)
-        for section, entries in sections.items()
-    )
+def _about(kind: Kind, name: str) -> Entry:
+    return "Description", f"{kind.about} {name}"
 
 
-def _about(kind: str, name: str) -> Entry:
-    return "Description", f"{kind} {name}"
+def install(user: str | None) -> list[Entry]:
+    """What starts a service with the node.
 
-
-def _install(user: str | None) -> list[Entry]:
+    Args:
+        user: Whose it is; ``None``: root's.
+    """
     # A user's manager has no multi-user.target.
     return [("WantedBy", "default.target" if user else "multi-user.target")]
 
@@ -139,10 +162,10 @@ def _network_first() -> Iterator[Entry]:
 
 
 def _unit(name: str, container: Container) -> Iterator[Entry]:
-    yield _about("Container", name)
+    yield _about(CONTAINER, name)
     for other in container.depends_on:
-        yield "Requires", f"{other}.service"
-        yield "After", f"{other}.service"
+        yield "Requires", CONTAINER.service(other)
+        yield "After", CONTAINER.service(other)
     if container.secrets:
         yield "Requires", SECRETS_SERVICE
         yield "After", SECRETS_SERVICE
@@ -150,156 +173,108 @@ def _unit(name: str, container: Container) -> Iterator[Entry]:
         source = volume.partition(":")[0]
         if source.startswith("/") and not _plain(volume):
             yield "RequiresMountsFor", unit_word(source, f"container {name}: volumes")
+    # It is restarted for as long as it takes: systemd itself gives up after five times in ten seconds, which a registry
+    # that cannot be reached for a moment is enough for.
     yield "StartLimitIntervalSec", "0"
     if not container.run_as:
         # Quadlet itself makes a user's services wait for the network, which their manager knows nothing of.
         yield from _network_first()
 
 
-def _service(container: Container) -> Iterator[Entry]:
+def service(container: Container) -> Iterator[Entry]:
+    """The entries of ``[Service]`` that every engine's have."""
     if container.ends:
         yield "Type", "oneshot"
     if container.oneshot:
         yield "RemainAfterExit", "yes"
-    yield from restart_policy(container)
-    yield "TimeoutStartSec", str(container.start_timeout)
-
-
-def restart_policy(container: Container) -> Iterator[Entry]:
-    """How systemd restarts the service: for as long as it takes, since systemd itself gives up after five times in ten
-    seconds, which a registry that cannot be reached for a moment is enough for.
-    """
     # systemd knows no unless-stopped; its always does not restart what was stopped by hand.
     restart = container.restart or ("no" if container.ends else "always")
     yield "Restart", restart.replace("unless-stopped", "always")
     if restart != "no":
         yield "RestartSec", "5"
+    yield "TimeoutStartSec", str(container.start_timeout)
 
 
-def _container(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
-    def where(what: str) -> str:
-        return f"container {name}: {what}"
+_NAMED = (NETWORK, VOLUME, POD, CONTAINER)
+"""What Podman would call by another name than systemd's, were it not told."""
 
-    def lines(key: str, values: Iterable[object], what: str) -> Iterator[Entry]:
-        for value in values:
-            yield key, line(str(value), where(what))
 
-    def words(key: str, values: Iterable[str], what: str) -> Iterator[Entry]:
-        for value in values:
-            yield key, word(value, where(what))
+def _keys(kind: Kind, name: str, thing: Model, workload: Workload) -> Iterator[Entry]:
+    """The section of a Quadlet file that is Podman's."""
+    if kind in _NAMED:
+        yield f"{kind.section}Name", name
+    yield from _said(f"{kind.name} {name}", name, thing, workload)
 
-    yield "ContainerName", name
-    yield "Image", line(container.image, where("image"))
+
+def _said(what: str, name: str, thing: Model, workload: Workload) -> Iterator[Entry]:
+    """What the table of a thing's model has for Quadlet."""
+    for field, said in keys(type(thing)):
+        match said.quadlet:
+            case Line() | Words() | Argument() as plain:
+                yield from entries(thing, field, plain, what)
+            case Special():
+                yield from _SPECIAL[type(thing), field](name, thing, workload)
+
+
+def _pull(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
     if not container.local_image:
         yield "Pull", container.pull
+
+
+def _program(name: str, container: Container) -> tuple[list[str], list[str]]:
+    """Entry point and command, as Podman's generator can give them."""
     entrypoint, command = container.entrypoint, container.command
-    if "" in command:
-        # Podman's generator drops empty words of Exec=, but not of an entry point.
-        if not entrypoint:
-            raise FleetError(
-                f"{where('command')} has an empty word, which Quadlet cannot give to an image's own entry point.",
-                fix="Say what runs with `entrypoint` too.",
-            )
-        entrypoint, command = [*entrypoint, *command], []
+    if "" not in command:
+        return entrypoint, command
+    # Podman's generator drops empty words of Exec=, but not of an entry point.
+    if not entrypoint:
+        raise FleetError(
+            f"container {name}: command has an empty word, which Quadlet cannot give to an image's own entry point.",
+            fix="Say what runs with `entrypoint` too.",
+        )
+    return [*entrypoint, *command], []
+
+
+def _entrypoint(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    entrypoint, _ = _program(name, container)
     if entrypoint:
         # Podman reads a JSON array here; the key takes its line as it is.
-        yield "Entrypoint", line(_json(entrypoint), where("entrypoint"))
+        yield "Entrypoint", line(_json(entrypoint), f"container {name}: entrypoint")
+
+
+def _command(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    _, command = _program(name, container)
     if command:
-        yield "Exec", " ".join(word(argument, where("command")) for argument in command)
-    for key, value in sorted(container.environment.items()):
-        yield "Environment", word(f"{key}={value}", where(f"environment {key}"))
-    for key, value in sorted(container.labels.items()):
-        yield "Label", word(f"{key}={value}", where(f"label {key}"))
+        yield "Exec", " ".join(word(argument, f"container {name}: command") for argument in command)
+
+
+def _pod(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
     if container.pod:
-        yield "Pod", f"{container.pod}.pod"
-    yield from _networks(container.networks, workload)
-    yield from lines("PublishPort", container.ports, "ports")
-    for volume in container.volumes:
-        yield from _volume_use(volume, workload, where("volumes"))
-    for file in container.files:
-        options = ",".join(["ro", file.label] if file.read_only else [file.label])
-        yield "Volume", line(f"{file_path(name, file.target)}:{file.target}:{options}", where("files"))
-    yield from lines("Tmpfs", container.tmpfs, "tmpfs")
-    for secret in container.secrets:
-        yield "Secret", word(_secret(secret), where(f"secret {secret.name}"))
-    if container.user:
-        user, _, group = _user(container.user, where("user"))
-        yield "User", user
-        if group:
-            yield "Group", group
-    yield from lines("GroupAdd", container.groups, "groups")
-    if container.working_dir:
-        yield "WorkingDir", line(container.working_dir, where("working_dir"))
-    if container.hostname:
-        yield "HostName", container.hostname
-    yield from lines("AddHost", container.add_hosts, "add_hosts")
-    yield from lines("DNS", container.dns, "dns")
-    yield from words("AddDevice", container.devices, "devices")
-    yield from words("DropCapability", container.drop_capabilities, "drop_capabilities")
-    yield from words("AddCapability", container.add_capabilities, "add_capabilities")
-    for key, flag in (
-        ("NoNewPrivileges", container.no_new_privileges),
-        ("ReadOnly", container.read_only),
-        ("RunInit", container.init),
-    ):
-        if flag:
-            yield key, "true"
-    yield from words("Sysctl", (f"{key}={value}" for key, value in sorted(container.sysctl.items())), "sysctl")
-    yield from lines("Ulimit", container.ulimits, "ulimits")
-    if container.auto_update:
-        yield "AutoUpdate", container.auto_update
-    if container.pids is not None:
-        yield "PidsLimit", str(container.pids)
-    if container.shm_size:
-        yield "ShmSize", container.shm_size
-    if container.stop_signal:
-        yield "StopSignal", container.stop_signal
-    yield "StopTimeout", str(container.stop_timeout)
-    if container.health:
-        yield from _health(name, container.health)
-    limits = []
-    if container.memory:
-        limits.append(f"--memory={container.memory}")
-    if container.cpus is not None:
-        limits.append(f"--cpus={container.cpus:g}")
-    if limits:
-        yield "PodmanArgs", " ".join(limits)
-    yield from words("PodmanArgs", container.arguments, "arguments")
+        yield "Pod", POD.file(container.pod)
 
 
-def _user(user: str, what: str) -> tuple[str, str, str]:
-    """The parts of ``user:group``. An error shows the whole: a part of a secret could not be told for one."""
-    parts = user.partition(":")
-    try:
-        name, group = line(parts[0], what), line(parts[2], what)
-    except FleetError:
-        raise FleetError(
-            f"{what} is {user!r}, which cannot be written in a unit file.",
-            fix="Take out control characters, backslashes, and white space at the ends of user and group.",
-        ) from None
-    return name, parts[1], group
-
-
-def _networks(uses: Iterable[NetworkUse], workload: Workload) -> Iterator[Entry]:
-    for use in uses:
+def _networks(name: str, thing: Container | Pod, workload: Workload) -> Iterator[Entry]:
+    for use in thing.networks:
         if use.name in PODMAN_NETWORKS and use.name not in workload.networks:
             yield "Network", use.name
             continue
         options = [f"ip={use.ip}"] if use.ip else []
         options += [f"ip6={use.ip6}"] if use.ip6 else []
         options += [f"alias={alias}" for alias in use.aliases]
-        yield "Network", f"{use.name}.network" + (":" + ",".join(options) if options else "")
+        yield "Network", NETWORK.file(use.name) + (":" + ",".join(options) if options else "")
 
 
-def _volume_use(volume: str, workload: Workload, what: str) -> Iterator[Entry]:
-    source, _, rest = volume.partition(":")
-    if source in workload.volumes:
-        yield "Volume", line(f"{source}.volume:{rest}", what)
-    elif _plain(volume):
-        yield "Volume", volume
-    else:
-        # Quadlet would write the path into RequiresMountsFor= without quotes; `_unit` does it with them.
-        yield "PodmanArgs", f"--volume {word(volume, what)}"
+def _volumes(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    what = f"container {name}: volumes"
+    for volume in container.volumes:
+        source, _, rest = volume.partition(":")
+        if source in workload.volumes:
+            yield "Volume", line(f"{VOLUME.file(source)}:{rest}", what)
+        elif _plain(volume):
+            yield "Volume", volume
+        else:
+            # Quadlet would write the path into RequiresMountsFor= without quotes; `_unit` does it with them.
+            yield "PodmanArgs", f"--volume {word(volume, what)}"
 
 
 def _plain(volume: str) -> bool:
@@ -307,23 +282,14 @@ def _plain(volume: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9/_][A-Za-z0-9/_.:,=+@-]*", volume) is not None
 
 
-def _health(name: str, health: HealthCheck) -> Iterator[Entry]:
-    command = health.command
-    if isinstance(command, list) and len(command) == 1:
-        # Podman takes a JSON array of one word for a shell line.
-        command = shlex.join(command)
-    words = ["CMD-SHELL", command] if isinstance(command, str) else command
-    yield "HealthCmd", line(_json(words), f"container {name}: health command")
-    for key, value in (
-        ("HealthInterval", health.interval),
-        ("HealthTimeout", health.timeout),
-        ("HealthRetries", str(health.retries)),
-        ("HealthStartPeriod", health.start_period),
-        ("HealthOnFailure", health.on_failure),
-    ):
-        yield key, line(value, f"container {name}: {key}")
-    if health.notify:
-        yield "Notify", "healthy"
+def _files(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    for file in container.files:
+        yield "Volume", line(file_mount(name, file), f"container {name}: files")
+
+
+def _secrets(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    for secret in container.secrets:
+        yield "Secret", word(_secret(secret), f"container {name}: secret {secret.name}")
 
 
 def _secret(secret: SecretUse) -> str:
@@ -333,70 +299,102 @@ def _secret(secret: SecretUse) -> str:
     return f"{secret.name},type=mount,target={target},uid={secret.uid},gid={secret.gid},mode={secret.mode}"
 
 
+def _user(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    """Both parts of ``user:group``. An error shows the whole: a part of a secret could not be told for one."""
+    what = f"container {name}: user"
+    user, _, group = container.user.partition(":")
+    try:
+        parts = {"User": line(user, what), "Group": line(group, what)}
+    except FleetError:
+        raise FleetError(
+            f"{what} is {container.user!r}, which cannot be written in a unit file.",
+            fix="Take out control characters, backslashes, and white space at the ends of user and group.",
+        ) from None
+    yield from ((key, text) for key, text in parts.items() if container.user and (text or key == "User"))
+
+
+def _limits(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    limits = [f"--memory={container.memory}"] if container.memory else []
+    limits += [f"--cpus={container.cpus:g}"] if container.cpus is not None else []
+    if limits:
+        yield "PodmanArgs", " ".join(limits)
+
+
+def _health(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
+    if container.health:
+        yield from _said(f"container {name}: health", name, container.health, workload)
+
+
+def _health_command(name: str, health: HealthCheck, workload: Workload) -> Iterator[Entry]:
+    command = health.command
+    if isinstance(command, list) and len(command) == 1:
+        # Podman takes a JSON array of one word for a shell line.
+        command = shlex.join(command)
+    words = ["CMD-SHELL", command] if isinstance(command, str) else command
+    yield "HealthCmd", line(_json(words), f"container {name}: health command")
+
+
+def _notify(name: str, health: HealthCheck, workload: Workload) -> Iterator[Entry]:
+    if health.notify:
+        yield "Notify", "healthy"
+
+
 def _json(words: list[str]) -> str:
     # Non-ASCII stays as it is; DEL is no JSON escape of its own but may not stand in a unit file.
     return json.dumps(words, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _pod(name: str, pod: Pod, workload: Workload) -> Iterator[Entry]:
-    yield "PodName", name
-    yield from _networks(pod.networks, workload)
-    for port in pod.ports:
-        yield "PublishPort", str(port)
-    for host in pod.add_hosts:
-        yield "AddHost", line(host, f"pod {name}: add_hosts")
-    for server in pod.dns:
-        yield "DNS", str(server)
-
-
-def _network(name: str, network: Network) -> Iterator[Entry]:
-    yield "NetworkName", name
+def _subnets(name: str, network: Network, workload: Workload) -> Iterator[Entry]:
     for subnet in network.subnets:
         yield "Subnet", str(subnet.prefix)
         if subnet.gateway is not None:
             yield "Gateway", str(subnet.gateway)
         if subnet.range is not None:
             yield "IPRange", str(subnet.range)
-    if network.internal:
-        yield "Internal", "true"
+
+
+def _dns(name: str, network: Network, workload: Workload) -> Iterator[Entry]:
     if not network.dns:
         yield "DisableDNS", "true"
-    for server in network.dns_servers:
-        yield "DNS", str(server)
-    if network.ipv6:
-        yield "IPv6", "true"
-    for key, value in sorted(network.options.items()):
-        yield "Options", line(f"{key}={value}", f"network {name}: options")
-    for key, value in sorted(network.labels.items()):
-        yield "Label", word(f"{key}={value}", f"network {name}: label {key}")
 
 
-def _volume(name: str, volume: Volume) -> Iterator[Entry]:
-    yield "VolumeName", name
-    for key, value in sorted(volume.labels.items()):
-        yield "Label", word(f"{key}={value}", f"volume {name}: label {key}")
-    for key, text in (("Type", volume.type), ("Device", volume.device), ("Options", volume.options)):
-        if text:
-            yield key, line(text, f"volume {name}: {key}")
-
-
-def _image(name: str, image: ImagePull) -> Iterator[Entry]:
-    yield "Image", line(image.image, f"image {name}")
-    if image.auth_file:
-        yield "AuthFile", line(image.auth_file, f"image {name}: auth_file")
+def _tls_verify(name: str, image: ImagePull, workload: Workload) -> Iterator[Entry]:
     if not image.tls_verify:
         yield "TLSVerify", "false"
 
 
-def _build(name: str, build: Build) -> Iterator[Entry]:
-    folder = f"{BUILDS_FOLDER}/{name}"
+def _tag(name: str, build: Build, workload: Workload) -> Iterator[Entry]:
     yield "ImageTag", line(build.tag or f"localhost/{name}:latest", f"build {name}: tag")
-    yield "File", line(f"{folder}/{build.file}", f"build {name}: file")
-    yield "SetWorkingDirectory", folder
-    if build.target:
-        yield "Target", line(build.target, f"build {name}: target")
-    for key, value in sorted(build.environment.items()):
-        yield "Environment", word(f"{key}={value}", f"build {name}: environment {key}")
-    for key, value in sorted(build.args.items()):
-        # A key of its own, BuildArg=, came only with Podman 5.7.
-        yield "PodmanArgs", word(f"--build-arg={key}={value}", f"build {name}: args {key}")
+
+
+def _containerfile(name: str, build: Build, workload: Workload) -> Iterator[Entry]:
+    yield "File", line(f"{BUILDS_FOLDER}/{name}/{build.file}", f"build {name}: file")
+
+
+def _context(name: str, build: Build, workload: Workload) -> Iterator[Entry]:
+    yield "SetWorkingDirectory", f"{BUILDS_FOLDER}/{name}"
+
+
+_SPECIAL: Mapping[tuple[type[Model], str], Callable[[str, Any, Workload], Iterator[Entry]]] = {
+    (Container, "pull"): _pull,
+    (Container, "entrypoint"): _entrypoint,
+    (Container, "command"): _command,
+    (Container, "pod"): _pod,
+    (Container, "networks"): _networks,
+    (Container, "volumes"): _volumes,
+    (Container, "files"): _files,
+    (Container, "secrets"): _secrets,
+    (Container, "user"): _user,
+    (Container, "health"): _health,
+    (Container, "memory"): _limits,
+    (HealthCheck, "command"): _health_command,
+    (HealthCheck, "notify"): _notify,
+    (Pod, "networks"): _networks,
+    (Network, "subnets"): _subnets,
+    (Network, "dns"): _dns,
+    (ImagePull, "tls_verify"): _tls_verify,
+    (Build, "tag"): _tag,
+    (Build, "file"): _containerfile,
+    (Build, "context"): _context,
+}
+"""What writes the keys of a Quadlet file that the table calls special, from a thing's name, the thing, its workload."""

@@ -1,15 +1,29 @@
-"""What containers share: pods, networks, volumes, images, builds, users."""
+"""What containers share: pods, networks, volumes, images, builds, users; and what each kind is called in units.
 
-from __future__ import annotations
+The models are tables of keys, as :class:`~fleet.workloads.Container` is; :mod:`fleet.workloads.rendering` says how they
+are read.
+"""
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from fleet.model import Model
 from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
 from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
+from fleet.workloads.rendering import Argument, Elsewhere, Key, Line, Option, Refused, Said, Special, Words
+
+_NO_PODS = (
+    Refused("Docker has no pods."),
+    Refused("Compose has no pods; `network_mode: service:NAME` shares a network."),
+)
+_NO_VOLUMES = Refused("Docker makes a volume when it is first used, without options.")
+_NO_IMAGES = Refused("Docker pulls what containers name."), Refused("Compose pulls what services name.")
+_NO_BUILDS = Refused("Docker has no unit that builds: build the image elsewhere.")
+_NO_USERS = Refused("Docker has a daemon of root's alone."), Refused("Compose knows no rootless users.")
+_OF_USER = Elsewhere("the folder of its file")
+_ON_NODE = Elsewhere("files on the node")
 
 
 class Pod(Model):
@@ -23,14 +37,14 @@ class Pod(Model):
         run_as: A user of the group whose rootless Podman runs it; its containers say the same.
     """
 
-    networks: list[NetworkUse] = []
-    ports: list[Port] = []
-    add_hosts: list[str] = []
-    dns: list[IPv4Address | IPv6Address] = []
-    run_as: Name | None = None
+    networks: Annotated[list[NetworkUse], Said(Special("Network"), *_NO_PODS)] = []
+    ports: Annotated[list[Port], Said(Line("PublishPort"), *_NO_PODS)] = []
+    add_hosts: Annotated[list[str], Said(Line("AddHost"), *_NO_PODS)] = []
+    dns: Annotated[list[IPv4Address | IPv6Address], Said(Line("DNS"), *_NO_PODS)] = []
+    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_PODS)] = None
 
     @model_validator(mode="after")
-    def _has_ports_of_its_own(self) -> Pod:
+    def _has_ports_of_its_own(self) -> Self:
         refuse_ports_of_the_host(self.networks, self.ports)
         return self
 
@@ -54,7 +68,7 @@ class Subnet(Model):
         return {"prefix": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _inside(self) -> Subnet:
+    def _inside(self) -> Self:
         if self.gateway is not None and self.gateway not in self.prefix:
             raise ValueError(f"the gateway {self.gateway} is not in {self.prefix}")
         if self.range is not None and not (
@@ -78,14 +92,27 @@ class Network(Model):
         run_as: A user of the group whose rootless Podman has it.
     """
 
-    subnets: list[Subnet] = []
-    internal: bool = False
-    dns: bool = True
-    dns_servers: list[IPv4Address | IPv6Address] = []
-    ipv6: bool = False
-    options: dict[str, Text] = {}
-    labels: dict[str, Text] = {}
-    run_as: Name | None = None
+    subnets: Annotated[
+        list[Subnet],
+        Said(Special("Subnet Gateway IPRange"), Special("--subnet --gateway --ip-range"), Special("ipam")),
+    ] = []
+    internal: Annotated[bool, Said(Line("Internal"), Option("--internal"), Key("internal"))] = False
+    dns: Annotated[
+        bool,
+        Said(
+            Special("DisableDNS"),
+            Refused("Docker's networks always resolve names."),
+            Refused("Compose has no such key."),
+        ),
+    ] = True
+    dns_servers: Annotated[
+        list[IPv4Address | IPv6Address],
+        Said(Line("DNS"), Refused("Say `dns` of the containers."), Refused("Say `dns` of the services.")),
+    ] = []
+    ipv6: Annotated[bool, Said(Line("IPv6"), Option("--ipv6"), Key("enable_ipv6"))] = False
+    options: Annotated[dict[str, Text], Said(Line("Options"), Option("--opt"), Special("driver_opts"))] = {}
+    labels: Annotated[dict[str, Text], Said(Words("Label"), Option("--label"), Key("labels"))] = {}
+    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
 
 
 class Volume(Model):
@@ -99,11 +126,11 @@ class Volume(Model):
         run_as: A user of the group whose rootless Podman has it.
     """
 
-    labels: dict[str, Text] = {}
-    type: str = Field(default="", pattern=r"^[a-z0-9]*$")
-    device: str = Field(default="", pattern=r"^\S*$")
-    options: str = Field(default="", pattern=r"^\S*$")
-    run_as: Name | None = None
+    labels: Annotated[dict[str, Text], Said(Words("Label"), _NO_VOLUMES, Key("labels"))] = {}
+    type: Annotated[str, Field(pattern=r"^[a-z0-9]*$"), Said(Line("Type"), _NO_VOLUMES, Special("driver_opts"))] = ""
+    device: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Device"), _NO_VOLUMES, Special("driver_opts"))] = ""
+    options: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Options"), _NO_VOLUMES, Special("driver_opts"))] = ""
+    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
 
 
 class ImagePull(Model):
@@ -116,34 +143,37 @@ class ImagePull(Model):
         run_as: A user of the group whose rootless Podman pulls it.
     """
 
-    image: ImageReference
-    auth_file: str = Field(default="", pattern=r"^(/\S*)?$")
-    tls_verify: bool = True
-    run_as: Name | None = None
+    image: Annotated[ImageReference, Said(Line("Image"), *_NO_IMAGES)]
+    auth_file: Annotated[str, Field(pattern=r"^(/\S*)?$"), Said(Line("AuthFile"), *_NO_IMAGES)] = ""
+    tls_verify: Annotated[bool, Said(Special("TLSVerify"), *_NO_IMAGES)] = True
+    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_IMAGES)] = None
 
 
 class Build(Model):
     """An image that the node builds, before the containers that name it ``NAME.build``.
 
     Attributes:
-        context: A folder beside the spec; all files in it are put on the node.
-        file: The Containerfile's path in it.
         tag: The image's reference; ``localhost/NAME`` by default.
+        file: The Containerfile's path in the folder.
+        context: A folder beside the spec; all files in it are put on the node.
+        outside: The folder, and links in it, may lead out of the project's folder.
         target: The stage to build; the last by default.
         environment: Variables of the build.
         args: Values of the Containerfile's ``ARG`` instructions.
         run_as: A user of the group whose rootless Podman builds it.
-        outside: The folder, and links in it, may lead out of the project's folder.
     """
 
-    context: str = Field(min_length=1)
-    outside: bool = False
-    file: str = "Containerfile"
-    tag: str = Field(default="", pattern=r"^\S*$")
-    target: str = Field(default="", pattern=r"^\S*$")
-    environment: dict[str, Text] = {}
-    args: dict[str, Text] = {}
-    run_as: Name | None = None
+    tag: Annotated[str, Field(pattern=r"^\S*$"), Said(Special("ImageTag"), _NO_BUILDS, Special("image"))] = ""
+    file: Annotated[str, Said(Special("File"), _NO_BUILDS, Special("dockerfile"))] = "Containerfile"
+    context: Annotated[str, Field(min_length=1), Said(Special("SetWorkingDirectory"), _NO_BUILDS, Special("context"))]
+    outside: Annotated[bool, Said(_ON_NODE, _NO_BUILDS, Special("context"))] = False
+    target: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Target"), _NO_BUILDS, Key("target"))] = ""
+    environment: Annotated[
+        dict[str, Text], Said(Words("Environment"), _NO_BUILDS, Refused("Compose has no such key: say `args`."))
+    ] = {}
+    # A key of its own, BuildArg=, came only with Podman 5.7.
+    args: Annotated[dict[str, Text], Said(Argument("--build-arg"), _NO_BUILDS, Special("args"))] = {}
+    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
 
 
 class User(Model):
@@ -161,3 +191,48 @@ class User(Model):
 
 
 Engine = Literal["podman", "docker"]
+
+
+class Kind(NamedTuple):
+    """A kind of what a workload has, and what is written for it.
+
+    Attributes:
+        name: In the singular, such as "network": the ending of its Quadlet file, too.
+        about: What ``Description=`` calls it.
+        suffix: Of the service that Podman's generator makes of a Quadlet file (podman-systemd.unit(5)).
+    """
+
+    name: str
+    about: str
+    suffix: str
+
+    @property
+    def plural(self) -> str:
+        """The workload's key for them."""
+        return f"{self.name}s"
+
+    @property
+    def section(self) -> str:
+        """The section of the Quadlet file that is Podman's."""
+        return self.name.capitalize()
+
+    def file(self, name: str) -> str:
+        """The Quadlet file of one, and what another Quadlet file names it by."""
+        return f"{name}.{self.name}"
+
+    def service(self, name: str) -> str:
+        """The service of one."""
+        return f"{name}{self.suffix}.service"
+
+
+CONTAINER = Kind("container", "Container", "")
+POD = Kind("pod", "Pod", "-pod")
+NETWORK = Kind("network", "Network", "-network")
+VOLUME = Kind("volume", "Volume", "-volume")
+IMAGE = Kind("image", "Image", "-image")
+BUILD = Kind("build", "Build of image", "-build")
+
+KINDS = (NETWORK, VOLUME, IMAGE, BUILD, POD, CONTAINER)
+"""All, in the order of their files in a node's config."""
+ON_DOCKER = (CONTAINER, NETWORK)
+"""Those that a group whose engine is Docker can have."""

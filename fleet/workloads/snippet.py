@@ -231,11 +231,10 @@ class _Made:
 
     def podman(self) -> None:
         workload, left = self.workload, self.hidden.without(self.beside)
-        for name, user, text in quadlet_files(workload, self.mounts):
+        for kind, name, user, text in quadlet_files(workload, self.mounts):
             place = f"users/{workload.users[user].uid}/" if user else ""
-            stem, _, kind = name.rpartition(".")
-            closed = left.has(f"{kind}s", stem)
-            entry = file(f"/etc/containers/systemd/{place}{name}", text, mode=0o600 if closed else 0o644)
+            closed = left.has(kind.plural, name)
+            entry = file(f"/etc/containers/systemd/{place}{kind.file(name)}", text, mode=0o600 if closed else 0o644)
             if closed and user:
                 entry |= {"user": {"name": user}, "group": {"name": user}}
             self.entries.append(entry)
@@ -273,15 +272,16 @@ class _Made:
                 files[name] = f"{SECRETS_FOLDER}/{name}/{docker.ENVIRONMENT_FILE}"
                 lines = "".join(f"{key}={text}\n" for key, text in sorted(variables.items()))
                 self.entries.append(file(files[name], lines, mode=0o600))
-        for kind, stem, name, text in docker.units(self.workload, SECRETS_FOLDER, files):
+        for kind, name, text in docker.units(self.workload, SECRETS_FOLDER, files):
+            service = kind.service(name)
             # What a timer starts has no [Install] section, and is not enabled.
             enabled = "[Install]" in text
-            if left.has(kind, stem):
+            if left.has(kind.plural, name):
                 # Ignition makes a unit readable for all.
-                self.entries.append(file(f"/etc/systemd/system/{name}", text, mode=0o600))
-                self.units += [{"name": name, "enabled": True}] if enabled else []
+                self.entries.append(file(f"/etc/systemd/system/{service}", text, mode=0o600))
+                self.units += [{"name": service, "enabled": True}] if enabled else []
             else:
-                self.units.append(unit(name, text) if enabled else {"name": name, "contents": text})
+                self.units.append(unit(service, text) if enabled else {"name": service, "contents": text})
         for name, container in sorted(self.workload.containers.items()):
             if container.schedule:
                 self.units.append(unit(f"{name}.timer", _timer(name, container)))

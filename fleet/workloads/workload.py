@@ -12,7 +12,19 @@ from fleet.model import Model
 from fleet.plan import SSH_PORT
 from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse
 from fleet.workloads.fields import Name, Port
-from fleet.workloads.resources import Build, Engine, ImagePull, Network, Pod, User, Volume
+from fleet.workloads.resources import (
+    CONTAINER,
+    KINDS,
+    ON_DOCKER,
+    Build,
+    Engine,
+    ImagePull,
+    Kind,
+    Network,
+    Pod,
+    User,
+    Volume,
+)
 from fleet.workloads.system_units import is_system_service
 
 
@@ -81,7 +93,7 @@ class Workload(Model):
         """
         needing = {name for name, container in self.containers.items() if self.lies_on(container, [mount])}
         found = [
-            f"{name}.service"
+            CONTAINER.service(name)
             for name, container in self.containers.items()
             if not container.run_as and not container.schedule and needing & {name, *self._reached_from(name)}
         ]
@@ -138,15 +150,15 @@ class Workload(Model):
 
     def _problems(self) -> Iterator[str]:
         services: dict[str, str] = {}
-        for kind, suffix, things in self._kinds():
+        for kind, things in self.kinds():
             for name, thing in things.items():
-                what = f"the {kind} {name}"
-                if other := services.get(f"{name}{suffix}"):
-                    yield f"{what} and {other} would both be the service {name}{suffix}.service: rename one"
-                services[f"{name}{suffix}"] = what
-                if is_system_service(f"{name}{suffix}"):
+                what, service = f"the {kind.name} {name}", kind.service(name)
+                if other := services.get(service):
+                    yield f"{what} and {other} would both be the service {service}: rename one"
+                services[service] = what
+                if is_system_service(service.removesuffix(".service")):
                     yield (
-                        f"{what} would replace {name}{suffix}.service, which Fedora CoreOS has itself: call it another "
+                        f"{what} would replace {service}, which Fedora CoreOS has itself: call it another "
                         f"name, such as my-{name}"
                     )
                 if thing.run_as and thing.run_as not in self.users:
@@ -157,7 +169,7 @@ class Workload(Model):
             yield from self._network_problems(f"the pod {name}", pod.networks, pod.run_as)
         for name, container in self.containers.items():
             yield from self._container_problems(name, container)
-        runners = {thing.run_as for _, _, things in self._kinds() for thing in things.values()}
+        runners = {thing.run_as for _, things in self.kinds() for thing in things.values()}
         for name, container in self.containers.items():
             user_name = container.user.partition(":")[0]
             if user_name in self.users and user_name not in runners:
@@ -173,17 +185,14 @@ class Workload(Model):
         yield from self._port_problems()
         yield from self._address_problems()
         if self.engine == "docker":
-            for kind, _, things in self._kinds():
-                if things and kind not in ("container", "network"):
-                    yield f"the engine docker has no {kind}s here: leave them out, or take podman"
+            for kind, things in self.kinds():
+                if things and kind not in ON_DOCKER:
+                    yield f"the engine docker has no {kind.plural} here: leave them out, or take podman"
 
-    def _kinds(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-        yield "container", "", self.containers
-        yield "pod", "-pod", self.pods
-        yield "network", "-network", self.networks
-        yield "volume", "-volume", self.volumes
-        yield "image", "-image", self.images
-        yield "build", "-build", self.builds
+    def kinds(self) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
+        """What it has, by name, for each kind."""
+        for kind in KINDS:
+            yield kind, getattr(self, kind.plural)
 
     def _container_problems(self, name: str, container: Container) -> Iterator[str]:
         what, user = f"the container {name}", container.run_as

@@ -82,3 +82,17 @@ def test_what_docker_cannot_do_is_refused(keys: dict[str, Any]) -> None:
     workload = Workload.model_validate({"engine": "docker", "containers": {"app": {"image": IMAGE, **keys}}})
     with pytest.raises(FleetError, match=r"Container app has .* which the engine docker cannot do"):
         workload_snippet(workload, secrets={"token": "t"})
+
+
+def test_lines_for_the_unit_are_written_as_they_are_and_paths_as_systemd_reads_them(judge: Judge) -> None:
+    app = {
+        "image": IMAGE,
+        "volumes": ["/var/lib/a$b%c:/data"],
+        "quadlet": {"Service": {"ExecStartPre": ["/bin/echo %n $$A"]}, "Install": {"WantedBy": "other.target"}},
+    }
+    units = written(judge, containers={"app": app, "job": {**app, "schedule": "daily"}})
+    for name in ("app.service", "job.service"):
+        lines = units[name].splitlines()
+        assert "ExecStartPre=/bin/echo %n $$A" in lines
+        assert 'RequiresMountsFor="/var/lib/a$b%%c"' in lines
+        assert "WantedBy=other.target" in lines
