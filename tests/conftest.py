@@ -26,6 +26,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import warm
 from tests.judge import Judge
 from tools.cache import ROOT, locked
 
@@ -156,14 +157,7 @@ class Folder:
         return {key: entry["value"] for key, entry in json.loads(shown.out).items() if entry["secret"]}
 
     def fleet(self, *arguments: str, **environment: str) -> Result:
-        done = subprocess.run(
-            [FLEET, *arguments],
-            cwd=self.path,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            env={**self.environment, **environment},
-        )
+        done = warm.run([str(FLEET), *arguments], cwd=self.path, env={**self.environment, **environment})
         assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
         return Result(done.returncode, done.stdout, done.stderr)
 

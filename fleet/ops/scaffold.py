@@ -1,19 +1,23 @@
-"""``fleet new``: the files of a project, as the project in ``stacks/`` has them."""
+"""``fleet new``: the files of a project, copied from ``fleet/templates``.
+
+They are files of the package, and listed by name in ``pyproject.toml``. The repository's own project, ``stacks/``, has
+the same ones, of which a test takes care: a project that is used holds states, disks and configs beside them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
-import shutil
+from importlib import resources
 from pathlib import Path
 
 from fleet import platforms
 from fleet.errors import FleetError, UsageError
 
-SOURCE = Path(__file__).parent.parent / "scaffold"
+SOURCE = resources.files("fleet") / "templates"
 FILES = ("Pulumi.yaml", "__main__.py", "fleet.yaml", "base.bu")
 STACKS = {name: "local" if name == "qemu" else name for name in platforms.NAMES}
-"""What a stack is called in the scaffold, by its platform."""
+"""What a platform's stack is called, by the platform's name."""
 IGNORED = "# What a stack keeps on this machine.\n.fleet/\n.pulumi/\n__pycache__/\n"
 
 
@@ -45,7 +49,7 @@ def begin(folder: Path, platform: str) -> tuple[Path, str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            shutil.copyfile(SOURCE / file, folder / file)
+            (folder / file).write_bytes((SOURCE / file).read_bytes())
         for file in ("Pulumi.yaml", "fleet.yaml"):
             text = (folder / file).read_text(encoding="utf-8")
             (folder / file).write_text(re.sub("^name: .*", f"name: {name}", text), encoding="utf-8")

@@ -36,7 +36,7 @@ FACTS = Path(__file__).with_name("facts")
 PORT = 8080
 TLS_PORTS = (443, 8448)
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-_PYTHON = {
+_PYTHON: dict[str, Any] = {
     "string": str,
     "integer": (int, float),
     "number": (int, float),

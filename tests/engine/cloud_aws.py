@@ -6,11 +6,11 @@ import hashlib
 import random
 import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
 from botocore.exceptions import ClientError
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.moto_api._internal import mock_random
 from moto.server import ThreadedMotoServer
@@ -19,6 +19,8 @@ from tests.engine.cloud import Cloud, CloudError, Machine, World, decoded
 
 REGION = "eu-central-1"
 LIMIT = 16384
+
+T = TypeVar("T")
 
 
 class Aws(Cloud):
@@ -51,7 +53,7 @@ class Aws(Cloud):
     def delete(self, kind: str, id_: str) -> None:
         self._api(lambda: super(Aws, self).delete(kind, id_))
 
-    def _api(self, call: Callable[[], Any]) -> Any:
+    def _api(self, call: Callable[[], T]) -> T:
         try:
             return call()
         except ClientError as error:

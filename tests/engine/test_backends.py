@@ -102,7 +102,7 @@ def test_of_two_updates_one_waits_and_one_that_was_killed_is_repaired(remote: Qe
     settings.write_text("\n".join(kept) + "\n")
     remote.write("held", count=1)
     remote.stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
-    command = [FLEET, "up", *STACK, "--yes"]
+    command: list[str | Path] = [FLEET, "up", *STACK, "--yes"]
     with held(remote, *command) as first:
         second = subprocess.Popen(
             command, cwd=remote.stack.path, env=remote.stack.environment, stdout=subprocess.PIPE, text=True

@@ -121,10 +121,7 @@ def changes(platform: str) -> Iterator[tuple[str, Change]]:
     key = f"fleet:{platform}"
     for name, field in options.model_fields.items():
         for value in other(platform, name, field):
-            yield (
-                f"{key}.{name}",
-                lambda _, config, name=name, value=value: config.setdefault(key, {}).update({name: value}),
-            )
+            yield f"{key}.{name}", _in_options(key, name, value)
     places: list[tuple[type[Model], Callable[[dict[str, Any]], dict[str, Any]]]] = [
         (FleetSpec, lambda spec: spec),
         (Group, lambda spec: spec["groups"]["web"]),
@@ -136,16 +133,26 @@ def changes(platform: str) -> Iterator[tuple[str, Change]]:
             if name in WALKED and model is not NodeOverride:
                 continue
             for value in other(model.__name__, name, field):
-                yield (
-                    f"{model.__name__}.{name} = {value}",
-                    lambda spec, _, at=place, new={name: value}, name=name: (
-                        at(spec).update(new),
-                        spec["groups"]["web"].update(COMPANIONS.get(name, {})),
-                    ),
-                )
+                yield f"{model.__name__}.{name} = {value}", _in_spec(place, name, value)
     for name, values in KEYS.items():
         for value in values if name in TOUCHED[platform] else ():
-            yield f"{name} = {value}", lambda _, config, name=name, value=value: config.update({name: value})
+            yield f"{name} = {value}", _in_config(name, value)
+
+
+def _in_options(key: str, name: str, value: object) -> Change:
+    return lambda _, config: config.setdefault(key, {}).update({name: value})
+
+
+def _in_config(name: str, value: object) -> Change:
+    return lambda _, config: config.update({name: value})
+
+
+def _in_spec(place: Callable[[dict[str, Any]], dict[str, Any]], name: str, value: object) -> Change:
+    def change(spec: dict[str, Any], _: dict[str, Any]) -> None:
+        place(spec).update({name: value})
+        spec["groups"]["web"].update(COMPANIONS.get(name, {}))
+
+    return change
 
 
 class Recorder:

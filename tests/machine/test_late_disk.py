@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -71,7 +71,7 @@ def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_co
     node = stack.path / ".fleet/test/nodes/web-0"
     disk = stack.path / ".fleet/test/disks/web-0-site.qcow2"
 
-    def qmp(*commands: tuple[str, dict[str, object]]) -> None:
+    def qmp(*commands: tuple[str, Mapping[str, object]]) -> None:
         async def run() -> None:
             client = QMPClient("test")
             await client.connect("qmp.sock")

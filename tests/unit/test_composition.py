@@ -56,7 +56,7 @@ def test_a_config_that_is_too_new_for_the_image_is_refused() -> None:
         compose([Snippet("one", text, "ignition")], max_spec="3.2.0")
 
 
-CONFLICTS = {
+CONFLICTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a file's contents": ({"storage": files(file("/etc/x", "1", mode=0o644))},
                           {"storage": files(file("/etc/x", "2", mode=0o644))}),
     "a file's mode": ({"storage": files(file("/etc/x", "1", mode=0o644))},

@@ -235,7 +235,7 @@ def test_planned_addresses_on_aws_go_round_the_zones_each_in_the_part_of_its_zon
 def subnets(**ranges: str) -> list[dict[str, object]]:
     """A state with the VPC 10.77.0.0/16 of the fleet ``web`` and subnets by the last letter of their zones."""
     fleet = "urn:pulumi:test::web::fleet:components:Fleet$"
-    vpc = {"urn": f"{fleet}aws:ec2/vpc:Vpc::web", "type": "aws:ec2/vpc:Vpc", "id": "vpc-1",
+    vpc: dict[str, object] = {"urn": f"{fleet}aws:ec2/vpc:Vpc::web", "type": "aws:ec2/vpc:Vpc", "id": "vpc-1",
            "outputs": {"cidrBlock": "10.77.0.0/16"}}  # fmt: skip
     return [vpc] + [
         {

@@ -9,7 +9,7 @@ import shlex
 import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +189,12 @@ def test_nothing_that_a_probe_says_holds_a_secret(
     server.bodies = [json.dumps({"pin": "x" * padding + PIN})]
     wanted = probe(interval=0.1, **kinds)
     mask = Mask({"pin": PIN})
-    for attempt in (
+    attempts: tuple[Callable[[], object], ...] = (
         lambda: ask_all([wanted], "", server.endpoint, mask=mask),
         lambda: wait([wanted], "", server.endpoint, timeout=0.15, mask=mask),
         lambda: wait([wanted], "", server.endpoint, timeout=0.15, alive=lambda: False, mask=mask),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(NotReadyError) as raised:
             attempt()
         assert "kestrel" not in str(raised.value)

@@ -180,8 +180,8 @@ def test_a_disk_that_the_state_knows_is_judged_without_pulumi_or_a_passphrase(fo
     components = "urn:pulumi:test::web::fleet:components:Node$fleet:components:DataDisk"
     kind = "pulumi-python:dynamic/fleet:QemuDisk"
     path = str(folder.write("web-0-site.qcow2", ""))
-    disk = {"urn": f"{components}${kind}::web-0-site", "type": kind, "id": path}
-    disk["outputs"] = {"path": path, "size_gib": 2}
+    outputs = {"path": path, "size_gib": 2}
+    disk = {"urn": f"{components}${kind}::web-0-site", "type": kind, "id": path, "outputs": outputs}
     state = {"version": 3, "checkpoint": {"latest": {"resources": [disk]}}}
     folder.write(".pulumi/stacks/web/test.json", json.dumps(state))
     for name in ("PULUMI_CONFIG_PASSPHRASE", "PATH"):

