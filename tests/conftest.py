@@ -180,6 +180,27 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
+def other(folder: Folder, tmp_path: Path) -> Path:
+    """A folder whose Python packages the folder's commands have, beside those that are installed."""
+    site = tmp_path / "site-packages"
+    paths = filter(None, (str(site), folder.environment.get("PYTHONPATH", "")))
+    folder.environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return site
+
+
+def install_toy(site: Path) -> None:
+    """Install the package in ``tests/toy``, a platform of somebody else's.
+
+    Args:
+        site: The folder for it.
+    """
+    offline = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", *offline, "--target", site, ROOT / "tests" / "toy"], check=True
+    )
+
+
+@pytest.fixture
 def own_loopback() -> Iterator[None]:
     """Puts what the test starts into a network of its own that has nothing but loopback, so that tests with the same
     ports can run side by side. Takes root's privilege; without it, tests share this machine's loopback.

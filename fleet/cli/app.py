@@ -39,10 +39,10 @@ app.add_typer(image_app, name="image")
 
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
 StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
-PlatformName = Annotated[str, typer.Option(help=f"One of: {', '.join(platforms.NAMES)}.")]
+PlatformName = Annotated[str, typer.Option(help="The platform; `fleet doctor` lists those that are installed.")]
 PlatformOf = Annotated[
     str | None,
-    typer.Option("--platform", help=f"One of: {', '.join(platforms.NAMES)}; by default the stack's, or qemu."),
+    typer.Option("--platform", help="The platform; by default the stack's, or qemu."),
 ]
 ConfigOf = Annotated[
     str | None,
@@ -62,12 +62,14 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = "qemu",
+    platform: PlatformName = platforms.DEFAULT,
 ) -> None:
     """Begin a fleet: a Pulumi project with a spec to change."""
     from fleet.ops.scaffold import begin
 
-    spec, stack = begin(folder, platform)
+    spec, stack, note = begin(folder, platform)
+    if note:
+        out.print(note)
     out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
     out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
@@ -420,7 +422,7 @@ def _offline(
         UsageError: The stack is on another platform, or its config is wrong.
     """
     if not stack:
-        return platforms.platform(platform or "qemu", project=spec.parent, stack="local"), None
+        return platforms.platform(platform or platforms.DEFAULT, project=spec.parent, stack="local"), None
     from fleet.ops.workspace import Project, Stack
     from fleet.program.deploy import stack_platform
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pulumi
 
 from fleet.components.node import Node
+from fleet.dynamic import tokens
 from fleet.dynamic.gate import Roster
 from fleet.dynamic.ready import Ready
 from fleet.dynamic.record import Record
@@ -55,7 +56,7 @@ class NodeGroup(pulumi.ComponentResource):
         after: Sequence[pulumi.Input[pulumi.Resource]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("fleet:components:NodeGroup", plan.name, None, opts)
+        super().__init__(tokens.GROUP, plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
         peers = [replace(platform.peer(node, addresses[node.name]), hidden=node.hidden) for node in plan.nodes]
@@ -104,7 +105,7 @@ class Fleet(pulumi.ComponentResource):
     def __init__(
         self, platform: Platform, plan: FleetPlan, *, folder: Path, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("fleet:components:Fleet", plan.name, None, opts)
+        super().__init__(tokens.FLEET, plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         made: dict[str, NodeGroup] = {}
         with _without_positions():

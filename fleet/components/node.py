@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
+from fleet.dynamic import tokens
 from fleet.dynamic.drain import Drain
 from fleet.dynamic.gate import Gate, Roster
 from fleet.dynamic.outputs import sealed
@@ -34,7 +35,7 @@ class DataDisk(pulumi.ComponentResource):
     def __init__(
         self, platform: Platform, site: Site, node: NodePlan, name: str, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("fleet:components:DataDisk", f"{node.name}-{name}", None, opts)
+        super().__init__(tokens.DATA_DISK, f"{node.name}-{name}", None, opts)
         disk = next(disk for disk in node.disks if disk.name == name)
         self.resource = site.data_disk(node, disk, pulumi.ResourceOptions(parent=self, retain_on_delete=True))
         self.register_outputs({"place": platform.place} if platform.place else {})
@@ -79,7 +80,7 @@ class Node(pulumi.ComponentResource):
         ready_after: Sequence[pulumi.Input[pulumi.Resource]] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("fleet:components:Node", plan.name, None, opts)
+        super().__init__(tokens.NODE, plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         # Those that are taken over first: new ones are made where they are.
         disks = sorted(plan.disks, key=lambda disk: not disk.existing)

@@ -13,9 +13,10 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
-from fleet.dynamic.provider import Provider, kill_descendants, known, tell
+from fleet.dynamic import tokens
+from fleet.dynamic.provider import DynamicResource, Provider, kill_descendants, known, tell
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from fleet.plan import Watch
 
 
-class DrainProvider(Provider):
+class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
     """Calls the function."""
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -91,7 +92,7 @@ def _failed(props: dict[str, Any], reason: str) -> FleetError:
     )
 
 
-class Drain(Resource, module="fleet", name="Drain"):
+class Drain(DynamicResource, token=tokens.DRAIN, provider=DrainProvider):
     """What is done before a node's machine goes.
 
     Args:
@@ -124,4 +125,4 @@ class Drain(Resource, module="fleet", name="Drain"):
         }
         if watch:
             props["watch"] = watch.describe()
-        super().__init__(DrainProvider(), node, props, opts)
+        super().__init__(node, props, opts)

@@ -18,7 +18,6 @@ gates read: in the inputs of each, the state would grow with the square of the g
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -28,10 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, UpdateResult
 
+from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
-from fleet.dynamic.provider import Provider, known
+from fleet.dynamic.provider import DynamicResource, Provider, known
 from fleet.dynamic.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
 from fleet.files import write_private
@@ -45,7 +45,7 @@ PATIENCE = 20
 _ASKED_AT_ONCE = 32
 
 
-class GateProvider(Provider):
+class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
     """Asks."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -146,8 +146,7 @@ def _require(props: Mapping[str, Any], *, fetch: bool) -> None:
     """
     missing, look = props.get("missing"), props.get("look")
     if not missing and look and known(look):
-        module, _, name = look["function"].partition(":")
-        missing = getattr(importlib.import_module(module), name)(look["argument"], fetch)
+        missing = tokens.function(look["function"])(look["argument"], fetch)
     if missing and known(missing):
         raise FleetError(missing)
 
@@ -224,7 +223,7 @@ class Roster:
         self.file = independent(written())
 
 
-class Gate(Resource, module="fleet", name="Gate"):
+class Gate(DynamicResource, token=tokens.GATE, provider=GateProvider):
     """What stands before the re-provisioning of a node.
 
     Args:
@@ -269,4 +268,4 @@ class Gate(Resource, module="fleet", name="Gate"):
             **needs.describe(),
             **({"again": True} if again else {}),
         }
-        super().__init__(GateProvider(), node, props, opts)
+        super().__init__(node, props, opts)

@@ -1,7 +1,11 @@
-"""What fleet's own resources share: Pulumi dynamic providers that report errors as users should see them.
+"""What fleet's own resources share: Pulumi dynamic providers that report errors as users should see them, and resources
+that name them in a way that outlives the code's (:mod:`fleet.dynamic.tokens`).
 
-Provider classes must be importable by name: Pulumi pickles the provider into the state, and a class that is found by
-its name is pickled as that name, a few bytes that do not change when the code does.
+A platform of another distribution makes resources of its own of the same two classes::
+
+    class DiskProvider(Provider, name="acme_fleet.disks:DiskProvider"): ...
+
+    class Disk(DynamicResource, token="pulumi-python:dynamic/acme:Disk", provider=DiskProvider): ...
 """
 
 from __future__ import annotations
@@ -15,24 +19,30 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pulumi
 from pulumi.dynamic import ConfigureRequest, ResourceProvider
 from pulumi.output import Unknown
 from pulumi.runtime import rpc
 
+from fleet.dynamic import tokens
 from fleet.errors import FleetError, unexpected
 from fleet.masking import Mask
 
 
 class Provider(ResourceProvider):
-    """Base of fleet's providers."""
+    """Base of fleet's providers, which have no attributes of their own.
 
-    # Secrets are in inputs, which Pulumi marks; the pickled provider has none.
-    serialize_as_secret_always = False
+    A class is defined with its ``name`` in states, by which it has to be importable for ever: ``module:Class``.
+    """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    state_name: ClassVar[str]
+    """The class' name in states."""
+
+    def __init_subclass__(cls, *, name: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.state_name = name
         for name in ("check", "diff", "create", "read", "update", "delete"):
             if name in cls.__dict__:
                 setattr(cls, name, _reported(cls.__dict__[name]))
@@ -41,6 +51,31 @@ class Provider(ResourceProvider):
         # The plugin sends the formatted exception to the user; without this, a FleetError comes with a traceback.
         sys.tracebacklimit = 0
         _end_with_engine()
+
+
+class DynamicResource(pulumi.CustomResource):
+    """A resource that a :class:`Provider` makes. It is to Pulumi what :class:`pulumi.dynamic.Resource` is, but what the
+    state has of the provider is its name alone.
+
+    A class is defined with its type, ``token``, and the class of its ``provider``.
+
+    Args:
+        name: The resource's name.
+        props: Its inputs.
+        opts: Resource options.
+    """
+
+    state_type: ClassVar[str]
+    """The resource's type."""
+    state_provider: ClassVar[str]
+    """Its provider, as the state has it."""
+
+    def __init_subclass__(cls, *, token: str, provider: type[Provider], **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.state_type, cls.state_provider = token, tokens.pickled(provider.state_name)
+
+    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(self.state_type, name, {**props, tokens.PROVIDER: self.state_provider}, opts)
 
 
 @functools.cache

@@ -6,16 +6,16 @@ until the node is well; after a failed hook the next update would take the node 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 from pulumi.resource import DependencyResource
 
+from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
-from fleet.dynamic.provider import Provider, known
+from fleet.dynamic.provider import DynamicResource, Provider, known
 from fleet.errors import FleetError
 from fleet.masking import Mask
 
@@ -45,7 +45,7 @@ class Watcher(Protocol):
         ...
 
 
-class ReadyProvider(Provider):
+class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
     """Polls."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -93,12 +93,11 @@ def watcher_of(watch: Mapping[str, str] | None) -> Watcher | None:
     """What looks at an instance, from the inputs of a resource."""
     if not watch:
         return None
-    module, _, name = watch["function"].partition(":")
-    watcher: Watcher = getattr(importlib.import_module(module), name)(watch["argument"])
+    watcher: Watcher = tokens.function(watch["function"])(watch["argument"])
     return watcher
 
 
-class Ready(Resource, module="fleet", name="Ready"):
+class Ready(DynamicResource, token=tokens.READY, provider=ReadyProvider):
     """A node that answered its probes.
 
     Args:
@@ -120,7 +119,7 @@ class Ready(Resource, module="fleet", name="Ready"):
         if node.hidden:
             described |= {key: pulumi.Output.secret(described[key]) for key in ("probes", "hidden")}
         props = {"node": node.name, "instance": instance, "timeout": timeout, **described}
-        super().__init__(ReadyProvider(), node.name, props, opts)
+        super().__init__(node.name, props, opts)
 
     @property
     def passed(self) -> pulumi.Output[pulumi.Resource]:

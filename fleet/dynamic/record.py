@@ -14,17 +14,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
-from fleet.dynamic.provider import Provider
+from fleet.dynamic import tokens
+from fleet.dynamic.provider import DynamicResource, Provider
 
 if TYPE_CHECKING:
     from fleet.plan import FleetPlan, NodePlan
 
-RECORD = "dynamic/fleet:Record"
 
-
-class RecordProvider(Provider):
+class RecordProvider(Provider, name="fleet.components.record:RecordProvider"):
     """Keeps two generations: ``configs`` and ``previous``."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -38,7 +37,7 @@ class RecordProvider(Provider):
         return UpdateResult({**news, "previous": olds["configs"]})
 
 
-class Record(Resource, module="fleet", name="Record"):
+class Record(DynamicResource, token=tokens.RECORD, provider=RecordProvider):
     """The configs of a fleet's nodes, once all are ready.
 
     Args:
@@ -53,7 +52,6 @@ class Record(Resource, module="fleet", name="Record"):
         if any(node.secret for node in nodes):
             props = {key: pulumi.Output.secret(value) for key, value in props.items()}
         super().__init__(
-            RecordProvider(),
             plan.name,
             props,
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=list(after))),

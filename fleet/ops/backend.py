@@ -32,6 +32,7 @@ from typing import Any
 import yaml
 
 from fleet.core_schema import Plain
+from fleet.dynamic import tokens
 from fleet.errors import FleetError
 from fleet.files import read_json, write_whole
 
@@ -39,7 +40,6 @@ _SETTLED = 2.0
 """Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
 _LATEST = 50
 """How many updates' records are looked at: older ones were whole when these were written."""
-_READY = "pulumi-python:dynamic/fleet:Ready"
 
 
 @dataclass(frozen=True)
@@ -322,13 +322,12 @@ def _note_machines(state: dict[str, Any]) -> None:
     """
     latest = state["checkpoint"].get("latest") or {}
     resources = latest.get("resources") or []
-    ready = {r["outputs"].get("instance") for r in resources if r["type"] == _READY and r.get("outputs")} - {None}
+    ready = {r["outputs"].get("instance") for r in resources if r["type"] == tokens.READY and r.get("outputs")} - {None}
     noted = latest.get("pending_operations") or []
     known = {operation["resource"]["urn"] for operation in noted}
-    ours = _READY.rpartition(":")[0]
     for resource in resources:
         # Of fleet's own machines, the node's folder tells.
-        is_machine = "fleet:components:Node$" in resource["urn"] and not resource["type"].startswith(ours)
+        is_machine = tokens.is_within(resource, tokens.NODE) and not resource["type"].startswith(tokens.OWN)
         if is_machine and resource.get("id") in ready and resource["urn"] not in known:
             noted.append({"resource": resource, "type": "updating"})
     if noted:

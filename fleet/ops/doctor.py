@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from fleet import platforms
 from fleet.config import _transpiler
 from fleet.errors import FleetError
 from fleet.ops.workspace import find_pulumi
@@ -30,6 +31,7 @@ def examine(out: Console) -> bool:
 
 def _findings() -> Iterator[Finding]:
     yield "transpiler", *_transpiler_state()
+    yield "platforms", *_platforms_state()
     yield "Pulumi CLI", *_pulumi_state()
     for host in ("pulumi-language-python", "pulumi-resource-pulumi-python"):
         where = shutil.which(host)
@@ -53,6 +55,17 @@ def _transpiler_state() -> tuple[bool, str]:
     except FleetError as error:
         return False, str(error)
     return True, str(_transpiler.BINARY)
+
+
+def _platforms_state() -> tuple[bool, str]:
+    """Which platforms are installed, and what is wrong with those that cannot be used."""
+    wrong = []
+    for name in platforms.names():
+        try:
+            platforms.platform_class(name)
+        except FleetError as error:
+            wrong.append(str(error))
+    return not wrong, " ".join(wrong) or ", ".join(platforms.names())
 
 
 def _pulumi_state() -> tuple[bool, str]:

@@ -25,14 +25,13 @@ from typing import Any
 
 from pulumi import automation
 
+from fleet.dynamic import tokens
 from fleet.ops.engine import Engine
 from fleet.ops.report import Say
 from fleet.ops.workspace import PASSPHRASE, Stack, translated, urn_name
 from fleet.platforms import Platform
 from fleet.program.secrets import set_secret
 from fleet.program.state import is_data_disk, plain
-
-_OURS = "pulumi-python:dynamic/fleet:"
 
 
 def settle(stack: Stack, platform: Platform, say: Say) -> None:
@@ -171,7 +170,7 @@ def _correct(resources: list[dict[str, Any]], known: Mapping[str, Any], ids: Seq
 
 def _of_a_provider(resource: Mapping[str, Any]) -> bool:
     """Whether a resource is outside of Pulumi, and none of fleet's own."""
-    return bool(resource.get("custom")) and not resource["type"].startswith((_OURS, "pulumi:providers:"))
+    return bool(resource.get("custom")) and not resource["type"].startswith((tokens.OWN, "pulumi:providers:"))
 
 
 def _live(resource: Mapping[str, Any]) -> bool:

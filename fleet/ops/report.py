@@ -16,8 +16,9 @@ from typing import Any, Literal
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.config.difference import Change, changes
+from fleet.dynamic import tokens
 from fleet.dynamic.provider import NOTE
-from fleet.ops.state import READY, Deployed
+from fleet.ops.state import Deployed
 from fleet.ops.workspace import urn_name
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
@@ -114,7 +115,7 @@ class Reporter:
                     self._say(name, "stopping")
                 elif op in ("create", "create-replacement"):
                     self._say(name, "starting from a fresh image")
-        elif READY in step.type and op in ("create", "create-replacement") and not self.preview:
+        elif step.type == tokens.READY and op in ("create", "create-replacement") and not self.preview:
             self._since[name] = time.monotonic()
             self._say(name, "started; waiting until it is ready")
             names = self._names.get(name)
@@ -171,7 +172,7 @@ class Reporter:
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)
-        if READY in step.type and op in ("create", "create-replacement") and name in self._since:
+        if step.type == tokens.READY and op in ("create", "create-replacement") and name in self._since:
             self._say(name, f"ready after {time.monotonic() - self._since.pop(name):.0f} s")
 
     def _diagnose(self, event: DiagnosticEvent) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
@@ -418,9 +419,9 @@ def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks
         disks: Whether their data disks are among it, or only what attaches them.
     """
     # A `*` is of one part of a type, which a disk's component adds some to (pulumi, pkg/resource/deploy/target.go).
-    where = "**" if disks else "**$fleet:components:Node$*:*:*"
+    where = "**" if disks else f"**${tokens.NODE}$*:*:*"
     attached = [f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks]
-    rules = [f"**fleet:components:Fleet${kind}::*" for kind in platform.rule_types]
+    rules = [f"**{tokens.FLEET}${kind}::*" for kind in platform.rule_types]
     return [*rules, *(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
 
 

@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.config import deliver
+from fleet.dynamic import tokens
 from fleet.dynamic.gate import not_ready, reshaped
-from fleet.dynamic.record import RECORD, unpacked
+from fleet.dynamic.record import unpacked
 from fleet.ops.workspace import urn_name
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe
 from fleet.platforms.base import Platform
 from fleet.program.state import plain
 
-READY = "dynamic/fleet:Ready"
-NODE = "fleet:components:Node"
-GATE = "dynamic/fleet:Gate"
 _NONE: Mapping[str, str] = {}
 
 
@@ -59,14 +57,17 @@ class Deployed:
         machines = {urn_name(r["urn"]): r for r in there if r["type"] == platform.machine_type}
         self.machines = {name: str(r["id"]) for name, r in machines.items()}
         self._machines = {name: plain(r.get("outputs", {})) for name, r in machines.items()}
-        gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
-        self.known = set(gates)
-        self._gates = gates
+
+        def of(kind: str, part: str = "outputs") -> dict[str, dict[str, Any]]:
+            return {urn_name(r["urn"]): plain(r.get(part, {})) for r in there if r["type"] == kind}
+
+        self._gates = of(tokens.GATE)
+        self.known = set(self._gates)
         # As the gates have it: of the inputs, which are noted even where there is nothing to do.
-        self._shapes = {urn_name(r["urn"]): plain(r.get("inputs", {})).get("shape") for r in there if GATE in r["type"]}
-        self.nodes = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if r["type"] == NODE}
-        self._record: dict[str, Any] = next((plain(r.get("outputs", {})) for r in there if RECORD in r["type"]), {})
-        self._ready = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if READY in r["type"]}
+        self._shapes = {name: inputs.get("shape") for name, inputs in of(tokens.GATE, "inputs").items()}
+        self.nodes = of(tokens.NODE)
+        self._record: dict[str, Any] = next(iter(of(tokens.RECORD).values()), {})
+        self._ready = of(tokens.READY)
 
     def changes(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node: another config or shape, or an image that it is to follow. A

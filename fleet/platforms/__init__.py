@@ -1,25 +1,85 @@
-"""Platforms: each turns a planned node into one provider's resources. Only the one that a stack uses is imported."""
+"""Platforms: each turns a planned node into one provider's resources.
+
+A platform is a Python package, of fleet's or of somebody else's: an entry point of the group ``fleet.platforms``, whose
+name is the platform's and whose object is its class (:class:`fleet.platforms.base.PlatformClass`). Only the one that a
+stack uses is imported, so that a broken one hurts nobody else.
+"""
 
 from __future__ import annotations
 
-import pkgutil
+import functools
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from fleet.errors import UsageError
-from fleet.platforms.base import Platform
+from fleet.errors import FleetError, UsageError
+from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import ConfigReader, no_config
 
-_CLASSES = {
-    "qemu": "fleet.platforms.qemu.platform:Qemu",
-    "libvirt": "fleet.platforms.libvirt.platform:Libvirt",
-    "aws": "fleet.platforms.aws.platform:Aws",
-    "gcp": "fleet.platforms.gcp.platform:Gcp",
-    "digitalocean": "fleet.platforms.digitalocean.platform:DigitalOcean",
-}
-NAMES = tuple(_CLASSES)
-"""The platforms, as ``fleet:platform`` names them."""
+GROUP = "fleet.platforms"
+"""The group of entry points."""
+DEFAULT = "qemu"
+"""The platform of a spec without a stack."""
+
+
+@functools.cache
+def _entries() -> Mapping[str, list[EntryPoint]]:
+    """The entry points by name. Looking for them reads the metadata of all installed packages, once."""
+    entries: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        entries.setdefault(entry.name, []).append(entry)
+    return entries
+
+
+def names() -> tuple[str, ...]:
+    """The installed platforms, as ``fleet:platform`` names them: the default one, then the others by name."""
+    return tuple(sorted(_entries(), key=lambda name: (name != DEFAULT, name)))
+
+
+def platform_class(name: str) -> type[PlatformClass]:
+    """The class of a platform.
+
+    Args:
+        name: One of :func:`names`.
+
+    Raises:
+        UsageError: There is no such platform.
+        FleetError: Several packages bring it, or it cannot be imported.
+    """
+    entries = _entries().get(name, [])
+    if not entries:
+        raise UsageError(f"There is no platform {name!r}.", fix=f"The platforms are: {', '.join(names())}.")
+    if len(entries) > 1:
+        packages = sorted(map(_package, entries))
+        raise FleetError(
+            f"Several Python packages bring a platform {name!r}: {', '.join(packages)}.",
+            fix="Uninstall all of them but one.",
+        )
+    (entry,) = entries
+    try:
+        loaded: type[PlatformClass] = entry.load()
+    # Whatever a module of somebody else's raises when it is imported.
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise FleetError(
+            f"The platform {name!r}, of the Python package {_package(entry)}, cannot be imported: "
+            f"{type(error).__name__}{f': {reason}' if reason else ''}.",
+            fix="Install what it needs, or another release of it.",
+        ) from error
+    lacking = [each for each in ("name", "options_model", "from_options") if not hasattr(loaded, each)]
+    if lacking or loaded.name != name:
+        what = f"has no `{lacking[0]}`" if lacking else f"calls itself {loaded.name!r}"
+        raise FleetError(
+            f"The platform {name!r}, of the Python package {_package(entry)}, is none for this fleet: {entry.value} "
+            f"{what}.",
+            fix="Install another release of it.",
+        )
+    return loaded
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
 
 def platform(
@@ -33,7 +93,7 @@ def platform(
     """The platform of a stack.
 
     Args:
-        name: One of :data:`NAMES`.
+        name: One of :func:`names`.
         options: The stack's ``fleet:<name>``; each platform documents its own.
         project: The folder that holds ``Pulumi.yaml``.
         stack: The stack's name.
@@ -41,12 +101,9 @@ def platform(
 
     Raises:
         UsageError: There is no such platform, or an option is wrong.
+        FleetError: The platform cannot be used; :func:`platform_class` says when.
     """
-    if name not in NAMES:
-        raise UsageError(f"There is no platform {name!r}.", fix=f"The platforms are: {', '.join(NAMES)}.")
-    kind = pkgutil.resolve_name(_CLASSES[name])
-    made: Platform = kind.from_options(options or {}, project=project, stack=stack, config=config)
-    return made
+    return platform_class(name).from_options(options or {}, project=project, stack=stack, config=config)
 
 
-__all__ = ["NAMES", "Platform", "platform"]
+__all__ = ["DEFAULT", "GROUP", "Platform", "names", "platform", "platform_class"]

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import resources
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Progress
+from fleet.model import Model
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -24,6 +27,7 @@ from fleet.plan import (
     Probe,
     StateEntry,
 )
+from fleet.stack_config import ConfigReader
 
 if TYPE_CHECKING:
     import pulumi
@@ -178,12 +182,46 @@ class Platform(PlanningPlatform, Protocol):
         ...
 
 
+class PlatformClass(Platform, Protocol):
+    """A platform's class, as its entry point names it.
+
+    Attributes:
+        options_model: What ``fleet:<name>`` in a stack's config can say.
+        first_stack: What ``fleet new`` calls the first stack; the platform's name if it is empty.
+    """
+
+    name: str
+    options_model: type[Model]
+    first_stack: str
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader) -> Platform:
+        """Read the options of a stack.
+
+        Args:
+            options: The stack's ``fleet:<name>``.
+            project: The folder that holds ``Pulumi.yaml``.
+            stack: The stack's name.
+            config: Reads the stack's config, for what a provider has there.
+
+        Raises:
+            UsageError: An option is wrong.
+        """
+        ...
+
+    @classmethod
+    def stack_file(cls) -> str:
+        """What ``fleet new`` begins a stack's config file with; empty if the platform brings nothing for that."""
+        ...
+
+
 class BasePlatform:
     """What most platforms have in common; each says what is different with it.
 
     A platform is a class in a module ``platform``, beside which a module ``site`` has a class :class:`Site`.
     """
 
+    first_stack = ""
     rule_types: tuple[str, ...] = ()
     image_types: tuple[str, ...] = ()
     metadata_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
@@ -242,3 +280,12 @@ class BasePlatform:
     def _declaring(self) -> Any:
         """The module that declares resources. It is imported when it is first needed: planning needs no SDK."""
         return importlib.import_module(f"{type(self).__module__.rpartition('.')[0]}.site")
+
+    @classmethod
+    def stack_file(cls) -> str:
+        """The file ``stack.yaml`` beside the module that defines the platform."""
+        package = cls.__module__.rpartition(".")[0]
+        if not package:
+            return ""
+        file = resources.files(package).joinpath("stack.yaml")
+        return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -106,7 +106,7 @@ def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platfor
     if not name:
         raise UsageError(
             f"The config of stack {stack} names no platform.",
-            fix=f"Set it: `pulumi config set fleet:platform PLATFORM`, one of {', '.join(platforms.NAMES)}.",
+            fix=f"Set it: `pulumi config set fleet:platform PLATFORM`, one of {', '.join(platforms.names())}.",
         )
     text = config(f"fleet:{name}")
     try:

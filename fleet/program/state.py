@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fleet.dynamic import tokens
 from fleet.plan import FleetPlan, NodePlan, StateEntry
 from fleet.platforms.base import Platform
 
@@ -22,12 +23,12 @@ _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "si
 
 def is_data_disk(resource: Mapping[str, Any]) -> bool:
     """Whether a resource of a state is a data disk."""
-    return "fleet:components:DataDisk$" in resource["urn"]
+    return tokens.is_within(resource, tokens.DATA_DISK)
 
 
 def is_readiness(resource: Mapping[str, Any]) -> bool:
     """Whether a resource of a state is a node's readiness."""
-    return str(resource["type"]).endswith("dynamic/fleet:Ready")
+    return bool(resource["type"] == tokens.READY)
 
 
 _SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
@@ -56,7 +57,7 @@ def is_encrypted(value: Any) -> bool:
 
 def is_shared(resource: Mapping[str, Any]) -> bool:
     """Whether a resource of a state is one that all nodes share."""
-    return bool(re.search(r"fleet:components:Fleet\$(?!fleet:)", resource["urn"]))
+    return bool(re.search(rf"{tokens.FLEET}\$(?!fleet:)", resource["urn"]))
 
 
 def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> FleetPlan:
@@ -73,7 +74,7 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
     readies = {_name(r): plain(r.get("outputs", {})) for r in live if is_readiness(r)}
     # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
     # drain have their machine's id.
-    others = [r for r in live if not r["type"].endswith(("dynamic/fleet:Ready", "dynamic/fleet:Drain"))]
+    others = [r for r in live if r["type"] not in (tokens.READY, tokens.DRAIN)]
     machines = {(_name(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
 
     def known(node: NodePlan) -> NodePlan:
@@ -112,7 +113,7 @@ def _is_there(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tup
 
 
 def _is_component(resource: Mapping[str, Any]) -> bool:
-    return bool(resource["type"] == "fleet:components:DataDisk")
+    return bool(resource["type"] == tokens.DATA_DISK)
 
 
 def _name(resource: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ tokens, the providers that Pulumi has pickled into them, functions.
 
 ``pytest tests/engine/write_states.py`` writes them anew, which is for a new kind of resource, or a change that
 re-provisions nodes on purpose and that CHANGELOG.md tells: the old ones are the test. In them, secrets of the state are
-in plain text, times are left out, and the project's folder is :data:`PROJECT`.
+in plain text, times and places in programs are left out, and the project's folder is :data:`PROJECT`.
 
 :func:`restore` puts one where it can be worked with. Machines are started under the ids that the state has; clouds
 create once more what it names (:meth:`tests.engine.cloud.Cloud.restore`). Where the project's folder is, two inputs of
@@ -36,7 +36,8 @@ ENVELOPE = "4dabf18193072939515e22adb298388d"
 """The key by which Pulumi knows what is a secret in a state."""
 _NO_REASON = ("image", "follow_image", "accelerator", "__provider")
 """Inputs of a QEMU machine that are no part of its trigger."""
-_TIMES = ("created", "modified")
+_PASSING = ("created", "modified", "sourcePosition", "stackTrace")
+"""What a state says of a resource that is different each time, or wherever the code is."""
 
 NETWORK = "network: {cidr: 127.78.0.0/24}\n"
 SPEC = """\
@@ -146,7 +147,7 @@ def save(platform: str, place: Place) -> None:
             (folder / name).write_text((stack.path / name).read_text().replace(str(stack.path), PROJECT))
     state = json.loads(place.state_file.read_text())
     state["checkpoint"]["latest"]["resources"] = resources_of(stack)
-    text = json.dumps(_timeless(state), indent=1, sort_keys=True).replace(str(stack.path), PROJECT)
+    text = json.dumps(_lasting(state), indent=1, sort_keys=True).replace(str(stack.path), PROJECT)
     assert str(stack.path.parent) not in text
     (folder / "state.json").write_text(text + "\n")
     assert located(text, stack.path) == json.loads(text.replace(PROJECT, str(stack.path)))
@@ -187,8 +188,8 @@ def resources_of(stack: Stack) -> list[dict[str, Any]]:
 
 
 def by_urn(resources: list[dict[str, Any]]) -> dict[str, Any]:
-    """What a state says of each resource, without what may be different each time: times, the order of dependencies."""
-    listed = _timeless(resources)
+    """What a state says of each resource, without what may be different each time: the order of dependencies, too."""
+    listed = _lasting(resources)
     for resource in listed:
         for dependencies in (resource.get("dependencies"), *resource.get("propertyDependencies", {}).values()):
             (dependencies or []).sort()
@@ -253,11 +254,11 @@ def _start(stack: Stack, resources: list[dict[str, Any]]) -> None:
     stack.started()
 
 
-def _timeless(state: Any) -> Any:
+def _lasting(state: Any) -> Any:
     if isinstance(state, dict):
-        kept = {key: _timeless(value) for key, value in state.items() if key not in _TIMES}
+        kept = {key: _lasting(value) for key, value in state.items() if key not in _PASSING}
         return {**kept, "time": "2026-01-01T00:00:00Z"} if "time" in kept and "magic" in kept else kept
-    return [_timeless(item) for item in state] if isinstance(state, list) else state
+    return [_lasting(item) for item in state] if isinstance(state, list) else state
 
 
 def _of(state: Mapping[str, Any], kind: str) -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ from fleet.errors import FleetError
 from fleet.model import Model
 from fleet.plan import FleetPlan
 from fleet.planner import plan_spec
-from fleet.platforms import NAMES, Platform
+from fleet.platforms import Platform, names
 from fleet.program.state import with_state
 from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group, NodeOverride
@@ -214,7 +214,7 @@ def disks_of(place: Place) -> dict[str, frozenset[str]]:
     return {name: node.disks for name, node in place.running().items()}
 
 
-@pytest.mark.parametrize("place", NAMES, indirect=True)
+@pytest.mark.parametrize("place", names(), indirect=True)
 def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
     place: Place, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

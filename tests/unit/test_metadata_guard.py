@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fleet.planner import plan_spec
-from fleet.platforms import NAMES, platform
+from fleet.platforms import names, platform
 from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
 from tests.judge import Judge
@@ -52,7 +52,7 @@ def paths(tree: dict[str, Any]) -> set[str]:
     return {file["path"] for file in tree["storage"]["files"]}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_a_cloud_whose_metadata_has_the_config_is_guarded_unless_the_spec_says_no(folder: Folder, name: str) -> None:
     for tree in trees(folder, name, SPEC):
         assert (RULES in paths(tree)) is (name in ENDPOINTS)
@@ -63,7 +63,7 @@ def test_a_cloud_whose_metadata_has_the_config_is_guarded_unless_the_spec_says_n
         assert RULES not in paths(tree)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_a_guard_among_the_snippets_takes_the_place_of_the_platforms(folder: Folder, name: str) -> None:
     more = f"addresses: [{V4}, 'fd00:ec2::254', 'fd20:ce::254', 10.9.9.9]"
     ours = f"[{{use: metadata-guard, {more}}}]"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 import pickle
 
 import pytest
-from pulumi.dynamic.dynamic import serialize_provider
 
 from fleet._moved import MOVED
-from fleet.dynamic.provider import Provider
-from fleet.platforms.qemu.resource import DiskProvider, MachineProvider
 
 
 @pytest.mark.parametrize(("before", "now"), MOVED.items())
@@ -43,18 +39,6 @@ def test_what_states_name_of_platforms_is_where_they_name_it(module: str, name: 
     assert callable(getattr(importlib.import_module(module), name))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         importlib.import_module(module).nothing  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("kind", "pickled"),
-    [
-        (DiskProvider, "gASVLAAAAAAAAACMFGZsZWV0LnBsYXRmb3Jtcy5xZW11lIwMRGlza1Byb3ZpZGVylJOUKYGULg=="),
-        (MachineProvider, "gASVLwAAAAAAAACMFGZsZWV0LnBsYXRmb3Jtcy5xZW11lIwPTWFjaGluZVByb3ZpZGVylJOUKYGULg=="),
-    ],
-)
-def test_the_providers_of_qemu_are_in_a_state_what_they_always_were(kind: type[Provider], pickled: str) -> None:
-    assert serialize_provider(kind()) == pickled
-    assert isinstance(pickle.loads(base64.b64decode(pickled)), kind)
 
 
 def test_a_name_that_nothing_ever_had_is_not_to_be_imported() -> None:

@@ -22,7 +22,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, FleetPlan, GcpImage, LockedImage
 from fleet.planner import plan_spec
-from fleet.platforms import NAMES, platform
+from fleet.platforms import names, platform
 from fleet.platforms.aws.platform import Aws, with_disk_rules
 from fleet.platforms.qemu import machine as qemu_machine
 from fleet.platforms.tags import Tags
@@ -172,7 +172,7 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         "try: main()\n"
         "finally: print([name for name in sys.modules if name.startswith('pulumi_')], file=sys.stderr)"
     )
-    for name in NAMES:
+    for name in names():
         done = subprocess.run(
             [sys.executable, "-c", program, "render", "fleet.yaml", "--node", "web-0", "--platform", name],
             cwd=folder.path,
@@ -183,7 +183,7 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         assert done.stderr == "[]\n"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names())
 def test_the_planning_part_of_a_platform_knows_neither_pulumi_nor_another_platform(name: str, tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from fleet.platforms import platform\n"
@@ -193,7 +193,7 @@ def test_the_planning_part_of_a_platform_knows_neither_pulumi_nor_another_platfo
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
     assert f"fleet.platforms.{name}.platform" in loaded
-    others = [each for each in loaded if each.startswith(tuple(f"fleet.platforms.{n}" for n in NAMES if n != name))]
+    others = [each for each in loaded if each.startswith(tuple(f"fleet.platforms.{n}" for n in names() if n != name))]
     assert [*others, *(each for each in loaded if each.split("_")[0] == "pulumi")] == []
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from fleet.platforms import NAMES
+from fleet.platforms import names
 from tests.conftest import Folder, small_disk
 
 
-@pytest.mark.parametrize("platform", NAMES)
+@pytest.mark.parametrize("platform", names())
 def test_a_new_fleet_is_a_valid_project_on_its_platform(folder: Folder, platform: str) -> None:
     made = folder.fleet("new", "site", "--platform", platform)
     assert made.status == 0, made.err

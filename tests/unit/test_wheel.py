@@ -13,17 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from fleet import platforms
 from tools.cache import ROOT
 from tools.go import go
 
 DATA = {
     "fleet/images/fedora-signing-keys.asc",
+    *(f"fleet/platforms/{name}/stack.yaml" for name in platforms.names()),
     "fleet/py.typed",
-    "fleet/templates/Pulumi.aws.yaml",
-    "fleet/templates/Pulumi.digitalocean.yaml",
-    "fleet/templates/Pulumi.gcp.yaml",
-    "fleet/templates/Pulumi.libvirt.yaml",
-    "fleet/templates/Pulumi.local.yaml",
     "fleet/templates/Pulumi.yaml",
     "fleet/templates/base.bu",
     "fleet/templates/fleet.yaml",
@@ -107,13 +104,16 @@ def test_the_sdist_has_the_sources_and_nothing_that_was_left_in_their_folders(pa
 
 
 def test_the_repositorys_own_project_is_what_fleet_new_writes() -> None:
-    tracked = set(git("ls-files", "stacks"))
-    assert tracked == {f"stacks/{name.name}" for name in (ROOT / "fleet/templates").iterdir() if name.is_file()}
-    for name in sorted(tracked):
-        template = (ROOT / "fleet/templates" / Path(name).name).read_text()
+    templates = {f"stacks/{file.name}": file for file in (ROOT / "fleet/templates").iterdir() if file.is_file()}
+    for name in platforms.names():
+        stack = platforms.platform_class(name).first_stack or name
+        templates[f"stacks/Pulumi.{stack}.yaml"] = ROOT / "fleet/platforms" / name / "stack.yaml"
+    assert set(git("ls-files", "stacks")) == set(templates)
+    for name, file in templates.items():
+        template = file.read_text()
         # Whoever tries fleet edits stacks/fleet.yaml, as the README says: then what git has is compared.
         if (ROOT / name).read_text() != template:
-            assert "\n".join(git("show", f":{name}")) + "\n" == template, f"fleet/templates has another {name}"
+            assert "\n".join(git("show", f":{name}")) + "\n" == template, f"{file} is another one than {name}"
 
 
 def test_every_module_that_is_linked_has_its_license_in_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

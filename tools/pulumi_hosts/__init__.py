@@ -25,7 +25,8 @@ def install(bin_dir: Path) -> Path:
     if not shutil.which("pulumi-language-python") or (bin_dir / "pulumi-language-python").exists():
         _script(
             bin_dir / "pulumi-language-python",
-            f'PYTHONPATH={cache.ROOT} exec {sys.executable} -m tools.pulumi_hosts.language "$@"',
+            f'PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{cache.ROOT}" '
+            f'exec {sys.executable} -m tools.pulumi_hosts.language "$@"',
         )
         _script(bin_dir / "pulumi-resource-pulumi-python", f'exec {sys.executable} -u -m pulumi.dynamic "$@"')
     return Path(cli)

@@ -74,6 +74,7 @@ class Aws(BasePlatform):
     """
 
     name = "aws"
+    options_model = Options
     machine_type = "aws:ec2/instance:Instance"
     replaced_types = (machine_type,)
     metadata_addresses = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"))

@@ -57,6 +57,7 @@ class DigitalOcean(BasePlatform):
     """
 
     name = "digitalocean"
+    options_model = Options
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)

@@ -71,6 +71,7 @@ class Gcp(BasePlatform):
     """
 
     name = "gcp"
+    options_model = Options
     machine_type = "gcp:compute/instance:Instance"
     replaced_types = (machine_type,)
     rule_types = ("gcp:compute/firewall:Firewall",)

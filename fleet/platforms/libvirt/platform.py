@@ -57,6 +57,7 @@ class Libvirt(BasePlatform):
     """
 
     name = "libvirt"
+    options_model = Options
     machine_type = "libvirt:index/domain:Domain"
     replaced_types = (machine_type, "libvirt:index/volume:Volume", "libvirt:index/ignition:Ignition")
     image_types = ("libvirt:index/volume:Volume",)

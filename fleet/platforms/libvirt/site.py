@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 
 from fleet.dynamic.outputs import independent, sealed
+from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
 from fleet.images import obtain
 from fleet.plan import (
@@ -191,6 +192,7 @@ class Site:
         )
 
 
+@named(MISSING)
 def missing(argument: str, fetch: bool) -> str:
     """Look for what a new domain needs in its pool, with ``virsh``: :class:`~fleet.plan.Needs`.
 

@@ -28,9 +28,10 @@ from typing import Any
 
 from qemu.qmp import QMPClient, QMPError
 
+from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
 from fleet.files import private_folder, read_json, write_private
-from fleet.platforms.qemu import accelerator, network
+from fleet.platforms.qemu import accelerator, network, tokens
 from fleet.platforms.qemu.accelerator import BINARY, Answer, Choice
 
 _GRACE = 40.0
@@ -341,6 +342,7 @@ def console(folder: Path, lines: int = 15) -> str:
     return "\n".join([line for line in shown if line.strip()][-lines:])
 
 
+@named(tokens.WATCHER)
 class Watcher:
     """Shows a starting machine to :class:`fleet.components.Ready`.
 
@@ -374,6 +376,7 @@ class Watcher:
         return False
 
 
+@named(tokens.STANDING)
 class Standing(Watcher):
     """Shows the machine of a node, whichever it is.
 

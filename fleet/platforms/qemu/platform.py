@@ -68,6 +68,8 @@ class Qemu(BasePlatform):
     """
 
     name = "qemu"
+    options_model = Options
+    first_stack = "local"
     architecture = "x86_64"
     machine_type = tokens.MACHINE_TYPE
     place = ""

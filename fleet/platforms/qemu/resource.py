@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, UpdateResult
 
-from fleet.dynamic.provider import Provider, known, tell
+from fleet.dynamic.provider import DynamicResource, Provider, known, tell
+from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
 from fleet.images import look_for, obtain
 from fleet.plan import Disk
@@ -23,10 +23,8 @@ DIGEST = "digest"
 """The output of a machine that stands for its config."""
 
 
-class DiskProvider(Provider):
+class DiskProvider(Provider, name=tokens.DISK_PROVIDER):
     """Data disk files."""
-
-    __module__ = tokens.PROVIDERS
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         moved = olds.get("path") != news.get("path")
@@ -57,17 +55,12 @@ class DiskProvider(Provider):
         _remove_empty(path.parent)
 
 
-class QemuDisk(Resource, module="fleet", name="QemuDisk"):
+class QemuDisk(DynamicResource, token=tokens.DISK_TYPE, provider=DiskProvider):
     """A data disk's file."""
 
-    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(DiskProvider(), name, dict(props), opts)
 
-
-class MachineProvider(Provider):
+class MachineProvider(Provider, name=tokens.MACHINE_PROVIDER):
     """QEMU processes. The digest of the Ignition config is kept in its place among the outputs, a secret as that is."""
-
-    __module__ = tokens.PROVIDERS
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         keys = sorted((set(news) | set(olds)) - {"__provider", DIGEST})
@@ -111,11 +104,8 @@ class MachineProvider(Provider):
         _remove_empty(folder.parent)
 
 
-class QemuMachine(Resource, module="fleet", name="QemuMachine"):
+class QemuMachine(DynamicResource, token=tokens.MACHINE_TYPE, provider=MachineProvider):
     """A QEMU process and its root disk."""
-
-    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
-        super().__init__(MachineProvider(), name, dict(props), opts)
 
 
 def _forwards(props: Mapping[str, Any]) -> list[machines.Forward]:
@@ -158,6 +148,7 @@ def _remove_empty(folder: Path) -> None:
             return
 
 
+@named(tokens.MISSING)
 def missing(argument: str, fetch: bool) -> str:
     """Look for what a new machine needs on this one: :class:`~fleet.plan.Needs`.
 

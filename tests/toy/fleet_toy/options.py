@@ -1,0 +1,17 @@
+"""The options of ``toy``."""
+
+from __future__ import annotations
+
+from fleet.model import Model
+
+
+class Options(Model):
+    """The stack's ``fleet:toy``.
+
+    Attributes:
+        folder: Where machines and disks are, relative to the project's.
+        architecture: "x86_64" or "aarch64".
+    """
+
+    folder: str = "toys"
+    architecture: str = "x86_64"
