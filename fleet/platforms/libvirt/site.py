@@ -17,7 +17,7 @@ import pulumi
 
 from fleet.dynamic.outputs import independent, sealed
 from fleet.errors import FleetError
-from fleet.images import obtain
+from fleet.images import QEMU_DISK, obtain
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -60,7 +60,7 @@ class Site:
         self._prefix = f"{plan.name}-{platform.stack}"
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
-            disk = image.disks["qemu"]
+            disk = image.disks[QEMU_DISK.name]
             self._unobtainable, source = "", disk.location
             try:
                 source = str(obtain(disk, say=pulumi.log.warn))
