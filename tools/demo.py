@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from fleet import images
+from fleet import images, platforms
 from fleet.errors import FleetError
 from fleet.spec import load_image
 from tools import cache, packages
@@ -45,7 +45,7 @@ def _lock_image() -> None:
     ):
         return
     try:
-        lock = images.lock_stream("stable", timeout=10)
+        lock = images.lock_stream("stable", platforms.artifacts(), timeout=10)
         print("Locked Fedora CoreOS", lock.image("x86_64").release)
     except FleetError as error:
         print(error.what)

@@ -369,7 +369,7 @@ def image_pin(
 def image_download(spec: Spec) -> None:
     """Download the locked disk image for qemu, check it, and print its path."""
     lock = images.read_lock(load_image(spec)[1])
-    disk = lock.image("x86_64").disks.get("qemu")
+    disk = lock.image("x86_64").disks.get(images.QEMU_DISK.name)
     if disk is None:
         raise FleetError("The image lock has no disk image for qemu.")
     with _download_bar() as progress:
@@ -388,7 +388,7 @@ def _write_lock(spec: Path, file: Path | None, base_url: str, keys: Path | None,
 
         lock = images.lock_file(file, "x86_64", ignition_spec=NEWEST_SPEC)
     else:
-        lock = images.lock_stream(wanted.stream, base_url=base_url)
+        lock = images.lock_stream(wanted.stream, platforms.artifacts(), base_url=base_url)
     if before:
         lock = lock.model_copy(update={"containers": before.containers})
     if not file:

@@ -1,5 +1,6 @@
 """Images: Fedora CoreOS stream metadata and downloads, container digests, the image lock. Nothing here knows Pulumi."""
 
+from fleet.images.artifacts import QEMU_DISK, Artifact, DiskArtifact, PublishedImage
 from fleet.images.download import Progress, default_cache, look_for, obtain
 from fleet.images.lock import ImageLock, read_lock, write_lock
 from fleet.images.registry import current_digests
@@ -8,9 +9,13 @@ from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stre
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "QEMU_DISK",
     "STREAMS",
+    "Artifact",
+    "DiskArtifact",
     "ImageLock",
     "Progress",
+    "PublishedImage",
     "current_digests",
     "default_cache",
     "lock_file",

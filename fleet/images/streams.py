@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError
+from fleet.images.artifacts import QEMU_DISK, Artifact
 from fleet.images.kept import digest, unfit
 from fleet.images.lock import ImageLock
-from fleet.images.web import fetch, refuse_plain
-from fleet.plan import Disk, GcpImage, LockedImage
+from fleet.images.web import fetch
+from fleet.plan import Disk, LockedImage
 
 DEFAULT_BASE_URL = "https://builds.coreos.fedoraproject.org"
 STREAMS = ("stable", "testing", "next")
@@ -19,18 +21,19 @@ ARCHITECTURES = ("x86_64", "aarch64")
 _MOST = 16 << 20
 """Bytes of stream metadata that are read; that of all platforms and architectures has 62 KiB."""
 
-_COMPRESSED_DISKS = {"qemu": "qcow2.xz", "digitalocean": "qcow2.gz"}
-
 _SPEC_BY_FEDORA = ((44, "3.6.0"), (41, "3.5.0"), (38, "3.4.0"))
 """Which Ignition spec a Fedora release's images read, newest first. From the release notes of Ignition (3.6.0 with
 2.26, 3.5.0 with 2.20, 3.4.0 with 2.15) and the Ignition that each Fedora shipped with."""
 
 
-def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float = 20) -> ImageLock:
+def lock_stream(
+    stream: str, artifacts: Collection[Artifact], *, base_url: str = DEFAULT_BASE_URL, timeout: float = 20
+) -> ImageLock:
     """Lock the current release of a stream.
 
     Args:
         stream: "stable", "testing" or "next".
+        artifacts: What to lock.
         base_url: The server, and what stands before ``/streams/<stream>.json`` on it.
         timeout: Seconds to wait for each step of the answer.
 
@@ -41,7 +44,7 @@ def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float
 
     url = f"{base_url.rstrip('/')}/streams/{stream}.json"
     try:
-        return parse_stream(json.loads(fetch(url, most=_MOST, timeout=timeout)))
+        return parse_stream(json.loads(fetch(url, most=_MOST, timeout=timeout)), artifacts)
     except httpx.HTTPStatusError as error:
         raise FleetError(
             f"The server answered {error.response.status_code} for {url}.",
@@ -52,13 +55,17 @@ def lock_stream(stream: str, *, base_url: str = DEFAULT_BASE_URL, timeout: float
             f"The stream metadata at {url} cannot be read: {error or type(error).__name__}.",
             fix="Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`.",
         ) from None
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, StopIteration) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FleetError(f"What {url} answers is no stream metadata ({reason}).") from None
 
 
-def parse_stream(metadata: dict[str, Any]) -> ImageLock:
+def parse_stream(metadata: dict[str, Any], artifacts: Collection[Artifact]) -> ImageLock:
     """The part of stream metadata that a lock holds.
+
+    Args:
+        metadata: The metadata.
+        artifacts: What to lock.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: It is no stream metadata.
@@ -67,38 +74,25 @@ def parse_stream(metadata: dict[str, Any]) -> ImageLock:
     return ImageLock(
         stream=metadata["stream"],
         architectures={
-            name: _image(metadata["architectures"][name]) for name in ARCHITECTURES if name in metadata["architectures"]
+            name: _image(metadata["architectures"][name], artifacts)
+            for name in ARCHITECTURES
+            if name in metadata["architectures"]
         },
     )
 
 
-def _image(architecture: dict[str, Any]) -> LockedImage:
-    artifacts, images = architecture["artifacts"], architecture["images"]
-    release = artifacts["qemu"]["release"]
-    gcp = images.get("gcp")
+def _image(architecture: dict[str, Any], artifacts: Collection[Artifact]) -> LockedImage:
+    # Fedora gives one release of all artifacts at a time.
+    release = next(iter(architecture["artifacts"].values()))["release"]
+    if QEMU_DISK.name in architecture["artifacts"]:
+        release = architecture["artifacts"][QEMU_DISK.name]["release"]
+    locked = {artifact.name: artifact.locked(architecture) for artifact in artifacts}
     return LockedImage(
         release=release,
         ignition_spec=spec_of(release),
-        disks={
-            platform: _disk(artifacts[platform]["formats"][form]["disk"])
-            for platform, form in _COMPRESSED_DISKS.items()
-            if platform in artifacts
-        },
-        aws={region: entry["image"] for region, entry in images.get("aws", {}).get("regions", {}).items()},
-        gcp=GcpImage(project=gcp["project"], name=gcp["name"]) if gcp else None,
+        disks={name: each for name, each in locked.items() if isinstance(each, Disk)},
+        images={name: each for name, each in locked.items() if isinstance(each, dict) and each},
     )
-
-
-def _disk(entry: dict[str, str]) -> Disk:
-    disk = Disk(
-        location=entry["location"],
-        sha256=entry["sha256"],
-        uncompressed_sha256=entry["uncompressed-sha256"],
-        signature=entry.get("signature", ""),
-    )
-    for url in (disk.location, disk.signature_url):
-        refuse_plain(url)
-    return disk
 
 
 def spec_of(release: str) -> str:
@@ -132,5 +126,7 @@ def lock_file(image: Path, architecture: str, *, ignition_spec: str) -> ImageLoc
     disk = Disk(location=str(image), sha256=sha256, uncompressed_sha256=sha256)
     return ImageLock(
         stream="local",
-        architectures={architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={"qemu": disk})},
+        architectures={
+            architecture: LockedImage(release="local", ignition_spec=ignition_spec, disks={QEMU_DISK.name: disk})
+        },
     )

@@ -1,7 +1,7 @@
 """The plan's words: what a fleet is to be, node by node. They know nobody; everything else knows them."""
 
 from fleet.plan.config import Delivery, Limits, MachineConfig
-from fleet.plan.image import Disk, GcpImage, LockedImage
+from fleet.plan.image import Disk, LockedImage
 from fleet.plan.machine import Interface, Needs, Peer, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
@@ -15,7 +15,6 @@ __all__ = [
     "DiskPlan",
     "DrainPlan",
     "FleetPlan",
-    "GcpImage",
     "GroupPlan",
     "HttpProbe",
     "Interface",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from fleet.model import Model
 
@@ -41,26 +41,32 @@ class Disk(Model):
         return self.location.startswith(("http://", "https://"))
 
 
-class GcpImage(Model):
-    """A Google Cloud image, by its exact name: a family would move by itself."""
-
-    project: str
-    name: str
-
-
 class LockedImage(Model):
-    """One release for one architecture.
+    """One release for one architecture. In a lock file, each of :attr:`images` is a key beside the others.
 
     Attributes:
         release: For example "44.20260707.3.1"; "local" for a file of the user's own.
         ignition_spec: The newest Ignition spec that the image reads, for example "3.6.0".
-        disks: By platform: "qemu" (libvirt uses it too) and "digitalocean".
-        aws: AMI by region.
-        gcp: Google Cloud's image, where there is one.
+        disks: By Fedora's name of the artifact: "qemu" is what every hypervisor starts that takes a qcow2 file.
+        images: What tells images that a provider has already, by Fedora's name of the provider, such as
+            ``{"gcp": {"project": ..., "name": ...}}`` or, by region, ``{"aws": {"eu-central-1": "ami-..."}}``.
     """
 
     release: str
     ignition_spec: str
     disks: dict[str, Disk] = {}
-    aws: dict[str, str] = {}
-    gcp: GcpImage | None = None
+    images: dict[str, dict[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        own = {key: value for key, value in content.items() if key in cls.model_fields}
+        images = {key: value for key, value in content.items() if key not in own}
+        return {**own, "images": {**own["images"], **images} if "images" in own else images}
+
+    @model_serializer(mode="wrap")
+    def _spread(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return {**content.pop("images", {}), **content}

@@ -7,6 +7,7 @@ stack uses is imported, so that a broken one hurts nobody else.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleet.errors import FleetError, UsageError
+from fleet.images import Artifact
 from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import ConfigReader, no_config
 
@@ -78,6 +80,15 @@ def platform_class(name: str) -> type[PlatformClass]:
     return loaded
 
 
+def artifacts() -> tuple[Artifact, ...]:
+    """What the installed platforms need of stream metadata; one that cannot be imported needs nothing."""
+    needed: dict[Artifact, None] = {}
+    for name in names():
+        with contextlib.suppress(FleetError):
+            needed.update(dict.fromkeys(platform_class(name).artifacts))
+    return tuple(needed)
+
+
 def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
 
@@ -106,4 +117,4 @@ def platform(
     return platform_class(name).from_options(options or {}, project=project, stack=stack, config=config)
 
 
-__all__ = ["DEFAULT", "GROUP", "Platform", "names", "platform", "platform_class"]
+__all__ = ["DEFAULT", "GROUP", "Platform", "artifacts", "names", "platform", "platform_class"]

@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fleet.images import Progress
+from fleet.images import Artifact, Progress
 from fleet.model import Model
 from fleet.plan import (
     DiskPlan,
@@ -187,11 +187,13 @@ class PlatformClass(Platform, Protocol):
 
     Attributes:
         options_model: What ``fleet:<name>`` in a stack's config can say.
+        artifacts: What of Fedora's stream metadata an image lock has to keep for it.
         first_stack: What ``fleet new`` calls the first stack; the platform's name if it is empty.
     """
 
     name: str
     options_model: type[Model]
+    artifacts: Collection[Artifact]
     first_stack: str
 
     @classmethod
@@ -221,6 +223,7 @@ class BasePlatform:
     A platform is a class in a module ``platform``, beside which a module ``site`` has a class :class:`Site`.
     """
 
+    artifacts: tuple[Artifact, ...] = ()
     first_stack = ""
     rule_types: tuple[str, ...] = ()
     image_types: tuple[str, ...] = ()

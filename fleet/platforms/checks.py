@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fleet.errors import UsageError
-from fleet.plan import FleetPlan, NodePlan
+from fleet.images import DiskArtifact
+from fleet.plan import Disk, FleetPlan, LockedImage, NodePlan
 from fleet.platforms.base import Platform
 
 
@@ -20,6 +21,25 @@ def refuse_snapshots(plan: FleetPlan, platform: str) -> None:
                     f"{platform} takes no snapshots, but data disk {disk.name} of {node.group} is to have them.",
                     fix="Take `snapshot` out, and back its files up from within.",
                 )
+
+
+def locked_disk(image: LockedImage, artifact: DiskArtifact, platform: str) -> Disk:
+    """A disk image that a platform needs.
+
+    Args:
+        image: The locked image.
+        artifact: Which.
+        platform: The platform's name, for people.
+
+    Raises:
+        UsageError: The lock has none.
+    """
+    if artifact.name not in image.disks:
+        raise UsageError(
+            f"The image lock (release {image.release}) has no disk image for {platform}.",
+            fix="Lock one of Fedora's releases with `fleet image update`.",
+        )
+    return image.disks[artifact.name]
 
 
 def check_disk_count(node: NodePlan, most: int, platform: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fleet.images import ImageLock, read_lock, write_lock
-from fleet.plan import Disk, GcpImage, LockedImage
+from fleet.plan import Disk, LockedImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws
@@ -84,8 +84,10 @@ class _Place:
             release=release,
             ignition_spec="3.5.0",
             disks={"qemu": disk, "digitalocean": remote},
-            aws={REGION: f"ami-{digest[:17]}"},
-            gcp=GcpImage(project="fedora-coreos-cloud", name=f"fedora-coreos-{release.replace('.', '-')}"),
+            images={
+                "aws": {REGION: f"ami-{digest[:17]}"},
+                "gcp": {"project": "fedora-coreos-cloud", "name": f"fedora-coreos-{release.replace('.', '-')}"},
+            },
         )
         write_lock(self.stack.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
 
@@ -216,8 +218,7 @@ class CloudPlace(_Place):
     def _images(self, release: str) -> set[str]:
         image = read_lock(self.stack.path / "image.lock.yaml").image("x86_64")
         assert image.release == release
-        assert image.gcp
-        return {image.aws[REGION], image.gcp.name, image.disks["digitalocean"].location}
+        return {image.images["aws"][REGION], image.images["gcp"]["name"], image.disks["digitalocean"].location}
 
     def orphans(self) -> list[str]:
         known = {(r["type"].rpartition(":")[2], r.get("id")) for r in self.state()["resources"]}

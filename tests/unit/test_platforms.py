@@ -20,9 +20,9 @@ from fleet.config import Snippet, compose
 from fleet.dynamic.gate import reshaped
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, write_lock
-from fleet.plan import Disk, FleetPlan, GcpImage, LockedImage
+from fleet.plan import Disk, FleetPlan, LockedImage
 from fleet.planner import plan_spec
-from fleet.platforms import names, platform
+from fleet.platforms import names, platform, platform_class
 from fleet.platforms.aws.platform import Aws, with_disk_rules
 from fleet.platforms.qemu import machine as qemu_machine
 from fleet.platforms.tags import Tags
@@ -47,8 +47,10 @@ def locked(folder: Folder) -> Folder:
         release="44.1",
         ignition_spec="3.5.0",
         disks={"qemu": disk, "digitalocean": disk},
-        aws={"eu-central-1": "ami-1"},
-        gcp=GcpImage(project="fedora-coreos-cloud", name="fedora-coreos-44-1"),
+        images={
+            "aws": {"eu-central-1": "ami-1"},
+            "gcp": {"project": "fedora-coreos-cloud", "name": "fedora-coreos-44-1"},
+        },
     )
     write_lock(folder.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
     return folder
@@ -181,6 +183,46 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         )
         assert json.loads(done.stdout)["ignition"]["version"]
         assert done.stderr == "[]\n"
+
+
+SAID = {
+    "aws": {},
+    "gcp": {},
+    "libvirt": {},
+    "qemu": {},
+    "digitalocean": {"region": "fra1", "ssh_keys": ["1"]},
+}
+"""What the options of a platform have to say."""
+MISTAKES: dict[str, tuple[dict[str, object], tuple[str, str], str]] = {
+    "an unknown option": ({"colour": "red"}, ("", ""), "`colour`: There is no such option"),
+    "an option of the wrong kind": ({"tags": 7, "bind": 7, "pool": 7, "zones": 7}, ("", ""), "`fleet:"),
+    "an unknown size": ({}, ("count: 1", "size: huge"), "There is no size 'huge' for web"),
+    "more data disks than a machine takes": (
+        {},
+        ("count: 1", "data_disks: {DISKS}"),
+        "data disks, and a machine of the size",
+    ),
+    "a lock without its image": ({}, ("", ""), "The image lock (release 44.1) has no "),
+    "an unknown platform": ({}, ("", ""), "There is no platform"),
+}
+"""A mistake: options, what in the spec becomes what, and what is said."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("name", names())
+def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Folder, name: str, mistake: str) -> None:
+    options, (old, new), wanted = MISTAKES[mistake]
+    known = platform_class(name).options_model.model_fields
+    if mistake == "an option of the wrong kind":
+        options = dict([next((key, value) for key, value in options.items() if key in known)])
+    disks = ", ".join(f"d{number}: {{size_gib: 1, mount: /var/d{number}}}" for number in range(128))
+    locked.edit("fleet.yaml", old, new.replace("DISKS", disks))
+    if mistake == "a lock without its image":
+        image = LockedImage(release="44.1", ignition_spec="3.5.0")
+        write_lock(locked.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
+    with pytest.raises(UsageError) as refused:
+        plan(locked, "vax" if mistake == "an unknown platform" else name, **{**SAID[name], **options})
+    assert wanted in str(refused.value)
 
 
 @pytest.mark.parametrize("name", names())

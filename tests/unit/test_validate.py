@@ -15,7 +15,7 @@ from fleet.cli.app import app
 from fleet.errors import FleetError
 from fleet.images import ImageLock, write_lock
 from fleet.ops.workspace import Project
-from fleet.plan import Disk, GcpImage, LockedImage
+from fleet.plan import Disk, LockedImage
 from fleet.program.deploy import plan_stack
 from tests.conftest import Folder
 
@@ -65,8 +65,10 @@ def locked(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
         release="44.1",
         ignition_spec="3.5.0",
         disks={"qemu": disk, "digitalocean": disk},
-        aws={"eu-central-1": "ami-1"},
-        gcp=GcpImage(project="fedora-coreos-cloud", name="fedora-coreos-44-1"),
+        images={
+            "aws": {"eu-central-1": "ami-1"},
+            "gcp": {"project": "fedora-coreos-cloud", "name": "fedora-coreos-44-1"},
+        },
     )
     both = {"x86_64": image, "aarch64": image}
     write_lock(folder.path / "image.lock.yaml", ImageLock(stream="stable", architectures=both))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.config.ignition import file
 from fleet.errors import UsageError
+from fleet.images import PublishedImage
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -36,6 +37,7 @@ from fleet.stack_config import ConfigReader, no_config
 if TYPE_CHECKING:
     pass
 
+AMI = PublishedImage("aws", by_region="image")
 _MOST = 16384
 """Bytes of user data, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance")."""
 _RULE_ROOM = 512
@@ -75,6 +77,7 @@ class Aws(BasePlatform):
 
     name = "aws"
     options_model = Options
+    artifacts = (AMI,)
     machine_type = "aws:ec2/instance:Instance"
     replaced_types = (machine_type,)
     metadata_addresses = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"))
@@ -270,12 +273,13 @@ class Aws(BasePlatform):
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
-        if self.region not in node.image.aws:
+        images = node.image.images.get(AMI.name, {})
+        if self.region not in images:
             raise UsageError(
                 f"The image lock (release {node.image.release}) has no AMI for the region {self.region}.",
-                fix=f"It has: {', '.join(sorted(node.image.aws)) or 'none'}.",
+                fix=f"It has: {', '.join(sorted(images)) or 'none'}.",
             )
-        return node.image.aws[self.region]
+        return images[self.region]
 
     def trigger(self, node: NodePlan) -> str:
         # Beside the user data, what the provider would change by stopping the instance, or not at all.

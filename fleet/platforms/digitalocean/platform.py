@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleet.errors import UsageError
+from fleet.images import DiskArtifact
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -23,7 +24,7 @@ from fleet.plan import (
     StateEntry,
 )
 from fleet.platforms.base import BasePlatform, Leftovers
-from fleet.platforms.checks import check_disk_count, check_disks
+from fleet.platforms.checks import check_disk_count, check_disks, locked_disk
 from fleet.platforms.digitalocean.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
@@ -36,6 +37,7 @@ _MOST = 65536
 """Bytes of user data (DigitalOcean API reference, "Create a New Droplet")."""
 _MOST_DISKS = 15
 """Volumes of a droplet (DigitalOcean API reference, "Attach a Block Storage Volume to a Droplet")."""
+DISK = DiskArtifact("digitalocean", "qcow2.gz")
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
@@ -58,6 +60,7 @@ class DigitalOcean(BasePlatform):
 
     name = "digitalocean"
     options_model = Options
+    artifacts = (DISK,)
     architecture = "x86_64"
     machine_type = "digitalocean:index/droplet:Droplet"
     replaced_types = (machine_type,)
@@ -132,8 +135,8 @@ class DigitalOcean(BasePlatform):
                         f"DigitalOcean has no volume of the name {name}, for data disk {disk.name} of {node.name}.",
                         fix="Take shorter names of letters, digits and single dashes.",
                     )
-            if node.image and "digitalocean" not in node.image.disks:
-                raise UsageError(f"The image lock (release {node.image.release}) has no image for DigitalOcean.")
+            if node.image:
+                locked_disk(node.image, DISK, "DigitalOcean")
 
     def check_stack(self, *, account: bool = True) -> None:
         if account and not self._token:
@@ -151,7 +154,7 @@ class DigitalOcean(BasePlatform):
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
-        return node.image.disks["digitalocean"].sha256
+        return node.image.disks[DISK.name].sha256
 
     def size(self, node: NodePlan) -> str:
         """A droplet's size."""

@@ -19,7 +19,7 @@ from fleet.plan import (
     Needs,
     NodePlan,
 )
-from fleet.platforms.digitalocean.platform import DigitalOcean
+from fleet.platforms.digitalocean.platform import DISK, DigitalOcean
 from fleet.platforms.lookups import Lookups, Sdk, needs_of
 from fleet.platforms.site import (
     NAME_TTL,
@@ -60,7 +60,7 @@ class Site:
             self._image = digitalocean.CustomImage(
                 plan.name,
                 name=f"fedora-coreos-{image.release}",
-                url=image.disks["digitalocean"].location,
+                url=image.disks[DISK.name].location,
                 regions=[region],
                 distribution="Fedora",
                 opts=opts,

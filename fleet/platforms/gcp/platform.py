@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fleet.errors import UsageError
+from fleet.images import PublishedImage
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -32,6 +33,7 @@ from fleet.stack_config import ConfigReader, no_config
 if TYPE_CHECKING:
     pass
 
+IMAGE = PublishedImage("gcp", keys=("project", "name"))
 _MOST = 262144
 """Bytes of a metadata value (Compute Engine documentation, "Limits" of VM metadata)."""
 _SIZES = {
@@ -72,6 +74,7 @@ class Gcp(BasePlatform):
 
     name = "gcp"
     options_model = Options
+    artifacts = (IMAGE,)
     machine_type = "gcp:compute/instance:Instance"
     replaced_types = (machine_type,)
     rule_types = ("gcp:compute/firewall:Firewall",)
@@ -172,13 +175,22 @@ class Gcp(BasePlatform):
         return named_size(node, _SIZES[self.architecture], r"[a-z0-9]+-[a-z0-9-]+")
 
     def image(self, node: NodePlan) -> str:
+        image = self.locked(node)
+        return f"projects/{image['project']}/global/images/{image['name']}"
+
+    def locked(self, node: NodePlan) -> Mapping[str, str]:
+        """The ``project`` and the ``name`` of a node's image.
+
+        Raises:
+            UsageError: The lock has none.
+        """
         assert node.image is not None
-        if node.image.gcp is None:
+        if IMAGE.name not in node.image.images:
             raise UsageError(
                 f"The image lock (release {node.image.release}) has no image for Google Cloud on {self.architecture}.",
                 fix="Take another architecture, or another stream.",
             )
-        return f"projects/{node.image.gcp.project}/global/images/{node.image.gcp.name}"
+        return node.image.images[IMAGE.name]
 
     def trigger(self, node: NodePlan) -> str:
         # Beside the metadata, what the provider would change by stopping the instance, or not at all.

@@ -153,8 +153,8 @@ class Site:
     def needs(self, node: NodePlan) -> Needs:
         size, zone = self._platform.size(node), self._platform.zone(node)
         assert node.image is not None
-        assert node.image.gcp is not None
-        name, project = node.image.gcp.name, node.image.gcp.project
+        locked = self._platform.locked(node)
+        name, project = locked["name"], locked["project"]
         answers = [
             self._lookups.ask(
                 f"the image {name} in {project}",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fleet.errors import UsageError
-from fleet.images import Progress, obtain
+from fleet.images import QEMU_DISK, Progress, obtain
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -29,7 +29,7 @@ from fleet.plan import (
     StateEntry,
 )
 from fleet.platforms.base import BasePlatform
-from fleet.platforms.checks import check_disk_count, check_disks, refuse_snapshots
+from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
 from fleet.platforms.libvirt.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest, slot
@@ -58,6 +58,7 @@ class Libvirt(BasePlatform):
 
     name = "libvirt"
     options_model = Options
+    artifacts = (QEMU_DISK,)
     machine_type = "libvirt:index/domain:Domain"
     replaced_types = (machine_type, "libvirt:index/volume:Volume", "libvirt:index/ignition:Ignition")
     image_types = ("libvirt:index/volume:Volume",)
@@ -125,8 +126,8 @@ class Libvirt(BasePlatform):
         for node in plan.nodes:
             self.shape_of(node)
             check_disk_count(node, _MOST_DISKS, "libvirt")
-            if node.image and "qemu" not in node.image.disks:
-                raise UsageError(f"The image lock (release {node.image.release}) has no disk image for libvirt.")
+            if node.image:
+                locked_disk(node.image, QEMU_DISK, "libvirt")
             if node.private is None:
                 continue
             gateway = self.interface(node.private).gateway
@@ -144,11 +145,11 @@ class Libvirt(BasePlatform):
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
-        return node.image.disks["qemu"].uncompressed_sha256
+        return node.image.disks[QEMU_DISK.name].uncompressed_sha256
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        if image.disks["qemu"].remote:
-            obtain(image.disks["qemu"], progress=progress)
+        if image.disks[QEMU_DISK.name].remote:
+            obtain(image.disks[QEMU_DISK.name], progress=progress)
 
     def shape_of(self, node: NodePlan) -> tuple[int, int]:
         """A node's virtual CPUs, and its memory in MiB."""

@@ -18,7 +18,7 @@ import pulumi
 from fleet.dynamic.outputs import independent, sealed
 from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
-from fleet.images import obtain
+from fleet.images import QEMU_DISK, obtain
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -61,7 +61,7 @@ class Site:
         self._prefix = f"{plan.name}-{platform.stack}"
         image = next((node.image for node in plan.nodes if node.image), None)
         if image:
-            disk = image.disks["qemu"]
+            disk = image.disks[QEMU_DISK.name]
             self._unobtainable, source = "", disk.location
             try:
                 source = str(obtain(disk, say=pulumi.log.warn))

@@ -23,9 +23,9 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fleet.errors import FleetError, UsageError
+from fleet.errors import UsageError
 from fleet.files import stack_folder
-from fleet.images import Progress, obtain
+from fleet.images import QEMU_DISK, Progress, obtain
 from fleet.plan import (
     SSH_PORT,
     DiskPlan,
@@ -41,7 +41,7 @@ from fleet.plan import (
     Watch,
 )
 from fleet.platforms.base import BasePlatform
-from fleet.platforms.checks import check_disk_count, check_disks, refuse_snapshots
+from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
 from fleet.platforms.options import read_options
 from fleet.platforms.qemu import machine, network, tokens
 from fleet.platforms.qemu.options import Options
@@ -69,6 +69,7 @@ class Qemu(BasePlatform):
 
     name = "qemu"
     options_model = Options
+    artifacts = (QEMU_DISK,)
     first_stack = "local"
     architecture = "x86_64"
     machine_type = tokens.MACHINE_TYPE
@@ -138,8 +139,8 @@ class Qemu(BasePlatform):
         for node in plan.nodes:
             self._shape(node)
             check_disk_count(node, _DISK_SLOTS - bool(node.private), "qemu")
-            if node.image and "qemu" not in node.image.disks:
-                raise FleetError(f"The image lock (release {node.image.release}) has no disk image for qemu.")
+            if node.image:
+                locked_disk(node.image, QEMU_DISK, "qemu")
             for port in node.ports:
                 host = self.host_port(node, port)
                 what = f"port {port.number}/{port.protocol} of {node.name}"
@@ -154,7 +155,7 @@ class Qemu(BasePlatform):
         """Nothing has to be told."""
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
-        disk = image.disks["qemu"]
+        disk = image.disks[QEMU_DISK.name]
         if disk.remote:
             obtain(disk, progress=progress)
 
@@ -239,7 +240,7 @@ class Qemu(BasePlatform):
 
     def image(self, node: NodePlan) -> str:
         assert node.image is not None
-        return node.image.disks["qemu"].uncompressed_sha256
+        return node.image.disks[QEMU_DISK.name].uncompressed_sha256
 
     def peer(self, node: NodePlan, address: pulumi.Input[str]) -> Peer:
         return Peer(node.name, address, self.endpoints(node), node.probes, _standing(str(self.folder(node))))
@@ -271,7 +272,7 @@ class Qemu(BasePlatform):
             "name": node.name,
             "folder": str(self.folder(node)),
             "ignition": node.delivery.user_data,
-            "image": node.image.disks["qemu"].model_dump(exclude_defaults=True),
+            "image": node.image.disks[QEMU_DISK.name].model_dump(exclude_defaults=True),
             "follow_image": node.follow_image,
             "memory_mib": memory,
             "cpus": cpus,

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from fleet.dynamic.outputs import sealed
+from fleet.images import QEMU_DISK
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, Needs, NodePlan, Watch
 from fleet.platforms.qemu import tokens
 from fleet.platforms.qemu.platform import Qemu
@@ -44,7 +45,9 @@ class Site:
 
     def needs(self, node: NodePlan) -> Needs:
         assert node.image is not None
-        return Needs(look=tokens.MISSING, argument=node.image.disks["qemu"].model_dump_json(exclude_defaults=True))
+        return Needs(
+            look=tokens.MISSING, argument=node.image.disks[QEMU_DISK.name].model_dump_json(exclude_defaults=True)
+        )
 
     def instance(
         self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
