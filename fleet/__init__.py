@@ -2,15 +2,25 @@
 
 The layers, each knowing only those before it:
 
-- :mod:`fleet.config`, :mod:`fleet.workloads`, :mod:`fleet.images`: pure; no Pulumi.
-- :mod:`fleet.platforms`: one module that turns a node into a provider's resources.
-- :mod:`fleet.components`: Node, DataDisk, Ready and what is made of them.
-- :mod:`fleet.spec`: the declarative YAML.
+- errors, files, masking, documents and what else is no part of the field: the modules beside this one.
+- :mod:`fleet.plan`: the plan's words.
+- :mod:`fleet.config`, :mod:`fleet.probes`: Ignition configs; asking whether a node is ready.
+- :mod:`fleet.workloads`, :mod:`fleet.images`, :mod:`fleet.library`: containers, the operating system, ready snippets.
+- :mod:`fleet.spec`: the declarative spec, its schema and its loader.
+- :mod:`fleet.planner`: from the spec to the plan. No Pulumi up to here.
+- :mod:`fleet.dynamic`: fleet's own Pulumi resources.
+- :mod:`fleet.platforms`: each turns a node into one provider's resources.
+- :mod:`fleet.components`: Node, DataDisk, NodeGroup, Fleet.
+- :mod:`fleet.program`: the Pulumi program of a stack.
+- :mod:`fleet.ops`: what commands do.
 - :mod:`fleet.cli`: the ``fleet`` command.
 
 Importing ``fleet`` imports none of them, and no cloud SDK.
 """
 
+from fleet._moved import install
 from fleet.errors import FleetError
+
+install()
 
 __all__ = ["FleetError"]

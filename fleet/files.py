@@ -176,3 +176,13 @@ def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
     except OSError:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def stack_folder(project: Path, stack: str) -> Path:
+    """Where a stack keeps, on this machine, what is not in its state.
+
+    Args:
+        project: The Pulumi project's folder.
+        stack: The stack's name.
+    """
+    return (project / OWN_FOLDER / stack).resolve()

@@ -1,5 +1,5 @@
 """The Pulumi program: it deploys the spec that the stack's config names."""
 
-from fleet.spec.deploy import main
+from fleet.program.deploy import main
 
 main()

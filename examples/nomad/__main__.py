@@ -1,5 +1,5 @@
 """The Pulumi program: what ``nomad.py`` says, deployed. ``fleet up nomad.py --stack STACK`` does the same."""
 
-from fleet.spec.deploy import main
+from fleet.program.deploy import main
 
 main()

@@ -20,10 +20,11 @@ from rich.table import Table
 
 from fleet import images, platforms
 from fleet.cli.board import Board
-from fleet.cli.signals import SIGNALS, Stopped
 from fleet.errors import FleetError, UsageError, unexpected
-from fleet.platforms.common import ConfigReader
-from fleet.spec import Resolver, load_image, load_tags, plan_spec
+from fleet.ops.signals import SIGNALS, Stopped
+from fleet.planner import plan_spec
+from fleet.spec import Resolver, load_image, load_tags
+from fleet.stack_config import ConfigReader
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -64,7 +65,7 @@ def new(
     platform: PlatformName = "qemu",
 ) -> None:
     """Begin a fleet: a Pulumi project with a spec to change."""
-    from fleet.cli.scaffold import begin
+    from fleet.ops.scaffold import begin
 
     spec, stack = begin(folder, platform)
     out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
@@ -84,8 +85,8 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
         where.check_stack(account=False)
     plan = plan_spec(spec, Resolver(config), where, need_lock=False)
     if stack:
-        from fleet.cli.project import Project
-        from fleet.platforms.state import with_state
+        from fleet.ops.workspace import Project
+        from fleet.program.state import with_state
 
         files = Project.around(spec).files(stack)
         where.check_deployed(with_state(plan, files.resources() if files else []))
@@ -115,7 +116,7 @@ def render(
 @app.command()
 def preview(spec: Spec, stack: StackName, new_image: NewImage = False) -> None:
     """Say which nodes `up` would make, re-provision or remove, and why."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     Session(spec, stack, _say, new_image=new_image).preview()
 
@@ -127,7 +128,7 @@ def diff(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Show, node by node, what `up` would change in the deployed config, secrets masked."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     nodes = Session(spec, stack, _say).diff()
     if as_json:
@@ -145,7 +146,7 @@ def diff(
 @app.command()
 def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False) -> None:
     """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     board = Board(out)
     if not yes:
@@ -166,7 +167,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Ask every node how it is. Exit status 1 if one is not ready."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     nodes = Session(spec, stack, _say).status()
     if as_json:
@@ -215,7 +216,7 @@ def logs(
 ) -> None:
     """Show a node's journal, or what one of its containers wrote."""
     if console:
-        from fleet.cli.stack import Session
+        from fleet.ops.session import Session
 
         print(Session(spec, stack, _say).console(node))
         return
@@ -230,7 +231,7 @@ def logs(
 
 
 def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command: list[str]) -> None:
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     login = Session(spec, stack, _say).login(node, identity=identity)
     try:
@@ -250,7 +251,7 @@ def replace(
     ] = False,
 ) -> None:
     """Re-provision one node as it is deployed from a fresh image, if enough of its peers are ready."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     if not yes:
         _ask(f"Re-provision {node} of stack {stack} with {'the spec' if new_config else 'its deployed config'}?")
@@ -260,7 +261,7 @@ def replace(
 @app.command()
 def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
     """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     if not yes:
         _ask(f"Roll stack {stack} back?")
@@ -277,7 +278,7 @@ def destroy(
     delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete them too.")] = False,
 ) -> None:
     """Remove every node. Data disks are kept unless told otherwise."""
-    from fleet.cli.stack import Session
+    from fleet.ops.session import Session
 
     if not yes:
         what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
@@ -288,7 +289,7 @@ def destroy(
 @app.command()
 def doctor() -> None:
     """Say what this machine lacks, and how to get it."""
-    from fleet.cli.doctor import examine
+    from fleet.ops.doctor import examine
 
     if not examine(out):
         raise typer.Exit(1)
@@ -420,8 +421,8 @@ def _offline(
     """
     if not stack:
         return platforms.platform(platform or "qemu", project=spec.parent, stack="local"), None
-    from fleet.cli.project import Project, Stack
-    from fleet.spec.deploy import stack_platform
+    from fleet.ops.workspace import Project, Stack
+    from fleet.program.deploy import stack_platform
 
     project = Project.around(spec)
     config = Stack(project, stack, "read").config if reveal else project.plain_config(stack)

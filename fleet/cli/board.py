@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fleet.spec import FleetPlan
+from fleet.plan import FleetPlan
 
 _MOST_ROWS = 12
 

@@ -1,6 +1,1 @@
-"""Pulumi components that know no provider, and fleet's own resources, which are dynamic ones.
-
-The engine runs the providers of dynamic resources in a process of their own, which every preview and update waits
-for, and which needs nothing of the plan: so nothing is imported here, and the providers' modules (gate, ready, drain,
-record) import what describes nodes for type checkers alone, and what asks them when one is asked.
-"""
+"""Pulumi components that know no provider: Node, DataDisk, NodeGroup and Fleet."""

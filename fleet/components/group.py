@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pulumi
 
-from fleet.components.gate import Roster
 from fleet.components.node import Node
-from fleet.components.ready import Ready
-from fleet.components.record import Record
-from fleet.platforms.base import FleetPlan, GroupPlan, Platform, Site
+from fleet.dynamic.gate import Roster
+from fleet.dynamic.ready import Ready
+from fleet.dynamic.record import Record
+from fleet.plan import FleetPlan, GroupPlan
+from fleet.platforms.base import Platform, Site
 
 
 class NodeGroup(pulumi.ComponentResource):

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
-from fleet.components.drain import Drain
-from fleet.components.gate import Gate, Roster
-from fleet.components.ready import Ready
-from fleet.platforms.base import Instance, NodePlan, Peer, Platform, Site
-from fleet.platforms.common import sealed
+from fleet.dynamic.drain import Drain
+from fleet.dynamic.gate import Gate, Roster
+from fleet.dynamic.outputs import sealed
+from fleet.dynamic.ready import Ready
+from fleet.plan import NodePlan, Peer
+from fleet.platforms.base import Instance, Platform, Site
 
 
 class DataDisk(pulumi.ComponentResource):

@@ -10,45 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 
 from fleet.config import _transpiler
-from fleet.config.machine import MachineConfig
 from fleet.errors import FleetError
+from fleet.plan import Delivery, Limits, MachineConfig
 
 _LARGEST_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a platform takes as user data.
-
-    Attributes:
-        raw: Bytes up to which the config is given as it is; ``None``: always.
-        most: Bytes that user data may have at all; ``None``: any number.
-        store: The URL, up to the object's name, at which the platform's object store has what is larger; ``s3://`` or
-            ``gs://`` or ``https://``. Empty where there is none.
-    """
-
-    raw: int | None
-    most: int | None
-    store: str = ""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """How one config is delivered.
-
-    Attributes:
-        user_data: What the platform is given.
-        upload: What has to be in the object store first: the config itself; empty: nothing.
-        object: The object's name in the store: made of its content, so an object never changes; of the content as it
-            may be shown where that holds a secret, which a digest in a name would let be guessed.
-    """
-
-    user_data: str
-    upload: str = ""
-    object: str = ""
 
 
 def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = "") -> Delivery:

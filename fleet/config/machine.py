@@ -10,16 +10,13 @@ identity, so the same snippets must give the same bytes on every machine.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from fleet.config import _transpiler
 from fleet.config.snippets import Snippet, load_all
 from fleet.errors import FleetError, Position
+from fleet.plan import MachineConfig
 
 NEWEST_SPEC = "3.6.0"
 """The newest stable Ignition spec that the transpiler writes."""
@@ -38,30 +35,6 @@ _KINDS = {
     "kernelArguments.shouldExist": "kernel argument",
     "kernelArguments.shouldNotExist": "kernel argument",
 }
-
-
-@dataclass(frozen=True)
-class MachineConfig:
-    """One node's Ignition config.
-
-    Attributes:
-        ignition: Canonical JSON, UTF-8 without a final newline.
-        spec: The Ignition spec it is written in, for example "3.4.0".
-    """
-
-    ignition: str
-    spec: str
-
-    @cached_property
-    def digest(self) -> str:
-        """The SHA-256 of the canonical JSON, in hexadecimal."""
-        return hashlib.sha256(self.ignition.encode()).hexdigest()
-
-    @cached_property
-    def tree(self) -> dict[str, Any]:
-        """The config as Python values."""
-        tree: dict[str, Any] = json.loads(self.ignition)
-        return tree
 
 
 def compose(snippets: Sequence[Snippet], *, max_spec: str = NEWEST_SPEC) -> MachineConfig:

@@ -1,7 +1,7 @@
 """Images: Fedora CoreOS stream metadata and downloads, container digests, the image lock. Nothing here knows Pulumi."""
 
 from fleet.images.download import Progress, default_cache, look_for, obtain
-from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage, read_lock, write_lock
+from fleet.images.lock import ImageLock, read_lock, write_lock
 from fleet.images.registry import current_digests
 from fleet.images.signature import read_keys
 from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stream, parse_stream
@@ -9,10 +9,7 @@ from fleet.images.streams import DEFAULT_BASE_URL, STREAMS, lock_file, lock_stre
 __all__ = [
     "DEFAULT_BASE_URL",
     "STREAMS",
-    "Disk",
-    "GcpImage",
     "ImageLock",
-    "LockedImage",
     "Progress",
     "current_digests",
     "default_cache",

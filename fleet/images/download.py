@@ -27,9 +27,9 @@ import platformdirs
 
 from fleet.errors import FleetError
 from fleet.images.kept import digest, fault, keep, unfit
-from fleet.images.lock import Disk
 from fleet.images.signature import fingerprints, verify
 from fleet.images.web import client, fetch
+from fleet.plan import Disk
 
 _CHUNK = 1 << 20
 _TRIES = 5

@@ -9,8 +9,9 @@ from typing import Any
 
 from fleet.errors import FleetError
 from fleet.images.kept import digest, unfit
-from fleet.images.lock import Disk, GcpImage, ImageLock, LockedImage
+from fleet.images.lock import ImageLock
 from fleet.images.web import fetch, refuse_plain
+from fleet.plan import Disk, GcpImage, LockedImage
 
 DEFAULT_BASE_URL = "https://builds.coreos.fedoraproject.org"
 STREAMS = ("stable", "testing", "next")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fleet.errors import UsageError
 from fleet.platforms.base import Platform
-from fleet.platforms.common import ConfigReader, no_config
+from fleet.stack_config import ConfigReader, no_config
 
 NAMES = ("qemu", "libvirt", "aws", "gcp", "digitalocean")
 """The platforms, as ``fleet:platform`` names them."""

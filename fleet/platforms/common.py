@@ -10,17 +10,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from fleet.dynamic.outputs import sealed
 from fleet.errors import FleetError, UsageError
-from fleet.files import OWN_FOLDER
-from fleet.images import LockedImage, Progress
+from fleet.images import Progress
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Interface, Needs, NodePlan, Peer, Platform, StateEntry
-from fleet.probes import Probe
+from fleet.plan import DiskPlan, FleetPlan, Interface, LockedImage, Needs, NodePlan, Peer, Probe, StateEntry
+from fleet.platforms.base import Platform
 
 if TYPE_CHECKING:
     import pulumi
@@ -28,31 +27,8 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 
-class Secure(str):
-    """A value of a stack's config that was set as a secret, in plain text, or what stands for it."""
-
-
-ConfigReader = Callable[[str], str | None]
-"""Gives the plain value of a key of the stack's config, such as "aws:region", or ``None`` where it is not set. One that
-is a secret is :class:`Secure`."""
-
-
 NAME_TTL = 60
 """Seconds that others may remember a name's address. Addresses outlive nodes; a name moves when the fleet grows."""
-
-
-def no_config(key: str) -> None:
-    """The config of no stack."""
-
-
-def stack_folder(project: Path, stack: str) -> Path:
-    """Where a stack keeps, on this machine, what is not in its state.
-
-    Args:
-        project: The Pulumi project's folder.
-        stack: The stack's name.
-    """
-    return (project / OWN_FOLDER / stack).resolve()
 
 
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
@@ -76,16 +52,6 @@ def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, s
 def digest(value: Any) -> str:
     """The SHA-256 of a value's canonical JSON, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def sealed(node: NodePlan, value: Any) -> Any:
-    """A value that is made of a node's config: a Pulumi secret if the config holds one.
-
-    That goes for a digest, too: with what is shown of a config, it would let short secrets be guessed.
-    """
-    import pulumi
-
-    return pulumi.Output.secret(value) if node.secret else value
 
 
 @dataclass(frozen=True)
@@ -482,7 +448,7 @@ class Lookups:
         absent: str = "(?!)",
         missing: str = "",
     ) -> asyncio.Future[str]:
-        """Why a thing is not to be had, as :attr:`~fleet.platforms.base.Needs.missing`; empty if it is, or if that
+        """Why a thing is not to be had, as :attr:`~fleet.plan.Needs.missing`; empty if it is, or if that
         cannot be known yet.
 
         Args:
@@ -530,7 +496,7 @@ class Lookups:
 
 def needs_of(answers: Sequence[asyncio.Future[str]]) -> Needs:
     """What a node needs, of what was looked up for it."""
-    from fleet.components.outputs import independent
+    from fleet.dynamic.outputs import independent
 
     async def missing() -> str:
         return " ".join(filter(None, [await answer for answer in answers]))

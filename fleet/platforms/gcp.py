@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import pulumi
 from pydantic import Field
 
-from fleet.config import Limits
+from fleet.dynamic.outputs import sealed
 from fleet.errors import UsageError
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DiskPlan, FleetPlan, Instance, Needs, NodePlan, StateEntry
+from fleet.plan import ANYWHERE, DiskPlan, FleetPlan, Limits, Needs, NodePlan, StateEntry
+from fleet.platforms.base import Instance
 from fleet.platforms.common import (
     NAME_TTL,
-    ConfigReader,
     Lookups,
     ProviderPlatform,
     Sdk,
@@ -39,13 +39,12 @@ from fleet.platforms.common import (
     machine_options,
     named_size,
     needs_of,
-    no_config,
     one_place,
     read_options,
-    sealed,
     secret_options,
     snapshot_options,
 )
+from fleet.stack_config import ConfigReader, no_config
 
 if TYPE_CHECKING:
     import pulumi_gcp as gcp

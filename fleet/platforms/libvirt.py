@@ -21,14 +21,13 @@ from urllib.parse import urlsplit
 import pulumi
 from pydantic import Field
 
-from fleet.components.outputs import independent
-from fleet.config import Limits
+from fleet.dynamic.outputs import independent, sealed
 from fleet.errors import FleetError, UsageError
-from fleet.images import LockedImage, Progress, obtain
+from fleet.images import Progress, obtain
 from fleet.model import Model
-from fleet.platforms.base import DiskPlan, FleetPlan, Instance, Interface, Needs, NodePlan, StateEntry
+from fleet.plan import DiskPlan, FleetPlan, Interface, Limits, LockedImage, Needs, NodePlan, StateEntry
+from fleet.platforms.base import Instance
 from fleet.platforms.common import (
-    ConfigReader,
     ProviderPlatform,
     Sdk,
     address_mac,
@@ -39,12 +38,11 @@ from fleet.platforms.common import (
     digest,
     disk_options,
     machine_options,
-    no_config,
     read_options,
     refuse_snapshots,
-    sealed,
     slot,
 )
+from fleet.stack_config import ConfigReader, no_config
 
 if TYPE_CHECKING:
     import pulumi_libvirt as libvirt
@@ -386,7 +384,7 @@ class Site:
 
 
 def missing(argument: str, fetch: bool) -> str:
-    """Look for what a new domain needs in its pool, with ``virsh``: :class:`~fleet.platforms.base.Needs`.
+    """Look for what a new domain needs in its pool, with ``virsh``: :class:`~fleet.plan.Needs`.
 
     Args:
         argument: JSON: ``uri``, ``pool``, and the id of the base ``volume``.

@@ -28,41 +28,43 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
 from pydantic import Field
 
-from fleet.components.provider import Provider, known, tell
-from fleet.config import Limits
+from fleet.dynamic.outputs import sealed
+from fleet.dynamic.provider import Provider, known, tell
 from fleet.errors import FleetError, UsageError
-from fleet.images import Disk, LockedImage, Progress, look_for, obtain
+from fleet.files import stack_folder
+from fleet.images import Progress, look_for, obtain
 from fleet.model import Model
-from fleet.platforms import qemu_machine, qemu_network
-from fleet.platforms.base import (
+from fleet.plan import (
+    SSH_PORT,
+    Disk,
     DiskPlan,
     FleetPlan,
-    Instance,
     Interface,
+    Limits,
+    LockedImage,
     Needs,
     NodePlan,
     Peer,
     PortPlan,
+    Probe,
     StateEntry,
     Watch,
 )
+from fleet.platforms import qemu_machine, qemu_network
+from fleet.platforms.base import Instance
 from fleet.platforms.common import (
-    ConfigReader,
     address_mac,
     check_disk_count,
     check_disks,
     custom_size,
     described,
     digest,
-    no_config,
     read_options,
     refuse_snapshots,
-    sealed,
     secret_options,
-    stack_folder,
 )
 from fleet.platforms.qemu_accelerator import BINARY, Choice
-from fleet.probes import SSH_PORT, Probe
+from fleet.stack_config import ConfigReader, no_config
 
 _NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 _NO_REASON = ("image", "follow_image", "accelerator")
@@ -396,7 +398,7 @@ class Qemu:
 
 
 def missing(argument: str, fetch: bool) -> str:
-    """Look for what a new machine needs on this one: :class:`~fleet.platforms.base.Needs`.
+    """Look for what a new machine needs on this one: :class:`~fleet.plan.Needs`.
 
     Args:
         argument: The disk image, of the image lock, as JSON.

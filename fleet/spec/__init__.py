@@ -1,21 +1,8 @@
-"""The declarative spec: read, planned, and deployed by :func:`fleet.spec.deploy.main` or the ``fleet`` command."""
+"""The declarative spec: its schema, and its loader. :mod:`fleet.planner` plans what it says."""
 
-from fleet.platforms.base import FleetPlan
 from fleet.spec.loader import LoadedSpec, SpecFile, load_image, load_tags
 from fleet.spec.model import FleetSpec
-from fleet.spec.plan import plan_fleet, plan_spec
-from fleet.spec.program import SpecConfig
+from fleet.spec.python import SpecConfig
 from fleet.spec.values import Resolver
 
-__all__ = [
-    "FleetPlan",
-    "FleetSpec",
-    "LoadedSpec",
-    "Resolver",
-    "SpecConfig",
-    "SpecFile",
-    "load_image",
-    "load_tags",
-    "plan_fleet",
-    "plan_spec",
-]
+__all__ = ["FleetSpec", "LoadedSpec", "Resolver", "SpecConfig", "SpecFile", "load_image", "load_tags"]

@@ -14,9 +14,9 @@ from fleet.boundary import Boundary
 from fleet.config.template import Scalar, fill_nodes
 from fleet.document import Document
 from fleet.errors import FleetError, Position, UsageError
-from fleet.spec import program
+from fleet.spec import python as program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
-from fleet.spec.program import SpecConfig
+from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values
 
 
@@ -65,7 +65,7 @@ class SpecFile:
     """A spec whose values are not known yet.
 
     Args:
-        path: Its file: YAML, or Python (see :mod:`fleet.spec.program`).
+        path: Its file: YAML, or Python (see :mod:`fleet.spec.python`).
         config: What a spec in Python is given.
 
     Raises:

@@ -29,8 +29,7 @@ from pydantic import (
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import Model
-from fleet.platforms.base import ANYWHERE, DrainPlan, PortPlan
-from fleet.probes import SSH_PORT, Probe
+from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
 

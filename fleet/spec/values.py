@@ -19,8 +19,8 @@ from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
-from fleet.platforms.common import ConfigReader, Secure
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
+from fleet.stack_config import ConfigReader, Secure
 
 Keep = Callable[[str, Callable[[], str], str | None], str]
 """See :attr:`Resolver.keep`."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from fleet.model import Model
-from fleet.probes import SSH_PORT
+from fleet.plan import SSH_PORT
 from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse
 from fleet.workloads.fields import Name, Port
 from fleet.workloads.resources import (

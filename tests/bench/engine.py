@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fleet.images import Disk, ImageLock, LockedImage, write_lock
+from fleet.images import ImageLock, write_lock
+from fleet.plan import Disk, LockedImage
 from tests.bench.cost import Cost, cost
 from tests.conftest import FLEET
 from tests.engine.cloud import Libvirt, World, serving
@@ -169,7 +170,7 @@ def main(scratch: Path, sizes: Sequence[int]) -> None:
         with project(ours):
             for word in ("one", "two"):
                 (ours / f"{word}.bu").write_text(SNIPPET.format(word))
-            (ours / "__main__.py").write_text("from fleet.spec.deploy import main\n\nmain()\n")
+            (ours / "__main__.py").write_text("from fleet.program import main\n\nmain()\n")
             specs = {word: SPEC.format(count=size, greeting=word) for word in ("one", "two")}
             measured, states = steps(ours, specs, "fleet.yaml")
         with project(bare):

@@ -34,7 +34,7 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     made.environment["STAND_IN_LOG"] = str(made.log)
     made.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
     made.make_project(f"{{port_offset: {OFFSET}}}")
-    made.write("__main__.py", "from fleet.spec.deploy import main\n\nmain()\n")
+    made.write("__main__.py", "from fleet.program import main\n\nmain()\n")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
     assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield made

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleet.images import Disk, ImageLock, LockedImage, read_lock, write_lock
-from fleet.images.lock import GcpImage
+from fleet.images import ImageLock, read_lock, write_lock
+from fleet.plan import Disk, GcpImage, LockedImage
 from tests.conftest import STACK, Result
 from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
 from tests.engine.cloud_aws import Aws

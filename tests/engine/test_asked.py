@@ -16,11 +16,13 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import yaml
 
-from fleet.components.gate import reshaped
+from fleet.dynamic.gate import reshaped
 from fleet.images import read_lock, write_lock
+from fleet.plan import NodePlan
+from fleet.planner import plan_spec
 from fleet.platforms import platform as platform_of
-from fleet.platforms.base import NodePlan, Platform
-from fleet.spec import Resolver, plan_spec
+from fleet.platforms.base import Platform
+from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group
 from fleet.workloads import Workload
 from tests.engine.cloud import FACTS

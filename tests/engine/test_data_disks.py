@@ -18,10 +18,11 @@ from pydantic.fields import FieldInfo
 from fleet import platforms
 from fleet.errors import FleetError
 from fleet.model import Model
+from fleet.plan import FleetPlan
+from fleet.planner import plan_spec
 from fleet.platforms import NAMES, Platform
-from fleet.platforms.base import FleetPlan
-from fleet.platforms.state import with_state
-from fleet.spec import Resolver, plan_spec
+from fleet.program.state import with_state
+from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group, NodeOverride
 from fleet.workloads import DataDisk
 from tests.engine.cloud import FACTS

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from fleet.config import Limits, Snippet, compose, deliver
+from fleet.config import Snippet, compose, deliver
+from fleet.plan import Limits
 from tests.conftest import Folder, file_text
 from tests.engine.places import CLOUDS, cloud
 from tests.engine.stack import Stack

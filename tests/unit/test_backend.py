@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fleet.cli.backend import Backend
-from fleet.cli.project import Project
+from fleet.ops.backend import Backend
+from fleet.ops.workspace import Project
 from tests.conftest import Folder
 
 LOCKS = ".pulumi/locks/organization/web/test"

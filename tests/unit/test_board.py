@@ -7,8 +7,9 @@ import io
 from rich.console import Console
 
 from fleet.cli.board import Board
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from tests.conftest import Folder
 
 

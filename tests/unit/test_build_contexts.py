@@ -7,8 +7,9 @@ import json
 import pytest
 
 from fleet.errors import FleetError
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from tests.conftest import Folder
 
 HELLO = "containers: {hello: {image: hello.build}}"

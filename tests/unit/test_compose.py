@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UsageError
+from fleet.plan import FleetPlan
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.platforms.base import FleetPlan
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from fleet.workloads.compose_model import REASONS, Service
 from tests.conftest import Folder, file_text
 from tests.judge import Judge, option

@@ -15,8 +15,9 @@ import pytest
 import yaml
 
 from fleet.errors import UsageError
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from tests.judge import Judge
 
 CORPUS = Path(__file__).parent / "data" / "compose"

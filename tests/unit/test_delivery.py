@@ -9,9 +9,10 @@ import json
 
 import pytest
 
-from fleet.config import Limits, MachineConfig, Snippet, compose, deliver
+from fleet.config import Snippet, compose, deliver
 from fleet.config.ignition import file
 from fleet.errors import FleetError
+from fleet.plan import Limits, MachineConfig
 
 
 def config(*contents: str) -> MachineConfig:

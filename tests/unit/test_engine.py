@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fleet.cli.engine import end_idle_providers
+from fleet.ops.engine import end_idle_providers
 
 IDLE = [sys.executable, "-c", "import time; time.sleep(600)", "-m", "pulumi.dynamic"]
 

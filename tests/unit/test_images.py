@@ -31,7 +31,8 @@ from typer.testing import CliRunner
 from fleet import images
 from fleet.cli.app import app
 from fleet.errors import FleetError
-from fleet.images import Disk, LockedImage, download
+from fleet.images import download
+from fleet.plan import Disk, LockedImage
 from tests.conftest import FLEET, Folder
 
 CONTENT = b"disk image" * 100_000 + bytes(4_000_000)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from fleet.planner import plan_spec
 from fleet.platforms import NAMES, platform
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
 from tests.judge import Judge
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from fleet.errors import UsageError
+from fleet.plan import FleetPlan
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.platforms.base import FleetPlan
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from tests.conftest import Folder
 
 CONTENT = "c0ntent of somebody else's file"

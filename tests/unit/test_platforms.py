@@ -16,17 +16,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fleet.components.gate import reshaped
 from fleet.config import Snippet, compose
+from fleet.dynamic.gate import reshaped
 from fleet.errors import FleetError, UsageError
-from fleet.images import Disk, ImageLock, LockedImage, write_lock
-from fleet.images.lock import GcpImage
+from fleet.images import ImageLock, write_lock
+from fleet.plan import Disk, FleetPlan, GcpImage, LockedImage
+from fleet.planner import plan_spec
 from fleet.platforms import NAMES, platform, qemu_machine
 from fleet.platforms.aws import Aws, with_disk_rules
-from fleet.platforms.base import FleetPlan
 from fleet.platforms.common import Tags
-from fleet.platforms.state import with_state
-from fleet.spec import Resolver, plan_spec
+from fleet.program.state import with_state
+from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
 
 CONFIG = {"aws:region": "eu-central-1", "gcp:project": "shop", "gcp:zone": "europe-west3-a"}

@@ -17,7 +17,8 @@ import pytest
 from pydantic import ValidationError
 
 from fleet.masking import Mask
-from fleet.probes import NotReadyError, Probe, ask, ask_all, wait
+from fleet.plan import Probe
+from fleet.probes import NotReadyError, ask, ask_all, wait
 
 
 class Server:

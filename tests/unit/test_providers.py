@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleet.components import drain, gate, ready, record
-from fleet.components.provider import Provider
+from fleet.dynamic import drain, gate, ready, record
+from fleet.dynamic.provider import Provider
 from fleet.platforms import qemu
 
 

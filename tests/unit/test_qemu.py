@@ -18,11 +18,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fleet.errors import FleetError, UsageError
+from fleet.plan import Probe
+from fleet.planner import plan_spec
 from fleet.platforms import qemu_accelerator, qemu_machine
 from fleet.platforms.qemu import Qemu
-from fleet.platforms.state import with_state
-from fleet.probes import NotReadyError, Probe, ask, wait
-from fleet.spec import Resolver, plan_spec
+from fleet.probes import NotReadyError, ask, wait
+from fleet.program.state import with_state
+from fleet.spec import Resolver
 from tests.conftest import SPEC, Folder
 
 

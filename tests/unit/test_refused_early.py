@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from fleet.core_schema import Dumper, Loader
 from fleet.errors import FleetError
 from fleet.library import LIBRARY, LibrarySnippet, NodeName
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
 from fleet.workloads import User
 from fleet.workloads.times import calendar_event, from_cron, go_duration, time_span
 from tests.conftest import Folder, file_text

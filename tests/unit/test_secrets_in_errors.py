@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from fleet import platforms
 from fleet.errors import FleetError
-from fleet.spec import Resolver, plan_spec
+from fleet.planner import plan_spec
+from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec
 from fleet.spec.values import Head
 

@@ -12,8 +12,9 @@ import yaml
 
 from fleet import platforms
 from fleet.errors import FleetError
-from fleet.platforms.base import NodePlan
-from fleet.spec import Resolver, plan_spec
+from fleet.plan import NodePlan
+from fleet.planner import plan_spec
+from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
 from tests.judge import Judge
 from tests.unit.test_secrets_in_errors import PLACES, document

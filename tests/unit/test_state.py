@@ -8,10 +8,11 @@ import json
 import lzma
 from typing import Any
 
-from fleet.cli.state import Deployed, with_config
+from fleet.ops.state import Deployed, with_config
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.platforms.state import with_state
-from fleet.spec import Resolver, plan_spec
+from fleet.program.state import with_state
+from fleet.spec import Resolver
 from tests.conftest import Folder
 
 

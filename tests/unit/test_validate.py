@@ -12,11 +12,11 @@ import yaml
 from typer.testing import CliRunner
 
 from fleet.cli.app import app
-from fleet.cli.project import Project
 from fleet.errors import FleetError
-from fleet.images import Disk, ImageLock, LockedImage, write_lock
-from fleet.images.lock import GcpImage
-from fleet.spec.deploy import plan_stack
+from fleet.images import ImageLock, write_lock
+from fleet.ops.workspace import Project
+from fleet.plan import Disk, GcpImage, LockedImage
+from fleet.program.deploy import plan_stack
 from tests.conftest import Folder
 
 CONFIG: dict[str, dict[str, object]] = {

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from fleet.config import Snippet, compose
 from fleet.config.template import fill_text
 from fleet.errors import FleetError, UsageError
+from fleet.plan import NodePlan
+from fleet.planner import plan_spec
 from fleet.platforms import platform
-from fleet.platforms.base import NodePlan
-from fleet.platforms.common import Secure
-from fleet.spec import Resolver, plan_spec
+from fleet.spec import Resolver
+from fleet.stack_config import Secure
 from tests.conftest import Folder, file_text
 
 Refused = Callable[..., str]

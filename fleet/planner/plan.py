@@ -12,18 +12,17 @@ from dataclasses import replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from fleet.config import NEWEST_SPEC, MachineConfig, Snippet, compose_all, deliver
+from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.difference import file_texts
 from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import LibrarySnippet, MetadataGuard, NodeName, StaticNetwork
-from fleet.platforms.base import DiskPlan, FleetPlan, GroupPlan, NodePlan, Platform, PortPlan
-from fleet.probes import SSH_PORT
+from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
+from fleet.planner.network import hosts_snippet, interface_snippet, planned_address
 from fleet.spec.loader import LoadedSpec, SpecFile
 from fleet.spec.model import AnySnippet, FleetSpec, Group
-from fleet.spec.network import hosts_snippet, interface_snippet, planned_address
-from fleet.spec.program import SpecConfig
+from fleet.spec.python import SpecConfig
 from fleet.spec.values import Resolver, Values, concealed
 from fleet.workloads import data_disk_snippet, workload_snippet
 
@@ -33,7 +32,7 @@ _FIRST_UNPRIVILEGED_PORT = 1024
 def plan_spec(
     path: Path,
     resolver: Resolver,
-    platform: Platform,
+    platform: PlanningPlatform,
     *,
     need_lock: bool,
     node: str | None = None,
@@ -110,7 +109,7 @@ def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
     return plan.with_nodes(mark)
 
 
-def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: Platform) -> FleetPlan:
+def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: PlanningPlatform) -> FleetPlan:
     """A plan whose nodes are secret where the masked plan of them is another."""
     shown = {node.name: node.config.ignition for node in masked.nodes} if masked else {}
 
@@ -128,7 +127,7 @@ def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: Platform) -> 
 
 def plan_fleet(
     spec: LoadedSpec,
-    platform: Platform,
+    platform: PlanningPlatform,
     lock: ImageLock | None,
     *,
     node: str | None = None,
@@ -146,7 +145,7 @@ def plan_fleet(
     Raises:
         UsageError: There is no such node, or the spec forbids what ``new_image`` asks for.
         FleetError: A snippet, a conflict, or a probe of a port that cannot be reached. What the platform cannot do is
-            for :meth:`~fleet.platforms.base.Platform.check` to say.
+            for :meth:`~fleet.plan.PlanningPlatform.check` to say.
     """
     names = [f"{name}-{index}" for name, group in spec.fleet.groups.items() for index in range(group.count)]
     if node is not None and node not in names:
@@ -240,11 +239,11 @@ def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:
     )
 
 
-def _private(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
+def _private(fleet: FleetSpec, group: str, index: int, platform: PlanningPlatform) -> IPv4Interface | None:
     return planned_address(fleet, group, index, platform) or platform.private(group, index)
 
 
-def _surges(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> bool:
+def _surges(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatform) -> bool:
     """Whether new machines of a group are made before the old ones go."""
     fixed = spec.fleet.network is not None or any(isinstance(ref, StaticNetwork) for ref in group.snippets)
     reason = platform.cannot_surge(addressed=fixed)
@@ -313,7 +312,7 @@ def _identity(name: str) -> Snippet:
 
 
 def _merged(
-    spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet], platform: Platform
+    spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet], platform: PlanningPlatform
 ) -> list[Snippet]:
     """The snippets of a node: its own part first, what is made for it alone last."""
     snippets = [_identity(node.name)]
@@ -358,7 +357,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
     )
 
 
-def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> list[Snippet]:
+def _shared(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatform) -> list[Snippet]:
     snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
     if spec.fleet.network:
         snippets.append(hosts_snippet(spec.fleet, platform))
@@ -388,7 +387,7 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: Platform) -> li
     return snippets
 
 
-def _guard_wanted(group: Group, platform: Platform) -> bool:
+def _guard_wanted(group: Group, platform: PlanningPlatform) -> bool:
     return group.metadata_guard and bool(platform.metadata_addresses)
 
 
@@ -396,7 +395,7 @@ def _metadata_guard() -> Snippet:
     return MetadataGuard(use="metadata-guard").snippet(NodeName("", 0))
 
 
-def _written_guards(spec: LoadedSpec, name: str, platform: Platform) -> set[int | None]:
+def _written_guards(spec: LoadedSpec, name: str, platform: PlanningPlatform) -> set[int | None]:
     """Which nodes of a group have a metadata guard among their snippets, by their index; ``None`` for all.
 
     Raises:

@@ -26,13 +26,13 @@ import yaml
 from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
-from fleet.cli.backend import Backend, backend_of, is_engine
-from fleet.cli.engine import Engine, Listener, end_idle_providers
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import locked, read_json, read_text
-from fleet.platforms.common import Secure
-from fleet.platforms.state import is_data_disk, plain
+from fleet.ops.backend import Backend, backend_of, is_engine
+from fleet.ops.engine import Engine, Listener, end_idle_providers
+from fleet.program.state import is_data_disk, plain
+from fleet.stack_config import Secure
 
 T = TypeVar("T")
 LOCK_PATIENCE = 20

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 from fleet.config import Snippet
 from fleet.config.ignition import file
-from fleet.platforms.base import Interface, Platform
+from fleet.plan import Interface, PlanningPlatform
 from fleet.spec.model import FleetSpec
 
 _HOSTS = """\
@@ -20,7 +20,7 @@ _HOSTS = """\
 """
 
 
-def planned_address(fleet: FleetSpec, group: str, index: int, platform: Platform) -> IPv4Interface | None:
+def planned_address(fleet: FleetSpec, group: str, index: int, platform: PlanningPlatform) -> IPv4Interface | None:
     """The private address of a node, with the network's prefix length; ``None`` where there is no private network.
 
     Raises:
@@ -33,7 +33,7 @@ def planned_address(fleet: FleetSpec, group: str, index: int, platform: Platform
     return IPv4Interface((platform.planned_address(fleet.network.cidr, first + index), fleet.network.cidr.prefixlen))
 
 
-def hosts_snippet(fleet: FleetSpec, platform: Platform) -> Snippet:
+def hosts_snippet(fleet: FleetSpec, platform: PlanningPlatform) -> Snippet:
     """``/etc/hosts`` with the name of every node, and of every node that the groups have room for."""
     text = _HOSTS + "".join(
         f"{address} {name} {name}.{fleet.name}.internal\n" for name, address in _names(fleet, platform)
@@ -42,7 +42,7 @@ def hosts_snippet(fleet: FleetSpec, platform: Platform) -> Snippet:
     return Snippet.from_ignition("names of the private network", _config(entry))
 
 
-def _names(fleet: FleetSpec, platform: Platform) -> Iterator[tuple[str, IPv4Address]]:
+def _names(fleet: FleetSpec, platform: PlanningPlatform) -> Iterator[tuple[str, IPv4Address]]:
     for name, group in fleet.groups.items():
         for index in range(group.capacity):
             address = planned_address(fleet, name, index, platform)

@@ -22,7 +22,7 @@ from fleet.core_schema import Dumper
 from fleet.document import Document
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_json, read_text
-from fleet.platforms.common import ConfigReader, Secure
+from fleet.stack_config import ConfigReader, Secure
 
 SUFFIX = ".py"
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from fleet.cli.project import find_pulumi
 from fleet.config import _transpiler
 from fleet.errors import FleetError
+from fleet.ops.workspace import find_pulumi
 from fleet.platforms import qemu_accelerator, qemu_network
 
 Finding = tuple[str, bool | None, str]

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fleet.cli.project import urn_name
-from fleet.components.gate import not_ready, reshaped
-from fleet.components.record import RECORD, unpacked
-from fleet.config import MachineConfig, deliver
-from fleet.platforms.base import NodePlan, Peer, Platform
-from fleet.platforms.state import plain
-from fleet.probes import Probe
+from fleet.config import deliver
+from fleet.dynamic.gate import not_ready, reshaped
+from fleet.dynamic.record import RECORD, unpacked
+from fleet.ops.workspace import urn_name
+from fleet.plan import MachineConfig, NodePlan, Peer, Probe
+from fleet.platforms.base import Platform
+from fleet.program.state import plain
 
 READY = "dynamic/fleet:Ready"
 NODE = "fleet:components:Node"
@@ -108,7 +108,7 @@ class Deployed:
         return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
 
     def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
-        """The configs to go back to, as :func:`~fleet.components.record.unpacked` has them; ``None``: none is known.
+        """The configs to go back to, as :func:`~fleet.dynamic.record.unpacked` has them; ``None``: none is known.
 
         They are those of before the last rollout, or, if one stopped half way, those that all nodes had before it. One
         that stopped while it gave nodes those of before is a rollback, which goes on.
@@ -232,5 +232,5 @@ def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> 
 
 
 def _digest(ignition: str) -> str:
-    """The digest of a config, as :attr:`fleet.config.MachineConfig.digest` has it."""
+    """The digest of a config, as :attr:`fleet.plan.MachineConfig.digest` has it."""
     return hashlib.sha256(ignition.encode()).hexdigest()

@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from fleet.cli.project import urn_name
-from fleet.cli.state import READY, Deployed
-from fleet.components.provider import NOTE
 from fleet.config.difference import Change, changes
+from fleet.dynamic.provider import NOTE
+from fleet.ops.state import READY, Deployed
+from fleet.ops.workspace import urn_name
+from fleet.plan import FleetPlan
 from fleet.platforms import Platform
-from fleet.platforms.state import is_shared
-from fleet.spec import FleetPlan
+from fleet.program.state import is_shared
 
 _SHOWN_CHANGES = 6
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")

@@ -10,23 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fleet.cli.interrupted import settle
-from fleet.cli.project import Access, Project, Stack, kept_disks, translated, urn_name
-from fleet.cli.report import NodeReport, Reporter, Say
-from fleet.cli.signals import Stopped
-from fleet.cli.state import Deployed, NodeStatus
-from fleet.components.gate import PATIENCE
-from fleet.components.ready import watcher_of
+from fleet.dynamic.gate import PATIENCE
+from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
-from fleet.files import private_folder
+from fleet.files import private_folder, stack_folder
 from fleet.images import Progress
+from fleet.ops.recovery import settle
+from fleet.ops.report import NodeReport, Reporter, Say
+from fleet.ops.signals import Stopped
+from fleet.ops.state import Deployed, NodeStatus
+from fleet.ops.workspace import Access, Project, Stack, kept_disks, translated, urn_name
+from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
-from fleet.platforms.base import NodePlan
-from fleet.platforms.common import stack_folder
-from fleet.platforms.state import is_data_disk, is_shared, kept, with_state
-from fleet.probes import SSH_PORT
-from fleet.spec import FleetPlan
-from fleet.spec.deploy import Secrets, deploy, plan_stack, stack_platform
+from fleet.program.deploy import Secrets, deploy, plan_stack, stack_platform
+from fleet.program.state import is_data_disk, is_shared, kept, with_state
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""

@@ -24,9 +24,9 @@ from pulumi import automation
 from pulumi.automation import CommandResult, EngineEvent
 from pulumi.automation.errors import create_command_error
 
-from fleet.cli.backend import is_engine
-from fleet.cli.signals import SIGNALS
-from fleet.components.provider import parent_of
+from fleet.dynamic.provider import parent_of
+from fleet.ops.backend import is_engine
+from fleet.ops.signals import SIGNALS
 
 _MARK = "FLEET_ENGINE"
 """The environment variable by which the processes of one engine are known: the number of fleet's own process, a dash,

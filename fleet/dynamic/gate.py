@@ -10,7 +10,7 @@ one of before in ``check``, and not in ``diff``: only ``check`` is given the inp
 inputs even where nothing is to be done. So a state that has none yet, as an earlier fleet wrote it, gets them unasked.
 
 Before a machine is made, and so before the one that it replaces is stopped, the gate also makes sure that what the new
-one needs is to be had (:class:`fleet.platforms.base.Needs`); in a preview, too.
+one needs is to be had (:class:`fleet.plan.Needs`); in a preview, too.
 
 How the peers can be asked is no input of the gates but in a file, the group's roster, which the program writes and
 gates read: in the inputs of each, the state would grow with the square of the group, and it is saved at every step.
@@ -30,15 +30,15 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, UpdateResult
 
-from fleet.components.outputs import independent
-from fleet.components.provider import Provider, known
-from fleet.components.ready import endpoints_of, watcher_of
+from fleet.dynamic.outputs import independent
+from fleet.dynamic.provider import Provider, known
+from fleet.dynamic.ready import endpoints_of, watcher_of
 from fleet.errors import FleetError
 from fleet.files import write_private
 from fleet.masking import Mask
 
 if TYPE_CHECKING:
-    from fleet.platforms.base import Needs, Peer
+    from fleet.plan import Needs, Peer
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
@@ -102,7 +102,7 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
     """Which nodes are not ready, and why; those without probes always are.
 
     Args:
-        peers: :meth:`fleet.platforms.base.Peer.describe` of each, with values, and its ``name``.
+        peers: :meth:`fleet.plan.Peer.describe` of each, with values, and its ``name``.
         patience: Seconds for which nodes are asked again that are not ready: one that works hard is not sick.
     """
     deadline = time.monotonic() + patience
@@ -165,7 +165,8 @@ def _answer(peer: Mapping[str, Any]) -> str:
 
 def _asked(peer: Mapping[str, Any]) -> str:
     """Why a node that is asked once is not ready; empty if it is."""
-    from fleet.probes import NotReadyError, Probe, ask_all
+    from fleet.plan import Probe
+    from fleet.probes import NotReadyError, ask_all
 
     mask = Mask(peer.get("hidden") or {})
     watcher = watcher_of(peer.get("watch"))

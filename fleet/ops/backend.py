@@ -318,7 +318,7 @@ def _state(text: bytes | None) -> dict[str, Any] | None:
 
 def _note_machines(state: dict[str, Any]) -> None:
     """Have a state of before say of each machine that it was just being changed: there may be a later one by now, and
-    what clears up after an update that was cut off looks for it (:mod:`fleet.cli.interrupted`).
+    what clears up after an update that was cut off looks for it (:mod:`fleet.ops.recovery`).
     """
     latest = state["checkpoint"].get("latest") or {}
     resources = latest.get("resources") or []

@@ -25,12 +25,12 @@ from typing import Any
 
 from pulumi import automation
 
-from fleet.cli.engine import Engine
-from fleet.cli.project import PASSPHRASE, Stack, translated, urn_name
-from fleet.cli.report import Say
+from fleet.ops.engine import Engine
+from fleet.ops.report import Say
+from fleet.ops.workspace import PASSPHRASE, Stack, translated, urn_name
 from fleet.platforms import Platform
-from fleet.platforms.state import is_data_disk, plain
-from fleet.spec.deploy import set_secret
+from fleet.program.secrets import set_secret
+from fleet.program.state import is_data_disk, plain
 
 _OURS = "pulumi-python:dynamic/fleet:"
 
@@ -77,7 +77,7 @@ def _settled(stack: Stack, platform: Platform) -> list[str]:
             unknown.append(_unknown(resource))
         for id_ in found or ():
             _take(resources, resource, id_)
-    # Of a machine that was being changed, or is in a state of before (:mod:`fleet.cli.backend`), there may be
+    # Of a machine that was being changed, or is in a state of before (:mod:`fleet.ops.backend`), there may be
     # another one by now.
     unsure = [
         operation["resource"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,12 +16,14 @@ from pulumi.runtime import config as runtime_config
 from fleet import platforms
 from fleet.components.group import Fleet
 from fleet.errors import FleetError, UsageError, unexpected
-from fleet.files import locked, read_json, write_whole
-from fleet.platforms.base import FleetPlan, Platform
-from fleet.platforms.common import ConfigReader, Secure, stack_folder
-from fleet.platforms.state import is_encrypted, is_readiness, kept, with_state
-from fleet.spec.plan import plan_spec
+from fleet.files import read_json, stack_folder
+from fleet.plan import FleetPlan
+from fleet.planner import plan_spec
+from fleet.platforms.base import Platform
+from fleet.program.secrets import keep_secret
+from fleet.program.state import is_encrypted, is_readiness, kept, with_state
 from fleet.spec.values import Keep, Resolver
+from fleet.stack_config import ConfigReader, Secure
 
 DEFAULT_SPEC = "fleet.yaml"
 
@@ -85,7 +86,7 @@ def plan_stack(
         return key if ":" in key else f"{project}:{key}"
 
     def generate(key: str, make: Callable[[], str], stale: str | None) -> str:
-        return _keep(folder, full_name or stack, full(key), make, stale)
+        return keep_secret(folder, full_name or stack, full(key), make, stale)
 
     def imagine(key: str, make: Callable[[], str], stale: str | None) -> str:
         return make()
@@ -93,102 +94,6 @@ def plan_stack(
     keep: Keep | None = {"generate": generate, "imagine": imagine}.get(secrets)
     resolver = Resolver(lambda key: config(full(key)), reveal=True, lenient=secrets == "known", keep=keep)
     return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
-
-
-def _keep(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:
-    """Keep a generated secret in a stack's config, in place of a stale one if there is one; gives what is kept.
-
-    It may have been generated since this process read the config: by another one, or, for the update of one command,
-    by itself. So what is in the file counts, and from there until the secret is read back, no other process of fleet's
-    on this machine has its turn.
-    """
-    from pulumi import automation  # slow to import, and seldom needed
-
-    workspace = automation.LocalWorkspace(work_dir=str(folder))
-
-    def kept() -> str | None:
-        values = workspace.get_all_config(stack)
-        return values[key].value if key in values and values[key].value != stale else None
-
-    try:
-        with locked(_project_file(folder)):
-            if (value := kept()) is not None:
-                return value
-            made = make()
-            if _settings_file(folder, stack).exists():
-                _set_secret(folder, stack, key, made)
-            else:
-                # Pulumi.yaml may name another folder for it (``stackConfigDir``).
-                set_secret(key, made, "--stack", stack, folder=folder)
-            if kept() == made:
-                return made
-        reason = "what is in there is not what was put there"
-    except (automation.CommandError, OSError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
-        reason = lines[-1].partition("error:")[2].strip() if lines else getattr(error, "strerror", "Pulumi failed")
-    raise FleetError(
-        f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
-        fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
-    )
-
-
-def _project_file(folder: Path) -> Path:
-    """The file by which Pulumi knows a project."""
-    names = [folder / f"Pulumi.{suffix}" for suffix in ("yaml", "yml", "json")]
-    return next((file for file in names if file.exists()), names[0])
-
-
-def _settings_file(folder: Path, stack: str) -> Path:
-    return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
-
-
-def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Set a secret in a stack's config as Pulumi's command does, which is not given it as an argument: every process of
-    this machine can read those.
-
-    Args:
-        key: Its key.
-        value: The secret.
-        options: More of the command's arguments, such as which stack.
-        folder: The project's folder.
-        environment: Variables beside this process's.
-
-    Raises:
-        CommandError: Pulumi cannot.
-        OSError: It cannot be run.
-    """
-    from pulumi import automation
-
-    command = ["pulumi", "config", "set", key, "--secret", "--non-interactive", *options]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        # One newline at the end is taken off.
-        input=f"{value}\n",
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, **(environment or {})},
-    )
-    if done.returncode:
-        raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
-
-
-def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
-    """Set a secret in a stack's config, whose file holds the only copy of others: Pulumi writes it in place, and a full
-    disk would cut it off, so it is to write a copy, which is then put in the file's place.
-
-    Raises:
-        CommandError: Pulumi cannot.
-        OSError: The disk is full, say.
-    """
-    config = _settings_file(folder, stack)
-    copy = config.with_name(f".{config.stem}.partial.yaml")
-    try:
-        write_whole(copy, config.read_text(encoding="utf-8"))
-        set_secret(key, value, "--stack", stack, "--config-file", str(copy), folder=folder)
-        write_whole(config, copy.read_text(encoding="utf-8"))
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

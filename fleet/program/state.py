@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fleet.platforms.base import FleetPlan, NodePlan, Platform, StateEntry
+from fleet.plan import FleetPlan, NodePlan, StateEntry
+from fleet.platforms.base import Platform
 
 _ANSWERED = ("address", "endpoints", "probes", "watch", "hidden")
 """What a readiness has of how its node is asked."""

@@ -14,13 +14,13 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 from pulumi.resource import DependencyResource
 
-from fleet.components.outputs import independent
-from fleet.components.provider import Provider, known
+from fleet.dynamic.outputs import independent
+from fleet.dynamic.provider import Provider, known
 from fleet.errors import FleetError
 from fleet.masking import Mask
 
 if TYPE_CHECKING:
-    from fleet.platforms.base import Peer
+    from fleet.plan import Peer
     from fleet.probes import Endpoint
 
 _IDENTITY = ("instance", "address", "endpoints", "probes")
@@ -55,7 +55,8 @@ class ReadyProvider(Provider):
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        from fleet.probes import NotReadyError, Probe, wait
+        from fleet.plan import Probe
+        from fleet.probes import NotReadyError, wait
 
         mask = Mask(props.get("hidden") or {})
         address, watcher = props["address"], watcher_of(props.get("watch"))

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from fleet.components.provider import Provider, kill_descendants, known, tell
-from fleet.components.ready import watcher_of
+from fleet.dynamic.provider import Provider, kill_descendants, known, tell
+from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError
 
 if TYPE_CHECKING:
-    from fleet.platforms.base import Watch
+    from fleet.plan import Watch
 
 
 class DrainProvider(Provider):

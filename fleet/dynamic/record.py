@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
 
-from fleet.components.provider import Provider
+from fleet.dynamic.provider import Provider
 
 if TYPE_CHECKING:
-    from fleet.platforms.base import FleetPlan, NodePlan
+    from fleet.plan import FleetPlan, NodePlan
 
 RECORD = "dynamic/fleet:Record"
 

@@ -1,12 +1,15 @@
-"""Outputs that depend on no resource."""
+"""Outputs that depend on no resource, and such as are secrets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
+
+if TYPE_CHECKING:
+    from fleet.plan import NodePlan
 
 T = TypeVar("T")
 
@@ -20,3 +23,11 @@ def independent(value: Awaitable[T]) -> pulumi.Output[T]:
     known.set_result(True)
     secret.set_result(False)
     return pulumi.Output(set(), asyncio.ensure_future(value), known, secret)
+
+
+def sealed(node: NodePlan, value: Any) -> Any:
+    """A value that is made of a node's config: a Pulumi secret if the config holds one.
+
+    That goes for a digest, too: with what is shown of a config, it would let short secrets be guessed.
+    """
+    return pulumi.Output.secret(value) if node.secret else value

@@ -1,0 +1,35 @@
+"""The plan's words: what a fleet is to be, node by node. They know nobody; everything else knows them."""
+
+from fleet.plan.config import Delivery, Limits, MachineConfig
+from fleet.plan.image import Disk, GcpImage, LockedImage
+from fleet.plan.machine import Interface, Needs, Peer, Watch
+from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
+from fleet.plan.platform import PlanningPlatform
+from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
+
+__all__ = [
+    "ANYWHERE",
+    "SSH_PORT",
+    "Delivery",
+    "Disk",
+    "DiskPlan",
+    "DrainPlan",
+    "FleetPlan",
+    "GcpImage",
+    "GroupPlan",
+    "HttpProbe",
+    "Interface",
+    "Limits",
+    "LockedImage",
+    "MachineConfig",
+    "Needs",
+    "NodePlan",
+    "Peer",
+    "PlanningPlatform",
+    "PortPlan",
+    "Probe",
+    "SshProbe",
+    "StateEntry",
+    "TcpProbe",
+    "Watch",
+]

@@ -1,0 +1,98 @@
+"""How a node's machine is reached, watched and asked, and what a new one needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+from fleet.plan.probe import Probe
+
+if TYPE_CHECKING:
+    import pulumi
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network interface that a node has to set up itself.
+
+    Attributes:
+        mac: Its MAC address, by which the node finds it.
+        gateway: The gateway to everywhere else, which answers DNS queries too; ``None``: there is another interface.
+    """
+
+    mac: str
+    gateway: IPv4Address | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
+    given ``argument`` and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
+    """
+
+    function: str
+    argument: pulumi.Input[str]
+
+    def describe(self) -> dict[str, Any]:
+        """As a resource's input."""
+        return {"function": self.function, "argument": self.argument}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a node can be asked whether it is ready.
+
+    Attributes:
+        name: The node's name.
+        address: Its address: its own for its peers, its instance's for its readiness.
+        endpoints: As :attr:`Instance.endpoints`.
+        probes: What to ask, in order.
+        watch: How to look at it, if there is a way.
+        hidden: As :attr:`NodePlan.hidden`: what it answers may hold these.
+    """
+
+    name: str
+    address: pulumi.Input[str]
+    endpoints: Mapping[int, tuple[str, int]]
+    probes: Sequence[Probe]
+    watch: Watch | None = None
+    hidden: Mapping[str, str] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """As a resource's input, with secrets in plain text."""
+        made: dict[str, Any] = {
+            "address": self.address,
+            "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(self.endpoints.items())},
+            "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in self.probes],
+        }
+        if self.watch:
+            made["watch"] = self.watch.describe()
+        if self.hidden:
+            made["hidden"] = dict(self.hidden)
+        return made
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Whether what a node's next machine needs is to be had: its image, its size, where it is to be.
+
+    Attributes:
+        missing: What is not to be had, and what to do, as a paragraph; empty if nothing is known to be missing. It
+            stops no update that makes no machine.
+        look: ``module:name`` of a function of fleet's that looks only when a machine is about to be made. It is called
+            with ``argument``, and with whether to get, too, what takes long to get; returns a text like ``missing``.
+        argument: For ``look``.
+    """
+
+    missing: pulumi.Input[str] = ""
+    look: str = ""
+    argument: pulumi.Input[str] = ""
+
+    def describe(self) -> dict[str, Any]:
+        """As inputs of a resource."""
+        inputs: dict[str, Any] = {"missing": self.missing}
+        if self.look:
+            inputs["look"] = {"function": self.look, "argument": self.argument}
+        return inputs

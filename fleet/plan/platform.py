@@ -1,0 +1,80 @@
+"""What planning asks of a platform: facts about it, known without its provider's SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from typing import Protocol
+
+from fleet.plan.config import Limits
+from fleet.plan.machine import Interface
+from fleet.plan.node import FleetPlan
+
+
+class PlanningPlatform(Protocol):
+    """A platform, as planning sees it.
+
+    Attributes:
+        name: As ``fleet:platform`` names it.
+        architecture: "x86_64" or "aarch64".
+        limits: How large user data may be.
+        metadata_addresses: Where nodes find the platform's metadata service, if it has the node's user data.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def metadata_addresses(self) -> Collection[IPv4Address | IPv6Address]: ...
+
+    def cannot_surge(self, *, addressed: bool) -> str:
+        """Why an old and a new machine of one node cannot be there at once; empty if they can.
+
+        Args:
+            addressed: The nodes have planned addresses.
+        """
+        ...
+
+    def device(self, disk: str) -> str:
+        """The stable path under ``/dev`` at which a node finds one of its data disks."""
+        ...
+
+    def disk_rule(self, disk: str) -> str:
+        """The udev rule that gives a data disk the path of :meth:`device`; empty where none is needed."""
+        ...
+
+    def private(self, group: str, index: int) -> IPv4Interface | None:
+        """The address that a node has where the spec plans none; ``None`` where the platform's network gives it one."""
+        ...
+
+    def interface(self, address: IPv4Interface) -> Interface | None:
+        """A node's private interface, where the node has to give it its planned address itself; ``None`` where the
+        platform's network does.
+        """
+        ...
+
+    def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
+        """The planned address of a number.
+
+        Args:
+            network: The range of the planned addresses.
+            number: Counted from the range's first address.
+
+        Raises:
+            UsageError: The range has no room for it.
+        """
+        ...
+
+    def check(self, plan: FleetPlan) -> None:
+        """Refuse what the platform cannot do.
+
+        Raises:
+            FleetError: Says what, and what to change.
+        """
+        ...

@@ -1,0 +1,108 @@
+"""Probes: what must be true of a new node before the rollout goes on; :mod:`fleet.probes` asks them."""
+
+from __future__ import annotations
+
+from pydantic import Field, JsonValue, model_validator
+
+from fleet.model import Model
+
+SSH_PORT = 22
+
+
+class TcpProbe(Model):
+    """A TCP port of the node takes connections.
+
+    Attributes:
+        port: The node's port.
+    """
+
+    port: int = Field(ge=1, le=65535)
+
+
+class HttpProbe(Model):
+    """An HTTP(S) request to the node is answered as wanted.
+
+    Attributes:
+        port: The node's port.
+        path: Path and query.
+        status: The status wanted.
+        body: Text that the body must contain; empty for any body.
+        json_values: What the body, which is JSON, must hold, by path: "checks.0.state" is the ``state`` of the first of
+            ``checks``.
+        tls: Use HTTPS.
+        verify: Check the certificate. Without that any will do, such as one of an authority that the node itself made.
+        ca: PEM text of the authority to trust; empty for the system's.
+        client_certificate: A PEM file on this machine with the certificate, and its chain, to show.
+        client_key: A PEM file on this machine with its key.
+        host: Host header, and TLS server name; the node's address by default.
+    """
+
+    port: int = Field(ge=1, le=65535)
+    path: str = Field(default="/", pattern=r"^/")
+    status: int = Field(default=200, ge=100, le=599)
+    body: str = ""
+    json_values: dict[str, JsonValue] = Field(default={}, alias="json")
+    tls: bool = False
+    verify: bool = True
+    ca: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    host: str = ""
+
+
+class SshProbe(Model):
+    """A command that is run on the node by ``ssh`` exits with status 0; the caller's own keys or agent let it in.
+
+    Attributes:
+        command: The command line.
+        user: As whom.
+        identity: A private key's file on this machine; empty for ssh's own choice.
+    """
+
+    command: str = Field(min_length=1)
+    user: str = Field(default="core", pattern=r"^[a-z_][a-z0-9_-]*$")
+    identity: str = ""
+
+
+class Probe(Model):
+    """One probe: exactly one of its kinds is set.
+
+    Attributes:
+        tcp: See :class:`TcpProbe`.
+        http: See :class:`HttpProbe`.
+        ssh: See :class:`SshProbe`.
+        function: ``module:function`` of a module beside ``Pulumi.yaml``, or of one that is installed. Called with the
+            node's address, and with a function that turns a port of the node into the host and port that reach it from
+            here; it returns when the node is ready and raises otherwise.
+        successes: How many answers in a row must be as wanted.
+        interval: Seconds between two questions.
+    """
+
+    tcp: TcpProbe | None = None
+    http: HttpProbe | None = None
+    ssh: SshProbe | None = None
+    function: str = Field(default="", pattern=r"^(\w+(\.\w+)*:\w+)?$")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Probe:
+        if sum(map(bool, (self.tcp, self.http, self.ssh, self.function))) != 1:
+            raise ValueError(
+                "a probe is one of `http: {...}`, `tcp: {...}`, `ssh: {...}` or `function: module:function`"
+            )
+        return self
+
+    successes: int = Field(default=1, ge=1)
+    interval: float = Field(default=2, gt=0)
+
+    @property
+    def port(self) -> int | None:
+        """The node's port that it asks; ``None`` for a function."""
+        kind = self.tcp or self.http
+        return kind.port if kind else None
+
+    def __str__(self) -> str:
+        if self.http:
+            return f"{'https' if self.http.tls else 'http'} port {self.http.port} {self.http.path}"
+        if self.ssh:
+            return f"ssh `{self.ssh.command}`"
+        return f"tcp port {self.tcp.port}" if self.tcp else self.function
