@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Model(BaseModel):
     """A frozen model that refuses keys it does not know, and numbers that are none (``.inf``, ``.nan``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Shorthand(Model):
+    """A model that is written in full, or as the text of one of its fields.
+
+    Attributes:
+        shorthand: That field's name.
+    """
+
+    shorthand: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, value: Any) -> Any:
+        return {cls.shorthand: value} if isinstance(value, str) else value

@@ -7,6 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+LISTS = (
+    ("storage", "files", "path", "file"),
+    ("storage", "directories", "path", "directory"),
+    ("storage", "links", "path", "link"),
+    ("storage", "disks", "device", "disk"),
+    ("storage", "raid", "name", "RAID array"),
+    ("storage", "filesystems", "device", "file system"),
+    ("storage", "luks", "name", "LUKS volume"),
+    ("systemd", "units", "name", "unit"),
+    ("passwd", "users", "name", "user"),
+    ("passwd", "groups", "name", "group"),
+)
+"""What Ignition merges entry by entry: section, list, the key that tells its entries apart, and what one is called."""
+
 Entry = tuple[str, str]
 """A key of a unit file, and its value as it is written."""
 
@@ -25,6 +39,28 @@ def file(path: str, content: str | bytes, *, mode: int, overwrite: bool = False)
 def unit(name: str, contents: str, *, enabled: bool = True) -> dict[str, Any]:
     """A systemd unit; enabling it needs an ``[Install]`` section."""
     return {"name": name, "contents": contents, "enabled": enabled}
+
+
+def drop_in(name: str, contents: str) -> dict[str, Any]:
+    """What fleet adds to a unit of the system's.
+
+    Args:
+        name: The unit's.
+        contents: The text of the drop-in (systemd.unit(5)).
+    """
+    return {"name": name, "dropins": [{"name": "50-fleet.conf", "contents": contents}]}
+
+
+def timer_text(description: str, *entries: Entry) -> str:
+    """The text of a timer that starts with the node (systemd.timer(5)).
+
+    Args:
+        description: For people.
+        entries: Those of ``[Timer]``.
+    """
+    return unit_text(
+        {"Unit": [("Description", description)], "Timer": entries, "Install": [("WantedBy", "timers.target")]}
+    )
 
 
 def unit_text(sections: Mapping[str, Iterable[Entry]]) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from fleet.config import Snippet
-from fleet.config.ignition import file, unit
+from fleet.config.ignition import file, timer_text, unit
 from fleet.library.base import LibrarySnippet, NodeName
 from fleet.model import Model
 from fleet.workloads import CalendarEvent, Container, ImageReference, Text, Workload, workload_snippet
@@ -176,9 +176,8 @@ class PodmanPrune(LibrarySnippet):
             "[Unit]\nDescription=Remove what Podman no longer needs\n\n[Service]\nType=oneshot\n"
             f"ExecStart=/usr/bin/podman system prune --force {everything}--filter until={self.older_than}\n"
         )
-        timer = (
-            f"[Unit]\nDescription=Podman's clean-up\n\n[Timer]\nOnCalendar={self.calendar}\nPersistent=true\n"
-            "RandomizedDelaySec=1h\n\n[Install]\nWantedBy=timers.target\n"
+        timer = timer_text(
+            "Podman's clean-up", ("OnCalendar", self.calendar), ("Persistent", "true"), ("RandomizedDelaySec", "1h")
         )
         return {
             "systemd": {

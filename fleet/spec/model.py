@@ -28,7 +28,7 @@ from pydantic import (
 
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.model import Model
+from fleet.model import Model, Shorthand
 from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
@@ -39,7 +39,7 @@ SecretName = Name
 VariableName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
-class SnippetRef(Model):
+class SnippetRef(Shorthand):
     """A snippet's file. Written as its path, or in full.
 
     Attributes:
@@ -50,16 +50,13 @@ class SnippetRef(Model):
         outside: It, and local files that it names, may be outside of the project's folder.
     """
 
+    shorthand = "path"
+
     path: str = Field(min_length=1)
     outside: bool = False
     override: bool = False
     allow_warnings: bool = False
     variables: list[VariableName] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
 
 def _kind_of(value: Any) -> str:
@@ -348,7 +345,7 @@ class Rollout(Model):
         return tuple(dict.fromkeys([*(index for index in self.order if index < count), *range(count)]))
 
 
-class ComposeRef(Model):
+class ComposeRef(Shorthand):
     """A Compose file. Written as its path, or in full.
 
     Attributes:
@@ -359,15 +356,12 @@ class ComposeRef(Model):
         outside: It, and files that it names, may be outside of the project's folder.
     """
 
+    shorthand = "path"
+
     path: str = Field(min_length=1)
     profiles: list[str] = []
     folder: str = Field(default="", pattern=r"^(/[^:\s]*[^/:\s])?$")
     outside: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
 
 class NodeOverride(Model):

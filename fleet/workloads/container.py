@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fleet.model import Model
+from fleet.model import Model, Shorthand
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
 from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Said, Special, Words
@@ -52,7 +52,7 @@ class HealthCheck(Model):
     ] = True
 
 
-class SecretUse(Model):
+class SecretUse(Shorthand):
     """A secret as the container sees it. Written as its name, or in full.
 
     Attributes:
@@ -65,6 +65,8 @@ class SecretUse(Model):
         gid: The file's group.
     """
 
+    shorthand = "name"
+
     name: Name
     type: Literal["mount", "env"] = "mount"
     target: str = Field(default="", pattern=r"^[^,\s]*$")
@@ -72,13 +74,8 @@ class SecretUse(Model):
     uid: int = Field(default=0, ge=0)
     gid: int = Field(default=0, ge=0)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
-
-class NetworkUse(Model):
+class NetworkUse(Shorthand):
     """A network that a container or pod is in. Written as its name, or in full.
 
     Attributes:
@@ -88,15 +85,12 @@ class NetworkUse(Model):
         aliases: Further names under which the network's DNS knows it.
     """
 
+    shorthand = "name"
+
     name: Name
     ip: IPv4Address | None = None
     ip6: IPv6Address | None = None
     aliases: list[HostName] = []
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _own_networks_take_no_options(self) -> Self:
@@ -138,7 +132,7 @@ class FileMount(Model):
         return self
 
 
-class Schedule(Model):
+class Schedule(Shorthand):
     """When a container runs, by a systemd timer. Written as the calendar expression, or in full.
 
     Attributes:
@@ -147,14 +141,11 @@ class Schedule(Model):
         persistent: A run that was missed while the node was off is caught up.
     """
 
+    shorthand = "calendar"
+
     calendar: CalendarEvent
     random_delay: TimeSpan = "0"
     persistent: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: Any) -> Any:
-        return {"calendar": value} if isinstance(value, str) else value
 
 
 def fully_qualified(image: str) -> str:
@@ -174,6 +165,11 @@ ImageReference = Annotated[str, Field(pattern=r"^[^\s]+$"), AfterValidator(fully
 
 
 _IN_SERVICE = Elsewhere("`[Service]` of the unit")
+
+
+def volume_source(volume: str) -> str:
+    """The path of the node, or the name of the volume, that an item of ``volumes`` mounts."""
+    return volume.partition(":")[0]
 
 
 class Container(Model):
@@ -364,6 +360,11 @@ class Container(Model):
     def ends(self) -> bool:
         """Whether it is to end by itself."""
         return self.oneshot or self.schedule is not None
+
+    def lines(self, section: str, key: str) -> list[str]:
+        """What ``quadlet`` has for a key of a section, line by line."""
+        value = self.quadlet.get(section, {}).get(key, [])  # type: ignore[call-overload]
+        return [value] if isinstance(value, str) else list(value)
 
     @property
     def local_image(self) -> tuple[str, str] | None:

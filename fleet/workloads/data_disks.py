@@ -23,7 +23,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from fleet.config import Snippet
-from fleet.config.ignition import file, unit
+from fleet.config.ignition import drop_in, file, unit
 from fleet.model import Model
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
@@ -109,7 +109,7 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
         unit(makefs, _MAKEFS.format(**values), enabled=False),
         unit(mount, _MOUNT.format(**values)),
         unit(label, _LABEL.format(**values)),
-        {"name": device_unit, "dropins": [{"name": "50-fleet.conf", "contents": _DEVICE.format(**values)}]},
+        drop_in(device_unit, _DEVICE.format(**values)),
     ]
     if owner:
         units.append(unit(owner, _owner_unit(name, disk, mount, services)))

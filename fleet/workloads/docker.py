@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from fleet.config.ignition import Entry, unit_text
-from fleet.workloads.container import Container, HealthCheck
+from fleet.workloads.container import Container, HealthCheck, volume_source
 from fleet.workloads.quadlet import add_own_lines, file_mount, install, service
 from fleet.workloads.quoting import unit_word, word
 from fleet.workloads.rendering import Option, Special, docker_cannot, keys, options, refuse_for_docker
@@ -93,7 +93,7 @@ def _service_unit(run: _Run, workload: Workload) -> str:
     command = " ".join(word(part, f"container {name}") for part in _command(run))
     needed = [NETWORK.service(use.name) for use in container.networks if use.name in workload.networks]
     needed += [CONTAINER.service(other) for other in container.depends_on]
-    paths = [volume.partition(":")[0] for volume in container.volumes if volume.startswith("/")]
+    paths = [volume_source(volume) for volume in container.volumes if volume.startswith("/")]
     sections: dict[str, list[Entry]] = {
         "Unit": [
             ("Description", f"Container {name}"),

@@ -16,7 +16,7 @@ from typing import Any
 from fleet.config.ignition import Entry, unit_text
 from fleet.errors import FleetError
 from fleet.model import Model
-from fleet.workloads.container import PODMAN_NETWORKS, Container, FileMount, HealthCheck, SecretUse
+from fleet.workloads.container import PODMAN_NETWORKS, Container, FileMount, HealthCheck, SecretUse, volume_source
 from fleet.workloads.quoting import line, unit_word, word
 from fleet.workloads.rendering import Argument, Line, Special, Words, entries, keys
 from fleet.workloads.resources import (
@@ -110,8 +110,8 @@ def add_own_lines(name: str, container: Container, sections: dict[str, list[Entr
         FleetError: A line is none.
     """
     for section, extra in container.quadlet.items():
-        for key, value in extra.items():
-            for item in [value] if isinstance(value, str) else value:
+        for key in extra:
+            for item in container.lines(section, key):
                 if "\n" in item or item.endswith("\\"):
                     line(item, f"container {name}: {key}")
                 sections.setdefault(section, []).append((key, item))
@@ -170,7 +170,7 @@ def _unit(name: str, container: Container) -> Iterator[Entry]:
         yield "Requires", SECRETS_SERVICE
         yield "After", SECRETS_SERVICE
     for volume in container.volumes:
-        source = volume.partition(":")[0]
+        source = volume_source(volume)
         if source.startswith("/") and not _plain(volume):
             yield "RequiresMountsFor", unit_word(source, f"container {name}: volumes")
     # It is restarted for as long as it takes: systemd itself gives up after five times in ten seconds, which a registry

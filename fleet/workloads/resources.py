@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from fleet.model import Model
+from fleet.model import Model, Shorthand
 from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
 from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
 from fleet.workloads.rendering import Argument, Elsewhere, Key, Line, Option, Refused, Said, Special, Words
@@ -49,7 +49,7 @@ class Pod(Model):
         return self
 
 
-class Subnet(Model):
+class Subnet(Shorthand):
     """An address range of a network. Written as its prefix, or in full.
 
     Attributes:
@@ -58,14 +58,11 @@ class Subnet(Model):
         range: The part that addresses are given from by themselves.
     """
 
+    shorthand = "prefix"
+
     prefix: IPv4Network | IPv6Network
     gateway: IPv4Address | IPv6Address | None = None
     range: IPv4Network | IPv6Network | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _parse(cls, value: object) -> object:
-        return {"prefix": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _inside(self) -> Self:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fleet.boundary import Boundary
 from fleet.config import Snippet
-from fleet.config.ignition import file, unit
+from fleet.config.ignition import drop_in, file, timer_text, unit, unit_text
 from fleet.errors import FleetError
 from fleet.files import read_bytes
 from fleet.workloads import docker
@@ -117,9 +117,9 @@ class _Made:
         for name, mounts in self.workload.users_on(self.mounts).items():
             # A user's manager has no units of the system's mounts: it starts itself when they are there, and ends with
             # them. The mounts start it again.
-            waits = "[Unit]\n" + "".join(f"RequiresMountsFor={mount}\n" for mount in mounts)
+            waits = unit_text({"Unit": [("RequiresMountsFor", mount) for mount in mounts]})
             manager = user_manager(self.workload.users[name])
-            self.units.append({"name": manager, "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
+            self.units.append(drop_in(manager, waits))
 
     def files(self) -> None:
         for name, container in sorted(self.workload.containers.items()):
@@ -264,8 +264,8 @@ class _Made:
     def docker(self) -> None:
         self.units.append({"name": "podman.socket", "mask": True})
         if any(below(self.workload.storage, mount) for mount in self.mounts):
-            waits = f"[Unit]\nRequiresMountsFor={self.workload.storage}\n"
-            self.units.append({"name": "docker.service", "dropins": [{"name": "50-fleet.conf", "contents": waits}]})
+            waits = unit_text({"Unit": [("RequiresMountsFor", self.workload.storage)]})
+            self.units.append(drop_in("docker.service", waits))
         left, files = self.hidden.without(self.beside), {}
         for name, variables in sorted(self.beside.items()):
             if variables:
@@ -306,26 +306,13 @@ def _helpers(containers: Mapping[str, Container]) -> Iterator[tuple[str, str, st
 def _timer(name: str, container: Container) -> str:
     assert container.schedule is not None
     what = f"container {name}: schedule"
-    return _TIMER.format(
-        name=name,
-        calendar=line(container.schedule.calendar, what),
-        delay=line(container.schedule.random_delay, what),
-        persistent=str(container.schedule.persistent).lower(),
+    return timer_text(
+        f"Runs of container {name}",
+        ("OnCalendar", line(container.schedule.calendar, what)),
+        ("RandomizedDelaySec", line(container.schedule.random_delay, what)),
+        ("Persistent", str(container.schedule.persistent).lower()),
     )
 
-
-_TIMER = """\
-[Unit]
-Description=Runs of container {name}
-
-[Timer]
-OnCalendar={calendar}
-RandomizedDelaySec={delay}
-Persistent={persistent}
-
-[Install]
-WantedBy=timers.target
-"""
 
 _SECRETS_UNIT = """\
 [Unit]

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from fleet.model import Model
 from fleet.plan import SSH_PORT
-from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse
+from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse, volume_source
 from fleet.workloads.fields import Name, Port
 from fleet.workloads.resources import (
     CONTAINER,
@@ -134,12 +134,12 @@ class Workload(Model):
         # A user's engine keeps images and containers in the user's home.
         yield f"/var/home/{container.run_as}" if container.run_as else self.storage
         for volume in container.volumes:
-            source = volume.partition(":")[0]
+            source = volume_source(volume)
             yield self.volumes[source].device if source in self.volumes else source
         for key in ("Mount", "Volume"):
-            for item in _lines(container.quadlet.get("Container", {}).get(key, [])):
+            for item in container.lines("Container", key):
                 yield from re.findall(r"(?:^|,)(?:(?:source|src)=)?(/[^,:]*)", item)[:1]
-        for item in _lines(container.quadlet.get("Unit", {}).get("RequiresMountsFor", [])):
+        for item in container.lines("Unit", "RequiresMountsFor"):
             yield from item.split()
 
     @model_validator(mode="after")
@@ -212,7 +212,7 @@ class Workload(Model):
                 yield f"{what} is in the pod {container.pod}, which another user runs: give both the same `run_as`"
         yield from self._network_problems(what, container.networks, user)
         for volume in container.volumes:
-            source = volume.partition(":")[0]
+            source = volume_source(volume)
             if source in self.volumes and self.volumes[source].run_as != user:
                 yield f"{what} mounts the volume {source}, which another user has: give both the same `run_as`"
         if local := container.local_image:
@@ -284,10 +284,6 @@ def user_manager(user: User) -> str:
 def below(path: str, mount: str) -> bool:
     """Whether a path lies on what is mounted at a mount point."""
     return f"{path.rstrip('/')}/".startswith(f"{mount}/")
-
-
-def _lines(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
 
 
 def _list(names: Any) -> str:
