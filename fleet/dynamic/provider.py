@@ -38,6 +38,7 @@ class Provider(ResourceProvider):
                 setattr(cls, name, _reported(cls.__dict__[name]))
 
     def configure(self, req: ConfigureRequest) -> None:
+        """Prepare the process in which the engine runs the provider: no tracebacks, and it ends with the engine."""
         # The plugin sends the formatted exception to the user; without this, a FleetError comes with a traceback.
         sys.tracebacklimit = 0
         _end_with_engine()

@@ -76,8 +76,10 @@ class Tags:
     valid: str
 
     def tag(self, group: str = "") -> str:
-        """The tag of a group's machines, or of all of the fleet's: up to 63 lower-case letters, digits and dashes,
-        beginning with a letter. It is readable as far as there is room, and ends with a digest of the four names.
+        """The tag of a group's machines, or of all of the fleet's.
+
+        It has up to 63 lower-case letters, digits and dashes, and begins with a letter. It is readable as far as there
+        is room, and ends with a digest of the four names.
         """
         shown = re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, (self.stack, self.fleet, group))).lower())
         known = digest([self.project, self.stack, self.fleet, group])[:_TAG_DIGEST]
@@ -448,8 +450,9 @@ class Lookups:
         absent: str = "(?!)",
         missing: str = "",
     ) -> asyncio.Future[str]:
-        """Why a thing is not to be had, as :attr:`~fleet.plan.Needs.missing`; empty if it is, or if that
-        cannot be known yet.
+        """Why a thing is not to be had, as :attr:`~fleet.plan.Needs.missing`.
+
+        Empty if it is to be had, or if that cannot be known yet.
 
         Args:
             what: The thing, in words; asked for once.

@@ -213,8 +213,9 @@ class DigitalOcean(ProviderPlatform):
         return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Droplets by their names and tags, in the stack's network: another stack may well have the same names, and be
-        in the same network if that was there before.
+        """Droplets by their names and tags, in the stack's network.
+
+        Another stack may well have the same names, and be in the same network if that was there before.
         """
         tags = {tag.lower() for tag in inputs.get("tags", ())}
 

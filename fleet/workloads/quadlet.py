@@ -166,8 +166,10 @@ def _service(container: Container) -> Iterator[Entry]:
 
 
 def restart_policy(container: Container) -> Iterator[Entry]:
-    """How systemd restarts the service: for as long as it takes, since systemd itself gives up after five times in ten
-    seconds, which a registry that cannot be reached for a moment is enough for.
+    """How systemd restarts the service: for as long as it takes.
+
+    systemd itself gives up after five times in ten seconds, which a registry that cannot be reached for a moment is
+    enough for.
     """
     # systemd knows no unless-stopped; its always does not restart what was stopped by hand.
     restart = container.restart or ("no" if container.ends else "always")
