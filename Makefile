@@ -3,10 +3,11 @@ PYTEST = .venv/bin/python -m pytest
 # Tests start hundreds of commands: each would compile all of fleet anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo test test-machines bench lint lock docs
+.PHONY: help demo unit test test-machines bench lint check lock docs
 
 help:
 	@echo "make demo           a node that serves a web page, under QEMU"
+	@echo "make unit           linters and the unit tests that take no system packages, in a minute"
 	@echo "make test           linters, unit tests, engine tests, one machine"
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"
@@ -16,6 +17,12 @@ help:
 demo:
 	@tools/bootstrap base
 	@.venv/bin/python -m tools.demo
+
+# Where nothing is set up yet, the first one takes some minutes; none installs anything of the system.
+unit:
+	@tools/bootstrap
+	@$(MAKE) --no-print-directory check
+	$(PYTEST) tests/unit -q -m "not long and not system and not slow" --numprocesses 2 --dist worksteal
 
 test: lint
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go test ./...
@@ -27,11 +34,16 @@ test-machines:
 
 lint:
 	@tools/bootstrap base image
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	@$(MAKE) --no-print-directory check
 	.venv/bin/mypy examples/*/[a-z]*.py
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...
+
+# Each of them reads only what changed since it ran last.
+check:
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/mypy
 
 bench:
 	@tools/bootstrap base

@@ -28,9 +28,11 @@ class TranspilerHook(BuildHookInterface[Any]):
     """Builds ``transpiler/`` to ``fleet/config/fleet-transpiler`` and tags the wheel with this machine's platform."""
 
     def dependencies(self) -> list[str]:
+        """What the build environment needs beside the build requirements: pip, where it has to fetch Go."""
         return [] if shutil.which("go") else ["pip>=24"]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build the binary and its notices, and have them packed."""
         root = Path(self.root)
         with tempfile.TemporaryDirectory() as scratch:
             go = Go(shutil.which("go") or _pinned_go(root, scratch), root / "transpiler")

@@ -1,5 +1,7 @@
-"""YAML 1.2's core schema for PyYAML, which reads plain scalars as YAML 1.1 does: there, ``22:22`` is the number 1342,
-``no`` is false and ``0644`` is 420. Butane and Compose read YAML 1.2 (yaml.org/spec/1.2.2, chapter 10.3).
+"""YAML 1.2's core schema for PyYAML, which reads plain scalars as YAML 1.1 does.
+
+There, ``22:22`` is the number 1342, ``no`` is false and ``0644`` is 420. Butane and Compose read YAML 1.2
+(yaml.org/spec/1.2.2, chapter 10.3).
 
 One thing differs from the schema: a number with leading zeros is text, since nobody means the decimal number by it.
 """

@@ -18,8 +18,10 @@ OWN_FOLDER = ".fleet"
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that its owner alone can look into, and what it lies in that is not there. Of one that is there the
-    access of others is taken away; so it is of :data:`OWN_FOLDER`, if it lies in that, and of what is between.
+    """Make a folder that its owner alone can look into, with its parents.
+
+    Of one that is there the access of others is taken away; so it is of :data:`OWN_FOLDER`, if it lies in that, and of
+    what is between.
 
     Raises:
         OSError: It cannot be made.
@@ -151,8 +153,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a text file so that whoever reads it, after a crash or on a full disk too, sees all of it, or what was
-    there before.
+    """Write a text file whole or not at all: after a crash, or on a full disk, it has its earlier contents.
 
     Args:
         file: The file, or a link to it. Its folder is there.

@@ -162,6 +162,13 @@ class Folder:
         return Result(done.returncode, done.stdout, done.stderr)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what a fixture says of a test."""
+    for item in items:
+        if isinstance(item, pytest.Function) and {"judge"} & {*item.fixturenames}:
+            item.add_marker(pytest.mark.system)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """A folder with a valid spec of one node, ``fleet.yaml``, and its snippet, ``base.bu``."""

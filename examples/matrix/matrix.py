@@ -139,8 +139,9 @@ class Server:
         return f"https://matrix.{self.domain}{self.port}"
 
     def secrets(self) -> dict[str, Any]:
-        """All are generated once, and stay in the stack's config. Synapse's signing key is an Ed25519 seed in its own
-        format (signedjson: algorithm, version, unpadded base64).
+        """All are generated once, and stay in the stack's config.
+
+        Synapse's signing key is an Ed25519 seed in its own format (signedjson: algorithm, version, unpadded base64).
         """
         made: dict[str, Any] = {
             name: {"config": name.replace("-", "_"), "generate": {}}

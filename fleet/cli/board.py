@@ -1,5 +1,7 @@
-"""The rollout as a table at the terminal's end: for every node that is to change, its stage, since when, and what it
-waits for. What is done scrolls by above it, line by line, as it does where there is no terminal.
+"""The rollout as a table at the terminal's end.
+
+For every node that is to change it has the stage, since when, and what it waits for. What is done scrolls by above it,
+line by line, as it does where there is no terminal.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
     """Calls the function."""
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Another instance replaces the drain, which runs the function; other changes are noted in place."""
         # Of a drain that it changed in place, an earlier fleet has left nothing but the id, which is the instance's.
         moved = not known(news["instance"]) or olds.get("instance", id_) != news["instance"]
         keys = ("function", "timeout", "address")
@@ -37,13 +38,16 @@ class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        """Note what is to be called once the instance goes; its id is the instance's."""
         return CreateResult(props["instance"], props)
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Note a function, time-out or address that changed."""
         # Nothing is done: the next removal goes by what is new.
         return UpdateResult(news)
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
+        """Call the function, unless the machine has stopped; a :class:`FleetError` if it fails or takes too long."""
         if "function" not in props:
             tell(f"The machine {id_} goes without a drain: an earlier fleet has not kept what its function is.")
             return

@@ -49,6 +49,7 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
     """Asks."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """A change where the node is re-provisioned, or where what is noted of its peers or its shape differs."""
         keys = ("trigger", "members", "down")
         changed = any(not known(news[key]) or olds.get(key) != news[key] for key in keys)
         if _begins(olds, news):
@@ -56,6 +57,7 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
         return DiffResult(changes=changed or bool(news.get("reshaped")) or _moves(olds, news))
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Compare the node's shape with the deployed one, and look up, in previews too, what a new machine needs."""
         news = {key: value for key, value in news.items() if key != "reshaped"}
         if changed := reshaped((olds or {}).get("shape"), news["shape"]):
             news["reshaped"] = changed
@@ -64,10 +66,12 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
         return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        """Fetch what a new node's machine needs; its peers do not count on it yet."""
         _require(props, fetch=True)
         return CreateResult(props["node"], props)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Before the node is re-provisioned: fetch what its machine needs, pause, and ask its peers."""
         if _begins(olds, news):
             _require(news, fetch=True)
             time.sleep(news["pause"])

@@ -1,5 +1,7 @@
-"""What fleet's own resources share: Pulumi dynamic providers that report errors as users should see them, and resources
-that name them in a way that outlives the code's (:mod:`fleet.dynamic.tokens`).
+"""What fleet's own resources share.
+
+Pulumi dynamic providers that report errors as users should see them, and resources that name them in a way that
+outlives the code's (:mod:`fleet.dynamic.tokens`).
 
 A platform of another distribution makes resources of its own of the same two classes::
 
@@ -43,19 +45,22 @@ class Provider(ResourceProvider):
     def __init_subclass__(cls, *, name: str, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.state_name = name
-        for name in ("check", "diff", "create", "read", "update", "delete"):
-            if name in cls.__dict__:
-                setattr(cls, name, _reported(cls.__dict__[name]))
+        for method in ("check", "diff", "create", "read", "update", "delete"):
+            if method in cls.__dict__:
+                setattr(cls, method, _reported(cls.__dict__[method]))
 
     def configure(self, req: ConfigureRequest) -> None:
+        """Prepare the process in which the engine runs the provider: no tracebacks, and it ends with the engine."""
         # The plugin sends the formatted exception to the user; without this, a FleetError comes with a traceback.
         sys.tracebacklimit = 0
         _end_with_engine()
 
 
 class DynamicResource(pulumi.CustomResource):
-    """A resource that a :class:`Provider` makes. It is to Pulumi what :class:`pulumi.dynamic.Resource` is, but what the
-    state has of the provider is its name alone.
+    """A resource that a :class:`Provider` makes.
+
+    It is to Pulumi what :class:`pulumi.dynamic.Resource` is, but what the state has of the provider is its name
+    alone.
 
     A class is defined with its type, ``token``, and the class of its ``provider``.
 

@@ -39,9 +39,7 @@ class Watcher(Protocol):
         ...
 
     def reaches(self, local_port: int) -> bool:
-        """Whether the TCP connection from this local port has arrived in the node, where something else accepts it
-        first.
-        """
+        """Whether the TCP connection from this local port has arrived in the node, not only at a forwarder."""
         ...
 
 
@@ -49,12 +47,14 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
     """Polls."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Another instance is asked anew, by replacement; all else is noted in place."""
         changed = [key for key in _IDENTITY if not known(news.get(key)) or olds.get(key) != news.get(key)]
         # What an earlier fleet wrote into the state in plain text is written anew, sealed.
         unsealed = "hidden" in news and "hidden" not in olds
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        """Ask until everything answers; a :class:`FleetError`, with the end of the console, if it does not in time."""
         from fleet.plan import Probe
         from fleet.probes import NotReadyError, wait
 
@@ -79,6 +79,7 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         return CreateResult(props["instance"], props)
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Seal what an earlier fleet wrote into the state in plain text."""
         # Nothing is asked: it is the same node, ready as before.
         return UpdateResult(news)
 

@@ -27,13 +27,16 @@ class RecordProvider(Provider, name="fleet.components.record:RecordProvider"):
     """Keeps two generations: ``configs`` and ``previous``."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """A change where the digest of the configs differs."""
         # Not the configs themselves: their compressed bytes are another library's.
         return DiffResult(changes=olds["digest"] != news["digest"])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        """Keep the first generation."""
         return CreateResult("record", props)
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Keep the new configs, and those that they take the place of as ``previous``."""
         return UpdateResult({**news, "previous": olds["configs"]})
 
 

@@ -136,6 +136,7 @@ class NodeExporter(LibrarySnippet):
     collectors: list[str] = []
 
     def snippet(self, node: NodeName) -> Snippet:
+        """The container, in the network of the node."""
         address = self.address
         listen = f"[{address}]" if isinstance(address, IPv6Address) else str(address or "")
         container = Container.model_validate(

@@ -101,8 +101,9 @@ class Backend:
         return state["checkpoint"].get("latest") or {}
 
     def copied_to(self, folder: Path) -> str:
-        """The URL of a backend that is made in another folder, and has the state as it is; if there is none, a state
-        without resources.
+        """The URL of a copy of the backend that is made in another folder.
+
+        It has the state as it is; if there is none, a state without resources.
 
         Args:
             folder: The folder.
@@ -317,8 +318,10 @@ def _state(text: bytes | None) -> dict[str, Any] | None:
 
 
 def _note_machines(state: dict[str, Any]) -> None:
-    """Have a state of before say of each machine that it was just being changed: there may be a later one by now, and
-    what clears up after an update that was cut off looks for it (:mod:`fleet.ops.recovery`).
+    """Have a state of before say of each machine that it was just being changed.
+
+    There may be a later one by now, and what clears up after an update that was cut off looks for it
+    (:mod:`fleet.ops.recovery`).
     """
     latest = state["checkpoint"].get("latest") or {}
     resources = latest.get("resources") or []

@@ -128,8 +128,9 @@ class Engine(automation.PulumiCommand):
         return hear
 
     def interrupt(self) -> None:
-        """Have the engine end after the steps that are going on, as soon as it takes an interrupt and what it has
-        removed to make it anew is at least begun to be made.
+        """Have the engine end after the steps that are going on.
+
+        It is told as soon as it takes an interrupt and what it has removed to make it anew is at least begun.
         """
         with self._lock:
             if self._waits_for is None:
@@ -169,8 +170,9 @@ class Engine(automation.PulumiCommand):
 
 
 def end_idle_providers() -> None:
-    """End providers that an earlier command left, and whose engine ended before it asked them anything: until then
-    nothing of fleet's runs in them, so they do not notice by themselves.
+    """End providers that an earlier command left, and whose engine ended before it asked them anything.
+
+    Until then nothing of fleet's runs in them, so they do not notice by themselves.
     """
     prefix = f"{_MARK}=".encode()
     for number, variables in _environments():

@@ -123,8 +123,10 @@ def _found(stack: Stack, platform: Platform, begun: Sequence[dict[str, Any]]) ->
 
 
 def _run(program: Callable[[], None], config: Mapping[str, str], engine: Engine) -> None:
-    """Run a program that has no resources, in a stack of its own: a preview of the real one would go on to what is no
-    longer declared, which is all, and is refused where disks are protected.
+    """Run a program that has no resources, in a stack of its own.
+
+    A preview of the real one would go on to what is no longer declared, which is all, and is refused where disks are
+    protected.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = {"PULUMI_BACKEND_URL": f"file://{folder}", PASSPHRASE: secrets.token_hex()}

@@ -1,8 +1,8 @@
 """``fleet new``: the files of a project, copied from ``fleet/templates``.
 
 They are files of the package, and listed by name in ``pyproject.toml``; the stack's file is its platform's. The
-repository's own project, ``stacks/``, has the same ones, of which a test takes care: a project that is used holds states,
-disks and configs beside them.
+repository's own project, ``stacks/``, has the same ones, of which a test takes care: a project that is used holds
+states, disks and configs beside them.
 """
 
 from __future__ import annotations

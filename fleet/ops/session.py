@@ -332,8 +332,9 @@ class Session:
                 platform.prepare(image, progress)
 
     def _plan(self, access: Access, secrets: Secrets) -> tuple[Stack, FleetPlan, Platform]:
-        """Plan before the engine starts, so that what is wrong with the spec is said at once, and the program is only
-        to declare what is planned.
+        """Plan before the engine starts.
+
+        So what is wrong with the spec is said at once, and the program only declares what is planned.
         """
         stack = Stack(self._project, self._stack_name, access)
         plan, platform = plan_stack(

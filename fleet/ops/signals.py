@@ -61,8 +61,10 @@ class Signals:
         self._say: Callable[[str], None] = lambda text: None
 
     def catch(self, say: Callable[[str], None]) -> None:
-        """Take signals from now on: at the first, :class:`Stopped` is raised in the main thread, at once where the
-        engine does not run, else by whoever waits for its end (:meth:`check`).
+        """Take signals from now on.
+
+        At the first, :class:`Stopped` is raised in the main thread, at once where the engine does not run, else by
+        whoever waits for its end (:meth:`check`).
 
         Args:
             say: Shows a line.

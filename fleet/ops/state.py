@@ -70,8 +70,9 @@ class Deployed:
         self._ready = of(tokens.READY)
 
     def changes(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node: another config or shape, or an image that it is to follow. A
-        secret that could not be read counts as unchanged.
+        """Whether an update would re-provision a node: another config or shape, or an image that it is to follow.
+
+        A secret that could not be read counts as unchanged.
         """
         if not node.unread:
             return self.image_moves(node) or self.differs(node)
@@ -89,8 +90,9 @@ class Deployed:
         )
 
     def outdated(self, node: NodePlan) -> bool:
-        """Whether the spec has another config for a node than the one that it is deployed with, as far as is known: a
-        secret that could not be read counts as unchanged.
+        """Whether the spec has another config for a node than the one that it is deployed with.
+
+        A secret that could not be read counts as unchanged.
         """
         if node.unread:
             return bool(self.nodes.get(node.name, {}).get("config") != node.shown)
@@ -128,8 +130,9 @@ class Deployed:
         return name in self.nodes and self.nodes[name].get("digest") != _digest(ignition)
 
     def kept(self, node: NodePlan) -> NodePlan | None:
-        """A planned node with the config that is deployed, and the probes that this config answered; all else is as
-        planned. ``None``: its config is neither recorded nor the planned one.
+        """A planned node with the config that is deployed, and the probes that this config answered.
+
+        All else is as planned. ``None``: its config is neither recorded nor the planned one.
 
         What a node has is known by its digest: after a rollout that stopped half way, some nodes have the new config
         and others the recorded one, and after a rollback all have an earlier one than the spec.
@@ -170,8 +173,10 @@ class Deployed:
         return dict(self._ready.get(name, {}).get("hidden") or otherwise)
 
     def peer(self, name: str, probes: Sequence[Probe] = (), hidden: Mapping[str, str] = _NONE) -> Peer:
-        """How a deployed node can be reached and asked: at the address and the ports, and by the probes, that it was
-        deployed with, which the spec and the stack's options may have changed since.
+        """How a deployed node can be reached and asked.
+
+        It is at the address and the ports, and by the probes, that it was deployed with, which the spec and the stack's
+        options may have changed since.
 
         Args:
             name: The node's name; it has a machine.

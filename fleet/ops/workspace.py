@@ -90,8 +90,10 @@ class Project:
         )
 
     def plain_config(self, stack: str) -> dict[str, str]:
-        """A stack's config by full key, as Pulumi gives it, but read from the files alone: without Pulumi, the stack's
-        state or its passphrase. In the place of each secret, which is not needed, stands a text that says so.
+        """A stack's config by full key, as Pulumi gives it, but read from the files alone.
+
+        That takes neither Pulumi, nor the stack's state or its passphrase. In the place of each secret, which is not
+        needed, stands a text that says so.
 
         Args:
             stack: The stack's name.
@@ -460,10 +462,11 @@ class Stack:
 
 
 class _QuickStack(automation.Stack):
-    """The Automation API's stack, without what it asks the CLI for after each update: the outputs, twice, and the
-    history. Each takes as long as an update of a few nodes, and fleet has what it needs from the engine's events.
+    """The Automation API's stack, without what it asks the CLI for after each update.
 
-    Nor is it selected, for whatever else its user does in the project: every command names it.
+    That is the outputs, twice, and the history. Each takes as long as an update of a few nodes, and fleet has what it
+    needs from the engine's events. Nor is it selected, for whatever else its user does in the project: every command
+    names it.
     """
 
     def __init__(self, name: str, workspace: automation.LocalWorkspace) -> None:
@@ -518,8 +521,9 @@ def _login() -> str:
 
 
 def _locked_by(settings: Path) -> str:
-    """What a stack's config file says that locks its secrets: "passphrase", or a URL such as "awskms://..."; empty if
-    it does not say so, and the state or the backend decides.
+    """What a stack's config file says that locks its secrets: "passphrase", or a URL such as "awskms://...".
+
+    Empty if it does not say so, and the state or the backend decides.
     """
     try:
         content = yaml.load(read_text(settings, "stack's config"), Loader=Plain)

@@ -28,8 +28,12 @@ class Interface:
 
 @dataclass(frozen=True)
 class Watch:
-    """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
-    given ``argument`` and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
+    """How to look at an instance from outside while it starts.
+
+    Attributes:
+        function: ``module:name`` of fleet's, which returns an object with the methods of
+            :class:`fleet.dynamic.ready.Watcher`.
+        argument: What it is given.
     """
 
     function: str

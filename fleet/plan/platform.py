@@ -12,26 +12,27 @@ from fleet.plan.node import FleetPlan
 
 
 class PlanningPlatform(Protocol):
-    """A platform, as planning sees it.
-
-    Attributes:
-        name: As ``fleet:platform`` names it.
-        architecture: "x86_64" or "aarch64".
-        limits: How large user data may be.
-        metadata_addresses: Where nodes find the platform's metadata service, if it has the node's user data.
-    """
+    """A platform, as planning sees it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As ``fleet:platform`` names it."""
+        ...
 
     @property
-    def architecture(self) -> str: ...
+    def architecture(self) -> str:
+        """Of the nodes: "x86_64" or "aarch64"."""
+        ...
 
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> Limits:
+        """How large user data may be."""
+        ...
 
     @property
-    def metadata_addresses(self) -> Collection[IPv4Address | IPv6Address]: ...
+    def metadata_addresses(self) -> Collection[IPv4Address | IPv6Address]:
+        """Where nodes find the platform's metadata service; empty where that does not have their user data."""
+        ...
 
     def cannot_surge(self, *, addressed: bool) -> str:
         """Why an old and a new machine of one node cannot be there at once; empty if they can.
@@ -54,8 +55,9 @@ class PlanningPlatform(Protocol):
         ...
 
     def interface(self, address: IPv4Interface) -> Interface | None:
-        """A node's private interface, where the node has to give it its planned address itself; ``None`` where the
-        platform's network does.
+        """A node's private interface, where the node has to give it its planned address itself.
+
+        ``None`` where the platform's network does.
         """
         ...
 

@@ -51,8 +51,10 @@ def _names(fleet: FleetSpec, platform: PlanningPlatform) -> Iterator[tuple[str, 
 
 
 def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -> Snippet:
-    """The node's own end of a private network that gives no addresses: for NetworkManager, which Fedora CoreOS has, and
-    for systemd-networkd, which other images have. The interface is found by its MAC address.
+    """The node's own end of a private network that gives no addresses.
+
+    It is for NetworkManager, which Fedora CoreOS has, and for systemd-networkd, which other images have. The interface
+    is found by its MAC address.
     """
     gateway = interface.gateway
     keyfile = (

@@ -93,8 +93,9 @@ def plan_spec(
 
 
 def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
-    """A plan that says which of its nodes have a secret that could not be read: those that are different in a plan with
-    another mask.
+    """A plan that says which of its nodes have a secret that could not be read.
+
+    Those are the ones that are different in a plan with another mask.
     """
     masked = {node.name: node for node in other.nodes}
 

@@ -138,14 +138,18 @@ class Platform(PlanningPlatform, Protocol):
         ...
 
     def trigger(self, node: NodePlan) -> str:
-        """A digest that, if it changes, re-provisions a node: of its config, and of what the provider would otherwise
-        change in a running machine, or not at all. The image is not part of it.
+        """A digest that, if it changes, re-provisions a node.
+
+        It is of the config, and of what the provider would otherwise change in a running machine, or not at all. The
+        image is not part of it.
         """
         ...
 
     def shape(self, node: NodePlan) -> Mapping[str, str]:
-        """All that re-provisions a node besides its config and its image, by the words of the stack's options and of
-        the spec. It is kept in the state in plain text, so it holds no secret, and no digest of one.
+        """All that re-provisions a node besides its config and its image.
+
+        It goes by the words of the stack's options and of the spec. It is kept in the state in plain text, so it holds
+        no secret, and no digest of one.
 
         What is here and not in :meth:`trigger`, the provider itself replaces the machine for. Every input of a machine
         that may change and for which the provider replaces it is here, unless its change is ignored: what is not here,

@@ -61,8 +61,9 @@ class Lookups:
         absent: str = "(?!)",
         missing: str = "",
     ) -> asyncio.Future[str]:
-        """Why a thing is not to be had, as :attr:`~fleet.plan.Needs.missing`; empty if it is, or if that
-        cannot be known yet.
+        """Why a thing is not to be had, as :attr:`~fleet.plan.Needs.missing`.
+
+        Empty if it is, or if that cannot be known yet.
 
         Args:
             what: The thing, in words; asked for once.

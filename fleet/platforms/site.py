@@ -67,8 +67,9 @@ class Site(Protocol):
         ...
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed. Disks that are
-        taken over are declared before a node's others, which are made where those are.
+        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed.
+
+        Disks that are taken over are declared before a node's others, which are made where those are.
         """
         ...
 

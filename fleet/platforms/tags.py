@@ -30,8 +30,10 @@ class Tags:
     valid: str
 
     def tag(self, group: str = "") -> str:
-        """The tag of a group's machines, or of all of the fleet's: up to 63 lower-case letters, digits and dashes,
-        beginning with a letter. It is readable as far as there is room, and ends with a digest of the four names.
+        """The tag of a group's machines, or of all of the fleet's.
+
+        Up to 63 lower-case letters, digits and dashes, beginning with a letter. It is readable as far as there
+        is room, and ends with a digest of the four names.
         """
         shown = re.sub(r"[^a-z0-9]+", "-", "-".join(filter(None, (self.stack, self.fleet, group))).lower())
         known = digest([self.project, self.stack, self.fleet, group])[:_TAG_DIGEST]

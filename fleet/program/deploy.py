@@ -29,8 +29,10 @@ DEFAULT_SPEC = "fleet.yaml"
 
 
 async def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: str) -> Fleet:
-    """Declare a fleet, and export what its nodes offer as the stack output ``nodes``, and the addresses that its names
-    in the DNS are to lead to as ``names``. For a program that :func:`pulumi.run` runs.
+    """Declare a fleet, for a program that :func:`pulumi.run` runs.
+
+    Its stack outputs are ``nodes``, what its nodes offer, and ``names``, the addresses that its names in the DNS are to
+    lead to.
 
     Args:
         plan: What.
@@ -140,8 +142,9 @@ def _full_name() -> str:
 
 
 def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
-    """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted unless nodes are
-    asked with them.
+    """The resources of a stack's state, as they are before its update.
+
+    Secrets in it stay encrypted unless nodes are asked with them.
 
     Raises:
         FleetError: It cannot be read.

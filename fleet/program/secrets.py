@@ -55,12 +55,14 @@ def project_file(folder: Path) -> Path:
 
 
 def settings_file(folder: Path, stack: str) -> Path:
+    """The file with a stack's config; the stack may be named with its organization and project."""
     return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Set a secret in a stack's config as Pulumi's command does, which is not given it as an argument: every process of
-    this machine can read those.
+    """Set a secret in a stack's config as Pulumi's command does.
+
+    The command is not given it as an argument: every process of this machine can read those.
 
     Args:
         key: Its key.
@@ -90,8 +92,10 @@ def set_secret(key: str, value: str, *options: str, folder: Path, environment: M
 
 
 def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
-    """Set a secret in a stack's config, whose file holds the only copy of others: Pulumi writes it in place, and a full
-    disk would cut it off, so it is to write a copy, which is then put in the file's place.
+    """Set a secret in a stack's config, whose file holds the only copy of others.
+
+    Pulumi writes it in place, and a full disk would cut it off, so it is to write a copy, which is then put in the
+    file's place.
 
     Raises:
         CommandError: Pulumi cannot.

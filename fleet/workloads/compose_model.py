@@ -83,16 +83,22 @@ class PortUse(Model):
 
 
 class BindOptions(Model):
+    """How a folder of the host is mounted."""
+
     propagation: str = ""
     create_host_path: bool = True
     selinux: Literal["", "z", "Z"] = ""
 
 
 class VolumeOptions(Model):
+    """How a named volume is mounted."""
+
     nocopy: bool = False
 
 
 class TmpfsOptions(Model):
+    """Size and mode of a file system in memory."""
+
     size: Size = ""
     mode: Text = ""
 
@@ -112,18 +118,24 @@ class Mount(Model):
 
 
 class Attachment(Model):
+    """How a service is attached to a network."""
+
     aliases: list[str] = []
     ipv4_address: str | None = None
     ipv6_address: str | None = None
 
 
 class Dependency(Model):
+    """What of another service has to be true before a service starts."""
+
     condition: Literal["service_started", "service_healthy", "service_completed_successfully"] = "service_started"
     restart: bool = False
     required: bool = True
 
 
 class Check(Model):
+    """A health check; Compose's defaults where it says nothing."""
+
     test: Text | list[Text] | None = None
     interval: str = "30s"
     timeout: str = "30s"
@@ -143,12 +155,16 @@ class Grant(Model):
 
 
 class Limits(Model):
+    """What a service may use at most, under ``deploy``."""
+
     cpus: Text | float | None = None
     memory: Text = ""
     pids: int | None = None
 
 
 class DeviceRequest(Model):
+    """Devices by capability, such as GPUs."""
+
     capabilities: list[str] = []
     driver: str = ""
     count: Text | int | None = None
@@ -156,22 +172,30 @@ class DeviceRequest(Model):
 
 
 class Reservations(Model):
+    """What is set aside for a service, under ``deploy``."""
+
     memory: Text = ""
     devices: list[DeviceRequest] = []
 
 
 class Resources(Model):
+    """``deploy.resources``."""
+
     limits: Limits = Limits()
     reservations: Reservations = Reservations()
 
 
 class RestartPolicy(Model):
+    """When a service is restarted, under ``deploy``; its ``restart`` says the same in short."""
+
     condition: Literal["none", "any", "on-failure"] = "any"
     delay: str = ""
     max_attempts: int | None = None
 
 
 class Deploy(Model):
+    """``deploy``, as far as one node can do it: a single replica."""
+
     mode: Literal["replicated", "global"] = "replicated"
     replicas: Literal[1] = 1
     resources: Resources = Resources()
@@ -179,11 +203,15 @@ class Deploy(Model):
 
 
 class Logging(Model):
+    """Where a service's output goes."""
+
     driver: Literal["json-file", "local", "journald", "none", ""] = ""
     options: Pairs = {}
 
 
 class BuildUse(Model):
+    """What an image is built of."""
+
     context: str = ""
     dockerfile: str = ""
     target: str = ""
@@ -191,6 +219,8 @@ class BuildUse(Model):
 
 
 class DeviceUse(Model):
+    """A device of the host; ``written`` is the short form, where it is written so."""
+
     source: str
     target: str = ""
     permissions: str = ""
@@ -198,6 +228,8 @@ class DeviceUse(Model):
 
 
 class Service(Model):
+    """A service: one container."""
+
     image: str = ""
     build: BuildUse | None = None
     container_name: str = ""
@@ -271,17 +303,23 @@ class Service(Model):
 
 
 class IpamConfig(Model):
+    """A range of addresses of a network."""
+
     subnet: str
     gateway: str | None = None
     ip_range: str | None = None
 
 
 class Ipam(Model):
+    """Addresses of a network."""
+
     driver: Literal["default"] = "default"
     config: list[IpamConfig] = []
 
 
 class NetworkUse(Model):
+    """A network of the project, or, with ``external``, one of the group's."""
+
     name: str = ""
     external: bool = False
     driver: Literal["bridge", "default"] = "bridge"
@@ -295,12 +333,16 @@ class NetworkUse(Model):
 
 
 class DriverOptions(Model):
+    """What a named volume mounts in its place."""
+
     type: str = ""
     device: str = ""
     o: str = ""
 
 
 class VolumeUse(Model):
+    """A named volume of the project, or, with ``external``, one of the group's."""
+
     name: str = ""
     external: bool = False
     driver: Literal["local"] = "local"
@@ -309,6 +351,8 @@ class VolumeUse(Model):
 
 
 class SecretDefinition(Model):
+    """A secret that services name; it has to be ``external``, since its value is one of the spec's."""
+
     name: str = ""
     external: bool = False
     file: str = ""
@@ -316,6 +360,8 @@ class SecretDefinition(Model):
 
 
 class ConfigDefinition(Model):
+    """A file that services name: one beside the Compose file, or its text."""
+
     file: str = ""
     content: str | None = None
 

@@ -99,8 +99,9 @@ def as_secrets(workload: Workload, given: Mapping[str, Mapping[str, str]]) -> tu
 
 
 def _for_podman(key: str, text: str) -> bool:
-    """Whether a variable can be a Podman secret: of the name that it would have (``secretNameRegexp`` in Podman's
-    ``pkg/domain``), and of its size.
+    """Whether a variable can be a Podman secret.
+
+    That is a matter of the name that it would have (``secretNameRegexp`` in Podman's ``pkg/domain``), and of its size.
     """
     named = re.fullmatch(r"[A-Za-z0-9_.-]*[A-Za-z0-9]", key) and len(key) <= _LONGEST_KEY
     return bool(named and 0 < len(text.encode()) < _LARGEST_SECRET and "\0" not in text)

@@ -42,8 +42,9 @@ BUILDS_FOLDER = "/etc/fleet/builds"
 
 
 def quadlet_files(workload: Workload, mounts: Sequence[str] = ()) -> Iterator[tuple[Kind, str, str | None, str]]:
-    """Every Quadlet file of a workload: the kind and name of what it is of, the user whose it is (``None``: root), its
-    text.
+    """Every Quadlet file of a workload.
+
+    The kind and name of what it is of, the user whose it is (``None``: root), its text.
 
     Args:
         workload: The workload.

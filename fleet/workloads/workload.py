@@ -58,9 +58,10 @@ class Workload(Model):
 
     @property
     def tags(self) -> dict[tuple[str, str], str]:
-        """References whose image can be another one tomorrow, by kind and name of what has them, such as
-        ``("containers", "caddy")``. Not among them: what has a digest, what registries are not asked for, and what is
-        meant to move (``auto_update: registry``).
+        """References whose image can be another one tomorrow.
+
+        They are by kind and name of what has them, such as ``("containers", "caddy")``. Not among them: what has a
+        digest, what registries are not asked for, and what is meant to move (``auto_update: registry``).
         """
         found = {
             ("containers", name): container.image
@@ -85,8 +86,10 @@ class Workload(Model):
         return self.model_copy(update=kinds)
 
     def services_on(self, mount: str) -> list[str]:
-        """The system's services that start with the node and need what is mounted somewhere, by themselves or because
-        one that they depend on does. Users' own services are none of them: the users' managers are, which start these.
+        """The system's services that start with the node and need what is mounted somewhere.
+
+        They need it themselves, or one that they depend on does. Users' own services are none of them: the users'
+        managers are, which start these.
 
         Args:
             mount: The mount point, an absolute path.

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 import tomllib
+from typing import Any
 
 import fleet
+from fleet import platforms
 from tools.cache import ROOT
 
 
-def layers() -> list[list[str]]:
-    """The layers of import-linter's contract, from the top, each with its parts."""
+def contract(name: str) -> dict[str, Any]:
+    """One of import-linter's contracts."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (contract,) = (contract for contract in contracts if contract["id"] == "layers")
-    return [re.split(r" [|:] ", layer) for layer in contract["layers"]]
+    return next(each for each in contracts if each["id"] == name)
+
+
+def layers() -> list[list[str]]:
+    """The layers from the top, each with its parts."""
+    return [re.split(r" [|:] ", layer) for layer in contract("layers")["layers"]]
 
 
 def test_the_picture_in_the_docs_has_the_layers_of_the_contract() -> None:
@@ -26,9 +32,11 @@ def test_pulumi_is_forbidden_below_the_line_of_the_picture() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     below = text.partition("---- Pulumi")[2].partition("```")[0].splitlines()[1:]
     drawn = {f"fleet.{part}" for line in below for part in re.split(r" [|:] ", re.split(" {2,}", line)[0])}
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    (contract,) = (contract for contract in contracts if contract["id"] == "pulumi")
-    assert set(contract["source_modules"]) == drawn
+    assert set(contract("pulumi")["source_modules"]) == drawn
+
+
+def test_no_platform_is_left_out_of_those_that_may_not_import_each_other() -> None:
+    assert set(contract("platforms")["modules"]) == {f"fleet.platforms.{name}" for name in platforms.names()}
 
 
 def test_the_package_says_of_each_layer_what_it_is_from_the_bottom() -> None:

@@ -24,6 +24,7 @@ def test_without_a_terminal_what_changes_a_stack_wants_to_be_told_that_it_is_mea
     assert sorted(folder.path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CHANGING[1:], ids=lambda command: str(command[0]))
 def test_a_no_at_the_terminal_leaves_the_stack_as_it_is(folder: Folder, command: tuple[str, ...]) -> None:
     folder.make_project("{}")

@@ -98,6 +98,7 @@ def test_what_other_stacks_have_beside_a_broken_state_stays(tmp_path: Path) -> N
     assert sorted(file.name for file in states.iterdir()) == ["other.json", "other.json.1a2b.tmp", "test.json"]
 
 
+@pytest.mark.system
 def test_a_stack_may_be_named_with_its_organization_and_project(folder: Folder) -> None:
     folder.make_project("{}")
     project = Project.around(folder.path / "fleet.yaml")

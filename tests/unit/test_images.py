@@ -195,6 +195,7 @@ def test_a_download_that_was_given_up_is_continued_by_the_next_command(server: S
     assert server.requests[-1][1] == "bytes=500-"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_a_download_and_leaves_no_image(server: Server, folder: Folder, number: signal.Signals) -> None:
     image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": disk(server)})
@@ -558,6 +559,7 @@ def test_real_stream_metadata_names_a_signature_for_every_image() -> None:
     assert all(disk.signature == f"{disk.location}.sig" for disk in disks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fcos.qcow2.xz", "fcos.qcow2.gz"])
 @pytest.mark.parametrize("stated", [True, False])
 def test_an_image_that_unpacks_to_more_than_it_says_is_stopped(

@@ -43,6 +43,7 @@ WRITERS: dict[str, Callable[[str], str]] = {
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 @given(st.data())
 def test_a_secret_is_hidden_in_whatever_form_a_writer_gives_it(writer: str, data: st.DataObject) -> None:

@@ -99,6 +99,7 @@ def rendered(folder: Folder) -> str:
     return file_text(json.loads(done.out), UNIT)
 
 
+@pytest.mark.slow
 def test_a_tag_is_locked_to_its_digest_until_an_update(folder: Folder, registry: Registry, hello: str) -> None:
     assert f"Image={hello}\n" in rendered(folder)
     first = digest_of(registry.manifests["site/hello:2"])

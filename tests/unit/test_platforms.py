@@ -122,6 +122,7 @@ def test_more_data_disks_than_a_machine_can_have_are_refused(locked: Folder, nam
         plan(locked, name)
 
 
+@pytest.mark.system
 def test_qemu_starts_with_as_many_data_disks_as_it_is_said_to(tmp_path: Path) -> None:
     """Beside the card of a private network; with one more than fits it does not start."""
     image = tmp_path / "disk.qcow2"
@@ -168,6 +169,7 @@ def test_a_stack_that_does_not_say_where_is_refused(
         platform(name, project=folder.path, stack="test").check_stack()
 
 
+@pytest.mark.slow
 def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
     program = (
         "import sys; from fleet.cli import main\n"

@@ -125,6 +125,7 @@ def test_an_unknown_option_of_the_stack_is_refused(folder: Folder) -> None:
         Qemu.from_options({"ports": 1}, project=folder.path, stack="local")
 
 
+@pytest.mark.system
 def test_a_port_in_use_is_said_before_anything_is_ended(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -137,6 +138,7 @@ def test_a_port_in_use_is_said_before_anything_is_ended(tmp_path: Path) -> None:
 needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is missing: `fleet doctor` says how")
 
 
+@pytest.mark.system
 @needs_qemu_img
 def test_a_data_disk_is_taken_over_and_grown_but_never_shrunk(tmp_path: Path) -> None:
     def size() -> int:
@@ -197,6 +199,7 @@ def machine(folder: Path, *, started: bool, note: str = NOTE) -> Iterator[tuple[
             process.kill()
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("started", [True, False], ids=["running", "starting"])
 def test_a_machine_that_was_stopped_has_given_its_ports_back(tmp_path: Path, started: bool) -> None:
     folder = tmp_path / "nodes" / "web-0"
@@ -234,6 +237,7 @@ def test_a_wrong_accelerator_in_the_environment_is_refused(monkeypatch: pytest.M
         qemu_machine.check_accelerator("auto")
 
 
+@pytest.mark.system
 @needs_qemu_img
 def test_the_accelerator_is_no_part_of_what_re_provisions_a_node(folder: Folder) -> None:
     def triggers(**options: object) -> list[str]:
@@ -247,6 +251,7 @@ def test_the_accelerator_is_no_part_of_what_re_provisions_a_node(folder: Folder)
     assert triggers() == triggers(accelerator="tcg")
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("note", ["", '{"id": "web-0-'], ids=["emptied", "cut off"])
 def test_a_machine_is_known_whose_notes_a_full_disk_has_cut_off(tmp_path: Path, note: str) -> None:
     folder = tmp_path / "nodes" / "web-0"
@@ -262,6 +267,7 @@ def test_a_machine_is_known_whose_notes_a_full_disk_has_cut_off(tmp_path: Path, 
     assert not folder.exists()
 
 
+@pytest.mark.system
 def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
     (tmp_path / "node.json").write_text('{"id": "web-0-12345678"}')
     (tmp_path / "qemu.pid").write_text("1\n")
@@ -303,6 +309,7 @@ def test_a_data_disk_whose_file_is_away_is_not_begun_anew(folder: Folder) -> Non
     platform.check_deployed(plan)
 
 
+@pytest.mark.system
 @needs_qemu_img
 @pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="QEMU is missing: `fleet doctor` says how to get it")
 def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
@@ -335,6 +342,7 @@ def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
         qemu_machine.stop(folder)
 
 
+@pytest.mark.system
 def test_status_says_that_the_network_was_killed_and_what_starts_it(folder: Folder) -> None:
     folder.make_project("{state_dir: nodes-here}")
     image = folder.write("own.qcow2", "an image")

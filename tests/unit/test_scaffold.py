@@ -40,6 +40,7 @@ def test_a_name_or_platform_that_cannot_be_is_refused(folder: Folder, arguments:
     assert not (folder.path / arguments[0]).exists()
 
 
+@pytest.mark.system
 def test_on_a_full_disk_nothing_is_begun(folder: Folder) -> None:
     folder.path.mkdir(exist_ok=True)
     with small_disk(folder.path / "site", "8k") as fill:

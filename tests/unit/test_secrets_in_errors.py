@@ -102,6 +102,7 @@ def test_the_places_are_those_of_the_whole_spec() -> None:
     assert len(shown) > 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", VALUES)
 def test_no_error_about_a_field_shows_any_of_the_secret_that_fills_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

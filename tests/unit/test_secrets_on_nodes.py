@@ -44,6 +44,7 @@ def readable(tree: dict[str, Any], canary: str) -> Iterator[str]:
             yield unit["name"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "user"), [("podman", "root"), ("podman", "app"), ("docker", "root")])
 def test_no_user_of_a_node_can_read_what_a_secret_fills(
     engine: str, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

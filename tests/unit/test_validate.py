@@ -88,6 +88,7 @@ def mistakes() -> Iterator[tuple[dict[str, str], dict[str, object]]]:
     return itertools.product(SPECS, OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", list(CONFIG))
 def test_validate_refuses_exactly_what_a_preview_refuses(
     locked: Folder, platform: str, monkeypatch: pytest.MonkeyPatch
@@ -152,6 +153,7 @@ def test_validate_needs_neither_secrets_nor_passphrase_nor_lock_nor_pulumi(
     assert "There is no stack tset in project web. Its stacks: test." in missing
 
 
+@pytest.mark.system
 def test_a_stacks_config_is_read_as_pulumi_reads_it(folder: Folder) -> None:
     folder.write(
         "Pulumi.yaml",

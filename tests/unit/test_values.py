@@ -131,6 +131,7 @@ def secret_project(folder: Folder) -> None:
     folder.edit("base.bu", '"hello"', '"key=${token}"')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["a&b#c|d/e\\f", "q\"uo'te", "50% $HOME", "ends in \\", "é😀", "a\nb"])
 def test_a_secret_reaches_everything_it_fills_and_is_masked_unless_revealed(folder: Folder, token: str) -> None:
     secret_project(folder)

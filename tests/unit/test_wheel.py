@@ -87,6 +87,7 @@ def python(files: set[str]) -> set[str]:
     return {name for name in files if name.startswith("fleet/") and name.endswith(".py")}
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_package_and_nothing_that_was_left_in_its_folders(
     wheel: zipfile.ZipFile, files: set[str]
 ) -> None:
@@ -95,6 +96,7 @@ def test_the_wheel_has_the_package_and_nothing_that_was_left_in_its_folders(
     assert set(wheel.namelist()) == python(files) | DATA | BUILT | info
 
 
+@pytest.mark.slow
 def test_the_sdist_has_the_sources_and_nothing_that_was_left_in_their_folders(packed: Path, files: set[str]) -> None:
     (archive,) = packed.glob("*.tar.gz")
     with tarfile.open(archive) as sdist:
@@ -116,6 +118,7 @@ def test_the_repositorys_own_project_is_what_fleet_new_writes() -> None:
             assert "\n".join(git("show", f":{name}")) + "\n" == template, f"{file} is another one than {name}"
 
 
+@pytest.mark.slow
 def test_every_module_that_is_linked_has_its_license_in_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     binary = wheel.extract("fleet/config/fleet-transpiler", tmp_path)
     said = subprocess.run([go(), "version", "-m", binary], capture_output=True, text=True, check=True).stdout

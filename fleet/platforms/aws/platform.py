@@ -143,8 +143,10 @@ class Aws(BasePlatform):
         return dict(zip(self.zones, islice(network.subnets(prefixlen_diff=bits), len(self.zones)), strict=True))
 
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
-        """In one zone, the address at the number. In several, numbers go round the zones, each of which has its part of
-        the range: a subnet is in one zone.
+        """In one zone, the address at the number.
+
+        In several, numbers go round the zones, each of which has its part of the range: a subnet is in one
+        zone.
         """
         if len(self.zones) == 1:
             return network[number]
@@ -163,8 +165,10 @@ class Aws(BasePlatform):
         return {"availabilityZone": self._new_zone(node)}
 
     def ranges(self, plan: FleetPlan) -> dict[str, IPv4Network]:
-        """The range of the subnet of each zone that the stack's own VPC has: every zone that is named, and those where
-        data disks are. A subnet that is deployed keeps its range, whatever zones come and go.
+        """The range of the subnet of each zone that the stack's own VPC has.
+
+        Every zone that is named, and those where data disks are. A subnet that is deployed keeps its range,
+        whatever zones come and go.
 
         Raises:
             UsageError: There is no room.
@@ -308,8 +312,9 @@ class Aws(BasePlatform):
         return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Instances by their tags, in the stack's subnet: another stack may well have the same names, and be in the
-        subnet, too, if that was there before.
+        """Instances by their tags, in the stack's subnet.
+
+        Another stack may well have the same names, and be in the subnet, too, if that was there before.
         """
         if kind == self.machine_type:
             return lambda: self._declaring().instances(inputs)

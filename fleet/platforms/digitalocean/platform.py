@@ -177,8 +177,9 @@ class DigitalOcean(BasePlatform):
         return described(node, shape)
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
-        """Droplets by their names and tags, in the stack's network: another stack may well have the same names, and be
-        in the same network if that was there before.
+        """Droplets by their names and tags, in the stack's network.
+
+        Another stack may well have the same names, and be in the same network if that was there before.
         """
         if kind == self.machine_type:
             return lambda: self._declaring().droplets(inputs)

@@ -23,8 +23,9 @@ class Join(Model):
 
 
 class Options(Model):
-    """The stack's ``fleet:gcp``. Project and zone are the stack's ``gcp:project`` and ``gcp:zone``, or GOOGLE_PROJECT
-    and GOOGLE_ZONE.
+    """The stack's ``fleet:gcp``.
+
+    Project and zone are the stack's ``gcp:project`` and ``gcp:zone``, or GOOGLE_PROJECT and GOOGLE_ZONE.
 
     Attributes:
         architecture: "x86_64" or "aarch64".

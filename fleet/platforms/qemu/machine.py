@@ -414,8 +414,9 @@ def make_disk(path: Path, size_gib: int) -> None:
 
 
 def _grow(path: Path, size: int) -> None:
-    """Grow a data disk to a size in bytes: by the machine that has it, whose lock keeps everybody else off it, or, if
-    none runs, by hand.
+    """Grow a data disk to a size in bytes.
+
+    The machine that has it does it, whose lock keeps everybody else off it; if none runs, qemu-img does.
     """
     for folder in _users_of(path):
         try:

@@ -66,8 +66,10 @@ _OLDER = "multicast"
 
 
 class Fence:
-    """What a node may send to its host's user network: everything for the world, and nothing for the host itself but
-    questions to the name and address servers that QEMU has there, and answers to what came in over a forwarded port.
+    """What a node may send to its host's user network.
+
+    Everything for the world, and nothing for the host itself but questions to the name and address servers that QEMU
+    has there, and answers to what came in over a forwarded port.
 
     QEMU would lead whatever is for an address of 10.0.2.0/24, or for 127.0.0.0/8, to the host's loopback interface.
 
