@@ -34,12 +34,12 @@ import yaml
 from fleet.core_schema import Plain
 from fleet.errors import FleetError
 from fleet.files import read_json, write_whole
+from fleet.program.exported import READY, is_of_node, is_own, outputs, pending_operations, resources_of
 
 _SETTLED = 2.0
 """Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
 _LATEST = 50
 """How many updates' records are looked at: older ones were whole when these were written."""
-_READY = "pulumi-python:dynamic/fleet:Ready"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Backend:
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it is, secrets encrypted; none where there is no whole one."""
-        return list(self._latest.get("resources") or [])
+        return resources_of(self._latest)
 
     @property
     def is_made(self) -> bool:
@@ -321,18 +321,17 @@ def _note_machines(state: dict[str, Any]) -> None:
     what clears up after an update that was cut off looks for it (:mod:`fleet.ops.recovery`).
     """
     latest = state["checkpoint"].get("latest") or {}
-    resources = latest.get("resources") or []
-    ready = {r["outputs"].get("instance") for r in resources if r["type"] == _READY and r.get("outputs")} - {None}
-    noted = latest.get("pending_operations") or []
-    known = {operation["resource"]["urn"] for operation in noted}
-    ours = _READY.rpartition(":")[0]
+    resources = resources_of(latest)
+    ready = {outputs(resource).get("instance") for resource in resources if resource["type"] == READY} - {None}
+    pending = list(pending_operations(latest))
+    known = {operation["resource"]["urn"] for operation in pending}
     for resource in resources:
         # Of fleet's own machines, the node's folder tells.
-        is_machine = "fleet:components:Node$" in resource["urn"] and not resource["type"].startswith(ours)
+        is_machine = is_of_node(resource) and not is_own(resource)
         if is_machine and resource.get("id") in ready and resource["urn"] not in known:
-            noted.append({"resource": resource, "type": "updating"})
-    if noted:
-        latest["pending_operations"] = noted
+            pending.append({"resource": resource, "type": "updating"})
+    if pending:
+        latest["pending_operations"] = pending
 
 
 def _left(file: Path, *, wait: bool) -> bool:

@@ -8,22 +8,22 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
 from fleet.images import Progress
-from fleet.ops.recovery import settle
+from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed, NodeStatus
-from fleet.ops.workspace import Access, Project, Stack, kept_disks, translated, urn_name
+from fleet.ops.workspace import Access, Project, Stack, kept_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import Secrets, deploy, plan_stack, stack_platform
-from fleet.program.state import is_data_disk, is_shared, kept, with_state
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
+from fleet.program.state import kept, with_state
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""
@@ -124,7 +124,7 @@ class Session:
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
         self._check_deployed(plan, platform, self._say)
         platform.repair()
-        plan = self._settled(stack, plan, platform)
+        plan = self._recovered(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         changing = [node.name for node in plan.nodes if deployed.changes(node)]
         self._prepare(plan, platform, bar, needed=bool(changing))
@@ -152,7 +152,7 @@ class Session:
         """Remove every node, and data disks if asked."""
         stack = Stack(self._project, self._stack_name, "change")
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
-        settle(stack, platform, self._say)
+        recover_interrupted_update(stack, platform, self._say)
         disks = kept_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
@@ -186,7 +186,7 @@ class Session:
         stack, plan, platform = self._plan("change", "generate" if new_config else "known")
         self._check_deployed(plan, platform, self._say)
         platform.repair()
-        plan = self._settled(stack, plan, platform)
+        plan = self._recovered(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         wanted = self._made(plan, deployed, node)
         if not new_config:
@@ -209,9 +209,7 @@ class Session:
                 + f", and at most {group.window} of the group may be down at once."
             )
         self._prepare(plan, platform, bar, needed=True)
-        parts = [
-            r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
-        ]
+        parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
         targets = _targets(plan, platform, [node], disks=new_config)
         with _failing(stack, reporter, self._say, stopped="`fleet status` shows how the node is"):
             stack.up(reporter.event, target=targets, replace=parts)
@@ -355,9 +353,9 @@ class Session:
         for line in kept(plan, platform):
             say("", line)
 
-    def _settled(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
+    def _recovered(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
         """The plan once what a killed update left is in the state, which may be a data disk."""
-        settle(stack, platform, self._say)
+        recover_interrupted_update(stack, platform, self._say)
         plan = with_state(plan, stack.resources)
         platform.check_deployed(plan)
         self._program(stack, plan, platform)
@@ -451,11 +449,11 @@ def _failing(
         raise
 
 
-def _release(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
+def _release(stack: Stack, which: Callable[[Resource], bool]) -> None:
     """Take back, in the state, the promise to keep some resources."""
     with translated(stack):
         state = stack.automation.export_stack()
-        resources = (state.deployment or {}).get("resources") or []
+        resources = resources_of(state.deployment or {})
         released = [resource for resource in resources if resource.get("retainOnDelete") and which(resource)]
         if released:
             for resource in released:

@@ -10,15 +10,11 @@ from typing import Any
 
 from fleet.config import deliver
 from fleet.dynamic.gate import not_ready, reshaped
-from fleet.dynamic.record import RECORD, unpacked
-from fleet.ops.workspace import urn_name
+from fleet.dynamic.record import unpacked
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe
 from fleet.platforms.base import Platform
-from fleet.program.state import plain
+from fleet.program.exported import GATE, NODE, READY, RECORD, Resource, inputs, name_of, outputs
 
-READY = "dynamic/fleet:Ready"
-NODE = "fleet:components:Node"
-GATE = "dynamic/fleet:Gate"
 _NONE: Mapping[str, str] = {}
 
 
@@ -53,20 +49,23 @@ class Deployed:
             ``shape`` of its machine.
     """
 
-    def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
+    def __init__(self, resources: Sequence[Resource], platform: Platform) -> None:
         self._platform = platform
-        there = [r for r in resources if not r.get("delete")]
-        machines = {urn_name(r["urn"]): r for r in there if r["type"] == platform.machine_type}
+        current = [r for r in resources if not r.get("delete")]
+
+        def of_type(kind: str) -> dict[str, Resource]:
+            return {name_of(r): r for r in current if r["type"] == kind}
+
+        machines, gates = of_type(platform.machine_type), of_type(GATE)
         self.machines = {name: str(r["id"]) for name, r in machines.items()}
-        self._machines = {name: plain(r.get("outputs", {})) for name, r in machines.items()}
-        gates = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if GATE in r["type"]}
+        self._machines = {name: outputs(r) for name, r in machines.items()}
         self.known = set(gates)
-        self._gates = gates
+        self._gates = {name: outputs(r) for name, r in gates.items()}
         # As the gates have it: of the inputs, which are noted even where there is nothing to do.
-        self._shapes = {urn_name(r["urn"]): plain(r.get("inputs", {})).get("shape") for r in there if GATE in r["type"]}
-        self.nodes = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if r["type"] == NODE}
-        self._record: dict[str, Any] = next((plain(r.get("outputs", {})) for r in there if RECORD in r["type"]), {})
-        self._ready = {urn_name(r["urn"]): plain(r.get("outputs", {})) for r in there if READY in r["type"]}
+        self._shapes = {name: inputs(r).get("shape") for name, r in gates.items()}
+        self.nodes = {name: outputs(r) for name, r in of_type(NODE).items()}
+        self._record: dict[str, Any] = next(map(outputs, of_type(RECORD).values()), {})
+        self._ready = {name: outputs(r) for name, r in of_type(READY).items()}
 
     def changes(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node: another config or shape, or an image that it is to follow. A

@@ -31,7 +31,7 @@ from fleet.errors import FleetError, Position, UsageError
 from fleet.files import locked, read_json, read_text
 from fleet.ops.backend import Backend, backend_of, is_engine
 from fleet.ops.engine import Engine, Listener, end_idle_providers
-from fleet.program.state import is_data_disk, plain
+from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
 from fleet.stack_config import Secure
 
 T = TypeVar("T")
@@ -399,7 +399,7 @@ class Stack:
                 raise
             except automation.CommandError:
                 pass
-            if self.export()[1] == list((state.deployment or {}).get("resources") or []):
+            if self.export()[1] == resources_of(state.deployment or {}):
                 self.automation.import_stack(state)
             return
         self._files.free()
@@ -450,13 +450,12 @@ class Stack:
     def outputs(self) -> Mapping[str, Any]:
         """The stack's outputs as they are now, secrets in plain text."""
         with translated(self):
-            resources = self.export()[1]
-        return next((plain(r.get("outputs", {})) for r in resources if r["type"] == "pulumi:pulumi:Stack"), {})
+            return stack_outputs(self.export()[1])
 
     def export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
         """The state, and its resources, secrets in plain text."""
         state = self.run(self.automation.export_stack)
-        return state, list((state.deployment or {}).get("resources") or [])
+        return state, resources_of(state.deployment or {})
 
 
 class _QuickStack(automation.Stack):
@@ -480,12 +479,7 @@ class _QuickStack(automation.Stack):
 
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Name and place of every data disk in a state."""
-    return [(urn_name(r["urn"]), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
-
-
-def urn_name(urn: str) -> str:
-    """A resource's name in its URN."""
-    return urn.rpartition("::")[2]
+    return [(name_of(r), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
 
 
 def _nothing() -> None:

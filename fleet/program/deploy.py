@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +21,10 @@ from fleet.files import read_json, stack_folder
 from fleet.plan import FleetPlan
 from fleet.planner import plan_spec
 from fleet.platforms.base import Platform
+from fleet.program.exported import READY, is_encrypted, resources_of
+from fleet.program.interrupted import check_interrupted
 from fleet.program.secrets import keep_secret
-from fleet.program.state import is_encrypted, is_readiness, kept, with_state
+from fleet.program.state import kept, with_state
 from fleet.spec.values import Keep, Resolver
 from fleet.stack_config import ConfigReader, Secure
 
@@ -139,27 +142,26 @@ def _full_name() -> str:
     return f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
 
-def _state(folder: Path, stack: str) -> list[dict[str, Any]]:
-    """The resources of a stack's state, as they are before its update. Secrets in it stay encrypted unless nodes are
-    asked with them.
+def _state(folder: Path, stack: str) -> dict[str, Any]:
+    """A stack's state, as it is before its update. Secrets in it stay encrypted unless nodes are asked with them.
 
     Raises:
         FleetError: It cannot be read.
     """
-    resources = _exported(folder, stack)
-    if any(is_readiness(resource) and is_encrypted(resource.get("outputs")) for resource in resources):
+    state = _exported(folder, stack)
+    if any(each["type"] == READY and is_encrypted(each.get("outputs")) for each in resources_of(state)):
         # The passphrase may have been typed, and then only Pulumi itself has it.
         with contextlib.suppress(FleetError):
             return _exported(folder, stack, "--show-secrets")
-    return resources
+    return state
 
 
-def _exported(folder: Path, stack: str, *options: str) -> list[dict[str, Any]]:
+def _exported(folder: Path, stack: str, *options: str) -> dict[str, Any]:
     command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive", *options]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode == 0:
-            return list((json.loads(done.stdout).get("deployment") or {}).get("resources") or [])
+            return dict(json.loads(done.stdout).get("deployment") or {})
         reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
     except (OSError, ValueError) as error:
         reason = [str(error)]
@@ -171,23 +173,29 @@ def _exported(folder: Path, stack: str, *options: str) -> list[dict[str, Any]]:
 
 async def _program() -> None:
     folder = Path(pulumi.runtime.get_root_directory())
-    given = runtime_config.CONFIG.get() or runtime_config.get_config_env()
-    values = {key: Secure(value) if runtime_config.is_config_secret(key) else value for key, value in given.items()}
+    config = runtime_config.CONFIG.get() or runtime_config.get_config_env()
+    values = {key: Secure(value) if runtime_config.is_config_secret(key) else value for key, value in config.items()}
+    spec = values.get("fleet:spec") or DEFAULT_SPEC
+    preview = pulumi.runtime.is_dry_run()
     try:
         plan, platform = plan_stack(
-            folder / (values.get("fleet:spec") or DEFAULT_SPEC),
+            folder / spec,
             values.get,
             project=pulumi.get_project(),
             folder=folder,
             stack=pulumi.get_stack(),
             full_name=_full_name(),
-            secrets="imagine" if pulumi.runtime.is_dry_run() else "generate",
+            secrets="imagine" if preview else "generate",
         )
-        plan = with_state(plan, _state(folder, _full_name()))
+        state = _state(folder, _full_name())
+        recover = f"fleet up {shlex.quote(spec)} --stack {shlex.quote(pulumi.get_stack())}"
+        for line in await check_interrupted(state, platform, command=recover, preview=preview):
+            pulumi.log.warn(line)
+        plan = with_state(plan, resources_of(state))
         platform.check_deployed(plan)
         for line in kept(plan, platform):
             pulumi.log.warn(line)
-        if not pulumi.runtime.is_dry_run():
+        if not preview:
             platform.repair()
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
