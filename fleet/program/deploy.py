@@ -7,26 +7,22 @@ import contextlib
 import json
 import shlex
 import subprocess
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pulumi
 from pulumi.runtime import config as runtime_config
 
-from fleet import platforms
 from fleet.components.group import Fleet
-from fleet.errors import FleetError, UsageError, unexpected
-from fleet.files import read_json, stack_folder
+from fleet.errors import FleetError, unexpected
+from fleet.files import stack_folder
 from fleet.plan import FleetPlan
-from fleet.planner import plan_spec
 from fleet.platforms.base import Platform
 from fleet.program.exported import READY, is_encrypted, resources_of
 from fleet.program.interrupted import check_interrupted
-from fleet.program.secrets import keep_secret
+from fleet.program.stack_plan import plan_stack
 from fleet.program.state import kept, with_state
-from fleet.spec.values import Keep, Resolver
-from fleet.stack_config import ConfigReader, Secure
+from fleet.stack_config import Secure
 
 DEFAULT_SPEC = "fleet.yaml"
 
@@ -49,79 +45,6 @@ async def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: s
     # for all of them anew whenever there is one more: with a hundred nodes, half of the program's time.
     await asyncio.sleep(0)
     return fleet
-
-
-Secrets = Literal["generate", "imagine", "known"]
-"""What is done with a spec's secrets: each is found, and what is to be generated is, and kept; or is made up, which
-leaves nothing behind; or those are taken that can be found, and others masked (:attr:`NodePlan.unread`)."""
-
-
-def plan_stack(
-    spec_file: Path,
-    config: ConfigReader,
-    *,
-    project: str,
-    folder: Path,
-    stack: str,
-    full_name: str = "",
-    new_image: bool = False,
-    secrets: Secrets = "generate",
-) -> tuple[FleetPlan, Platform]:
-    """Plan what a stack's config and spec say.
-
-    Args:
-        spec_file: The spec.
-        config: The stack's config, by full key, such as "fleet:platform".
-        project: The Pulumi project's name.
-        folder: Its folder.
-        stack: The stack's name.
-        full_name: The same with its organization and project, where the backend has such.
-        new_image: Nodes are to be re-provisioned if the lock has another image for them.
-        secrets: What is done with secrets.
-
-    Raises:
-        FleetError: Anything is wrong with them.
-    """
-    platform = stack_platform(config, folder=folder, stack=stack)
-    platform.check_stack()
-
-    def full(key: str) -> str:
-        return key if ":" in key else f"{project}:{key}"
-
-    def generate(key: str, make: Callable[[], str], stale: str | None) -> str:
-        return keep_secret(folder, full_name or stack, full(key), make, stale)
-
-    def imagine(key: str, make: Callable[[], str], stale: str | None) -> str:
-        return make()
-
-    keep: Keep | None = {"generate": generate, "imagine": imagine}.get(secrets)
-    resolver = Resolver(lambda key: config(full(key)), reveal=True, lenient=secrets == "known", keep=keep)
-    return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
-
-
-def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:
-    """The platform that a stack's config names.
-
-    Raises:
-        UsageError: It names none, or one with wrong options.
-    """
-    name = config("fleet:platform")
-    if not name:
-        raise UsageError(
-            f"The config of stack {stack} names no platform.",
-            fix=f"Set it: `pulumi config set fleet:platform PLATFORM`, one of {', '.join(platforms.NAMES)}.",
-        )
-    text = config(f"fleet:{name}")
-    try:
-        options: Mapping[str, Any] = read_json(text) if text else {}
-    except ValueError:
-        options = {}
-    if not isinstance(options, dict) or (text and not options and text.strip() != "{}"):
-        raise UsageError(
-            f"`fleet:{name}` in the config of stack {stack} should be a mapping of options.",
-            fix=f"Set one: `pulumi config set --path fleet:{name}.OPTION VALUE`.",
-        )
-    return platforms.platform(name, options, project=folder, stack=stack, config=config)
 
 
 def main() -> None:
