@@ -36,7 +36,7 @@ from fleet.core_schema import Plain
 from fleet.errors import FleetError
 from fleet.files import read_json, write_whole
 from fleet.program.exported import READY, is_of_node, is_own, outputs, pending_operations, resources_of
-from fleet.program.project import Project, short_name
+from fleet.project import Project, short_name
 
 _SETTLED = 2.0
 """Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""

@@ -10,9 +10,9 @@ from fleet.errors import UsageError
 from fleet.ops.backend import Backend
 from fleet.ops.ui import Ui
 from fleet.planner import plan_spec
-from fleet.program.project import Project, short_name
 from fleet.program.stack_plan import stack_platform
 from fleet.program.state import with_state
+from fleet.project import Project, short_name
 from fleet.spec import Resolver
 from fleet.stack_config import ConfigReader
 

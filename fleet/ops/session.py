@@ -26,9 +26,9 @@ from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
-from fleet.program.project import Project
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import kept, with_state
+from fleet.project import Project
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""

@@ -31,7 +31,7 @@ from fleet.ops.backend import Backend, backend_of, is_engine, is_in_service, log
 from fleet.ops.engine import Engine, Listener, end_idle_providers
 from fleet.ops.ui import Ui
 from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
-from fleet.program.project import Project, short_name
+from fleet.project import Project, short_name
 from fleet.stack_config import Secure
 
 T = TypeVar("T")

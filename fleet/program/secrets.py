@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.files import locked, write_whole
-from fleet.program.project import Project
+from fleet.project import Project
 
 
 def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:

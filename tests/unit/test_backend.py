@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet.ops.backend import Backend
-from fleet.program.project import Project
+from fleet.project import Project
 from tests.conftest import Folder
 
 LOCKS = ".pulumi/locks/organization/web/test"

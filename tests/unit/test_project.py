@@ -8,8 +8,8 @@ import pytest
 
 from fleet.boundary import Boundary
 from fleet.files import PROJECT_FILES
-from fleet.program.project import Project
 from fleet.program.secrets import keep_secret
+from fleet.project import Project
 from tests.conftest import FLEET, Folder
 
 

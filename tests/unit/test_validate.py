@@ -15,8 +15,8 @@ from fleet.cli.app import app
 from fleet.errors import FleetError
 from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, GcpImage, LockedImage
-from fleet.program.project import Project
 from fleet.program.stack_plan import plan_stack
+from fleet.project import Project
 from tests.conftest import Folder
 
 CONFIG: dict[str, dict[str, object]] = {
