@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.errors import Position, UsageError
+from fleet.files import project_file
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Boundary:
             spec: The spec's file.
         """
         own = Path(os.path.realpath(spec)).parent
-        return cls(next((folder for folder in (own, *own.parents) if (folder / "Pulumi.yaml").is_file()), own))
+        return cls(next((folder for folder in (own, *own.parents) if project_file(folder)), own))
 
     def check(self, path: Path, what: str, *, outside: bool = False, at: Position | None = None) -> Path:
         """The path, if it leads to a place in the folder.

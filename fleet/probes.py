@@ -1,6 +1,7 @@
-"""Probes: what must be true of a new node before the rollout goes on.
+"""Asking probes (:mod:`fleet.plan.probe`): what must be true of a new node before the rollout goes on.
 
-Pure data and the polling of it; :class:`fleet.components.Ready` is the resource that does it during an update.
+:class:`fleet.dynamic.ready.Ready` is the resource that waits for them during an update. :data:`ASK` has a function for
+each kind of probe.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fleet.files import read_json
-from fleet.plan import SSH_PORT, HttpProbe, Probe, SshProbe
+from fleet.plan import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
 
 
 class NotReadyError(Exception):
-    """What a probe found instead of readiness."""
+    """A node does not answer a probe, or not as wanted; says how it answered."""
 
 
 Endpoint = Callable[[int], tuple[str, int]]
@@ -29,11 +31,32 @@ Endpoint = Callable[[int], tuple[str, int]]
 Mask = Callable[[str], str]
 """Takes secrets out of a text: out of what a probe is and of what a node answers, which may say what it was asked."""
 
-_ANSWER_SECONDS = 10.0
-"""For one answer: a node that works hard may need several."""
-
 Reaches = Callable[[int], bool]
 """Whether the TCP connection from a local port has arrived in the node: what forwards ports may accept it first."""
+
+_ANSWER_SECONDS = 10.0
+"""For one answer: a node that works hard may need several."""
+_SHOWN = 200
+"""Characters of an answer that are shown."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A node as probes ask it.
+
+    Attributes:
+        address: Its address, for functions.
+        endpoint: How to reach a port of it.
+        timeout: Seconds to wait for an answer.
+        reaches: Asked about the connection of a TCP probe.
+        mask: Takes secrets out of what is said.
+    """
+
+    address: str
+    endpoint: Endpoint
+    timeout: float = _ANSWER_SECONDS
+    reaches: Reaches = lambda port: True
+    mask: Mask = str
 
 
 def ask(
@@ -58,36 +81,36 @@ def ask(
     Raises:
         NotReadyError: The node did not answer, or not as wanted.
     """
+    target = Target(address, endpoint, timeout, reaches, mask)
     try:
-        if probe.tcp:
-            with socket.create_connection(endpoint(probe.tcp.port), timeout) as connection:
-                if not reaches(connection.getsockname()[1]):
-                    raise NotReadyError("the node does not accept the connection")
-        elif probe.http:
-            _ask_http(probe.http, endpoint(probe.http.port), timeout, mask)
-        elif probe.ssh:
-            _ask_ssh(probe.ssh, endpoint(SSH_PORT), mask)
-        else:
-            module, _, name = probe.function.partition(":")
-            getattr(importlib.import_module(module), name)(address, endpoint)
+        ASK[probe.kind](getattr(probe, probe.kind), target)
     except NotReadyError:
         raise
     except OSError as error:
         raise NotReadyError(mask(str(error)) or type(error).__name__) from None
+
+
+def _ask_tcp(probe: TcpProbe, target: Target) -> None:
+    with socket.create_connection(target.endpoint(probe.port), target.timeout) as connection:
+        if not target.reaches(connection.getsockname()[1]):
+            raise NotReadyError("the node does not accept the connection")
+
+
+def _ask_function(function: str, target: Target) -> None:
+    module, _, name = function.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)(target.address, target.endpoint)
+    except (NotReadyError, OSError):
+        raise
     except Exception as error:
-        if not probe.function:
-            raise
-        raise NotReadyError(mask(f"{type(error).__name__}: {error}")) from None
+        raise NotReadyError(target.mask(f"{type(error).__name__}: {error}")) from None
 
 
-_SHOWN = 200
-"""Characters of an answer that are shown."""
-
-
-def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float, mask: Mask) -> None:
+def _ask_http(probe: HttpProbe, target: Target) -> None:
     import httpx  # slow to import, and most runs ask nobody
 
-    host, port = endpoint
+    mask = target.mask
+    host, port = target.endpoint(probe.port)
     # Without TLS nobody's certificates have to be read, which takes longer than the question.
     verify: Any = probe.verify and probe.tls
     if probe.ca or probe.client_certificate:
@@ -101,7 +124,7 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float, mask:
     scheme = "https" if probe.tls else "http"
     # trust_env off: a proxy for the internet does not reach the fleet's own nodes.
     try:
-        with httpx.Client(verify=verify, timeout=timeout, trust_env=False) as client:
+        with httpx.Client(verify=verify, timeout=target.timeout, trust_env=False) as client:
             answer = client.get(f"{scheme}://{host}:{port}{probe.path}", headers=headers, extensions=extensions)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotReadyError(mask(str(error)) or type(error).__name__) from None
@@ -117,7 +140,7 @@ def _ask_http(probe: HttpProbe, endpoint: tuple[str, int], timeout: float, mask:
 
 
 def _at(text: str, path: str, mask: Mask) -> Any:
-    """What stands at a path of a JSON document; ``None`` if nothing does."""
+    """The value at a path of a JSON document; ``None`` if there is none."""
     try:
         value = read_json(text)
     except ValueError:
@@ -130,8 +153,8 @@ def _at(text: str, path: str, mask: Mask) -> Any:
     return value
 
 
-def _ask_ssh(probe: SshProbe, endpoint: tuple[str, int], mask: Mask) -> None:
-    host, port = endpoint
+def _ask_ssh(probe: SshProbe, target: Target) -> None:
+    host, port = target.endpoint(SSH_PORT)
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5"]
     command = ["ssh", "-p", str(port), *(part for option in options for part in ("-o", option)), "-o", "LogLevel=ERROR"]
     command += ["-i", probe.identity] if probe.identity else []
@@ -147,15 +170,24 @@ def _ask_ssh(probe: SshProbe, endpoint: tuple[str, int], mask: Mask) -> None:
             timeout=_SSH_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise NotReadyError(f"it did not end within {_SSH_SECONDS} s") from None
+        raise NotReadyError(f"the command timed out after {_SSH_SECONDS} s") from None
     if done.returncode:
-        said = mask(done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise NotReadyError(f"status {done.returncode}" + (f": {said[-1][:_SHOWN]}" if said else ""))
+        output = target.mask(done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise NotReadyError(f"status {done.returncode}" + (f": {output[-1][:_SHOWN]}" if output else ""))
 
 
 _SHELL = 'exec "${SHELL:-/bin/sh}" -s'
 """The user's own shell, as sshd would run it, but one that reads what it is to do."""
 _SSH_SECONDS = 30
+
+ASK: Mapping[str, Callable[[Any, Target], None]] = {
+    "tcp": _ask_tcp,
+    "http": _ask_http,
+    "ssh": _ask_ssh,
+    "function": _ask_function,
+}
+"""What asks, by the kind of probe; called with the kind's value. It returns if the node answers as wanted, and raises
+:class:`NotReadyError`, or :class:`OSError`, otherwise."""
 
 
 def ask_all(
@@ -169,7 +201,7 @@ def ask_all(
     """Ask every probe once; the arguments are those of :func:`ask`.
 
     Raises:
-        NotReadyError: One is not content; says which, and what it said.
+        NotReadyError: One is not answered as wanted; says which, and how it was answered.
     """
     for probe in probes:
         try:
@@ -188,7 +220,7 @@ def wait(
     reaches: Reaches = lambda port: True,
     mask: Mask = str,
 ) -> None:
-    """Ask until every probe is content, one after the other.
+    """Ask until every probe is answered as wanted, one after the other.
 
     Args:
         probes: In order.
@@ -204,19 +236,19 @@ def wait(
     """
     deadline = time.monotonic() + timeout
     for probe in probes:
-        good, last = 0, ""
+        in_a_row, last = 0, ""
         while True:
             try:
                 left = deadline - time.monotonic()
                 answer_seconds = max(1.0, min(_ANSWER_SECONDS, left))
                 ask(probe, address, endpoint, timeout=answer_seconds, reaches=reaches, mask=mask)
-                good += 1
+                in_a_row += 1
             except NotReadyError as error:
-                good, last = 0, str(error)
-            if good == probe.successes:
+                in_a_row, last = 0, str(error)
+            if in_a_row == probe.successes:
                 break
             if not alive():
-                raise NotReadyError(f"the machine is no longer running; {mask(str(probe))} last said: {last}")
+                raise NotReadyError(f"the machine is no longer running; last response of {mask(str(probe))}: {last}")
             if time.monotonic() + probe.interval > deadline:
-                raise NotReadyError(f"{mask(str(probe))} was not content within {timeout:g} s; it last said: {last}")
+                raise NotReadyError(f"{mask(str(probe))} timed out after {timeout:g} s; last response: {last}")
             time.sleep(probe.interval)

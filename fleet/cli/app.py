@@ -1,30 +1,23 @@
-"""The ``fleet`` command."""
+"""The ``fleet`` command: parses arguments, and prints what :mod:`fleet.ops` gives.
+
+What a command needs is imported when it runs: the command line itself starts in a fraction of the time.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import os
-import shlex
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
-from fleet import images, platforms
-from fleet.cli.board import Board
+from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
-from fleet.planner import plan_spec
-from fleet.spec import Resolver, load_image, load_tags
-from fleet.stack_config import ConfigReader
+from fleet.stack_config import DEFAULT_PLATFORM
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -55,14 +48,11 @@ NewImage = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-
 
 @app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = platforms.DEFAULT,
+    platform: PlatformName = DEFAULT_PLATFORM,
 ) -> None:
     """Begin a fleet: a Pulumi project with a spec to change."""
     from fleet.ops.scaffold import begin
@@ -82,17 +72,10 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
     no secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the
     stack's state is in files.
     """
-    where, config = _offline(spec, platform, stack, reveal=False)
-    if stack:
-        where.check_stack(account=False)
-    plan = plan_spec(spec, Resolver(config), where, need_lock=False)
-    if stack:
-        from fleet.ops.workspace import Project
-        from fleet.program.state import with_state
+    from fleet.ops import check
 
-        files = Project.around(spec).files(stack)
-        where.check_deployed(with_state(plan, files.resources() if files else []))
-    out.print(f"{spec}: valid; nodes: {', '.join(node.name for node in plan.nodes) or 'none'}.")
+    nodes = check.validate(spec, platform=platform, stack=stack)
+    out.print(f"{spec}: valid; nodes: {', '.join(nodes) or 'none'}.")
 
 
 @app.command()
@@ -104,15 +87,11 @@ def render(
     reveal: Annotated[bool, typer.Option(help="Secrets in plain text; else they are masked.")] = False,
 ) -> None:
     """Print the Ignition config of every node, a JSON line each, or of one node."""
-    # This machine may not have as many ports as nodes would take under QEMU: their configs can be had all the same.
-    where, config = _offline(spec, platform, stack, reveal=reveal)
-    plan = plan_spec(spec, Resolver(config, reveal=reveal), where, need_lock=False, node=node, check=False)
+    from fleet.ops import check
+
     # print, not Rich: these bytes are the config.
-    if node is not None:
-        print(next(plan.nodes).config.ignition)
-        return
-    for each in plan.nodes:
-        print(f'{{"node":{json.dumps(each.name)},"ignition":{each.config.ignition}}}')
+    for name, ignition in check.render(spec, Terminal(), node=node, platform=platform, stack=stack, reveal=reveal):
+        print(ignition if node is not None else f'{{"node":{json.dumps(name)},"ignition":{ignition}}}')
 
 
 @app.command()
@@ -120,7 +99,7 @@ def preview(spec: Spec, stack: StackName, new_image: NewImage = False) -> None:
     """Say which nodes `up` would make, re-provision or remove, and why."""
     from fleet.ops.session import Session
 
-    Session(spec, stack, _say, new_image=new_image).preview()
+    Session(spec, stack, Terminal(), new_image=new_image).preview()
 
 
 @app.command()
@@ -132,12 +111,13 @@ def diff(
     """Show, node by node, what `up` would change in the deployed config, secrets masked."""
     from fleet.ops.session import Session
 
-    nodes = Session(spec, stack, _say).diff()
+    nodes = Session(spec, stack, Terminal()).diff()
     if as_json:
         print(json.dumps([{"node": name, **asdict(node)} for name, node in nodes.items()], indent=2))
         return
+    terminal = Terminal()
     for name, node in nodes.items():
-        _say(name, str(node))
+        terminal.say(name, str(node))
         for change in node.changes:
             out.print(f"  {change}", style="bold", markup=False)
             for line in change.diff:
@@ -150,16 +130,16 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
     """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
     from fleet.ops.session import Session
 
-    board = Board(out)
+    terminal = Terminal()
     if not yes:
         _need_terminal()
-    session = Session(spec, stack, board.say, new_image=new_image, begin=board.begin)
+    session = Session(spec, stack, terminal, new_image=new_image)
     if not yes:
         if session.preview():
             _ask("Do it?")
         out.print()
-    with board:
-        session.up(_download_bar)
+    with terminal:
+        session.up()
 
 
 @app.command()
@@ -171,10 +151,12 @@ def status(
     """Ask every node how it is. Exit status 1 if one is not ready."""
     from fleet.ops.session import Session
 
-    nodes = Session(spec, stack, _say).status()
+    nodes = Session(spec, stack, Terminal()).status()
     if as_json:
         print(json.dumps([asdict(node) for node in nodes], indent=2))
     else:
+        from rich.table import Table
+
         table = Table(box=None, pad_edge=False)
         for column in ("node", "state", "config", "reason"):
             table.add_column(column)
@@ -197,7 +179,9 @@ def ssh(
     identity: Identity = None,
 ) -> None:
     """Log in to a node as `core`."""
-    _run_there(spec, node, stack, identity, command or [])
+    from fleet.ops.session import Session, become
+
+    become(Session(spec, stack, Terminal()).login(node, command or [], identity=identity))
 
 
 @app.command()
@@ -217,29 +201,13 @@ def logs(
     identity: Identity = None,
 ) -> None:
     """Show a node's journal, or what one of its containers wrote."""
+    from fleet.ops.session import Session, become
+
+    session = Session(spec, stack, Terminal())
     if console:
-        from fleet.ops.session import Session
-
-        print(Session(spec, stack, _say).console(node))
-        return
-    command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
-    if service:
-        # What the service wrote and what systemd says of it; root's and users' (systemd.journal-fields(7)).
-        unit = service if "." in service else f"{service}.service"
-        for field in ("_SYSTEMD_UNIT", "UNIT", "_SYSTEMD_USER_UNIT", "USER_UNIT"):
-            command += [f"{field}={unit}", "+"]
-        command.pop()
-    _run_there(spec, node, stack, identity, [shlex.join(command)])
-
-
-def _run_there(spec: Path, node: str, stack: str, identity: Path | None, command: list[str]) -> None:
-    from fleet.ops.session import Session
-
-    login = Session(spec, stack, _say).login(node, identity=identity)
-    try:
-        os.execvp(login[0], [*login, *command])
-    except OSError as error:
-        raise FleetError(f"ssh cannot be run: {error.strerror}.", fix="Install OpenSSH's client.") from None
+        print(session.console(node))
+    else:
+        become(session.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 
 
 @app.command()
@@ -257,7 +225,7 @@ def replace(
 
     if not yes:
         _ask(f"Re-provision {node} of stack {stack} with {'the spec' if new_config else 'its deployed config'}?")
-    Session(spec, stack, _say).replace(node, _download_bar, new_config=new_config)
+    Session(spec, stack, Terminal()).replace(node, new_config=new_config)
 
 
 @app.command()
@@ -267,9 +235,8 @@ def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
 
     if not yes:
         _ask(f"Roll stack {stack} back?")
-    board = Board(out)
-    with board:
-        Session(spec, stack, board.say, begin=board.begin).rollback(_download_bar)
+    with Terminal() as terminal:
+        Session(spec, stack, terminal).rollback()
 
 
 @app.command()
@@ -285,19 +252,32 @@ def destroy(
     if not yes:
         what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
         _ask(f"Remove {what} of stack {stack}?")
-    Session(spec, stack, _say).destroy(delete_data_disks=delete_data_disks)
+    Session(spec, stack, Terminal()).destroy(delete_data_disks=delete_data_disks)
 
 
 @app.command()
 def doctor() -> None:
     """Say what this machine lacks, and how to get it."""
-    from fleet.ops.doctor import examine
+    from fleet.ops.doctor import findings
 
-    if not examine(out):
+    marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}
+    complete = True
+    for finding in findings():
+        out.print(f"{marks[finding.works]}  {finding.subject}: {finding.text}")
+        complete = complete and finding.works is not False
+    if not complete:
         raise typer.Exit(1)
 
 
-Base = Annotated[str, typer.Option("--base-url", envvar="FLEET_STREAM_URL", help="Server of the stream metadata.")]
+Base = Annotated[
+    str,
+    typer.Option(
+        "--base-url",
+        envvar="FLEET_STREAM_URL",
+        help="Server of the stream metadata; by default Fedora's.",
+        show_default=False,
+    ),
+]
 File = Annotated[
     Path | None,
     typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False, readable=False),
@@ -318,22 +298,19 @@ Unsigned = Annotated[
 def image_lock(
     spec: Spec,
     file: File = None,
-    base_url: Base = images.DEFAULT_BASE_URL,
+    base_url: Base = "",
     keys: KeysOf = None,
     unsigned: Unsigned = None,
 ) -> None:
     """Write the image lock, unless there is one."""
-    _, path = load_image(spec)
-    if path.exists():
-        raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
-    _write_lock(spec, file, base_url, keys, unsigned)
+    _write_lock(spec, file, base_url, keys, unsigned, renew=False)
 
 
 @image_app.command("update")
 def image_update(
     spec: Spec,
     file: File = None,
-    base_url: Base = images.DEFAULT_BASE_URL,
+    base_url: Base = "",
     keys: KeysOf = None,
     unsigned: Unsigned = None,
 ) -> None:
@@ -341,7 +318,7 @@ def image_update(
 
     Whose signatures count stays as the lock has it.
     """
-    _write_lock(spec, file, base_url, keys, unsigned)
+    _write_lock(spec, file, base_url, keys, unsigned, renew=True)
 
 
 @image_app.command("pin")
@@ -352,89 +329,36 @@ def image_pin(
     update: Annotated[bool, typer.Option("--update", help="Renew the digests that are locked already, too.")] = False,
 ) -> None:
     """Lock the digest of every image that containers name by a tag, so that it never moves by itself."""
-    _, path = load_image(spec)
-    lock = images.read_lock(path)
-    where, config = _offline(spec, platform, stack, reveal=False)
-    wanted = load_tags(spec, where.name, Resolver(config))
-    kept = {} if update else {tag: lock.containers[tag] for tag in wanted & lock.containers.keys()}
-    pins = {**kept, **images.current_digests(wanted - kept.keys())}
-    for tag in sorted(pins.keys() | lock.containers.keys()):
-        if (now := pins.get(tag)) != lock.containers.get(tag):
+    from fleet.ops import image_lock
+
+    path, before, pins = image_lock.pin(spec, platform=platform, stack=stack, update=update)
+    for tag in sorted(pins.keys() | before.keys()):
+        if (now := pins.get(tag)) != before.get(tag):
             out.print(f"{tag}  {now or 'not used any more'}")
-    images.write_lock(path, lock.model_copy(update={"containers": pins}))
     out.print(f"{path}: {len(pins)} container images locked.")
 
 
 @image_app.command("download")
 def image_download(spec: Spec) -> None:
     """Download the locked disk image for qemu, check it, and print its path."""
-    lock = images.read_lock(load_image(spec)[1])
-    disk = lock.image("x86_64").disks.get(images.QEMU_DISK.name)
-    if disk is None:
-        raise FleetError("The image lock has no disk image for qemu.")
-    with _download_bar() as progress:
-        path = images.obtain(disk, progress=progress)
-    print(path)
+    from fleet.ops import image_lock
+
+    print(image_lock.download(spec, Terminal()))
 
 
-def _write_lock(spec: Path, file: Path | None, base_url: str, keys: Path | None, unsigned: bool | None) -> None:
-    wanted, path = load_image(spec)
-    if file and (keys or unsigned is not None):
-        raise UsageError("An image on this machine is used without a signature.", fix="Leave out the other options.")
-    before = images.read_lock(path) if path.exists() else None
-    trusted = images.read_keys(keys) if keys else before.keys if before else ""
-    if file:
-        from fleet.config import NEWEST_SPEC
+def _write_lock(
+    spec: Path, file: Path | None, base_url: str, keys: Path | None, unsigned: bool | None, *, renew: bool
+) -> None:
+    from fleet.ops import image_lock
 
-        lock = images.lock_file(file, "x86_64", ignition_spec=NEWEST_SPEC)
-    else:
-        lock = images.lock_stream(wanted.stream, platforms.artifacts(), base_url=base_url)
-    if before:
-        lock = lock.model_copy(update={"containers": before.containers})
-    if not file:
-        without = unsigned if unsigned is not None else bool(before and before.unsigned)
-        lock = lock.model_copy(update={"keys": trusted, "unsigned": without})
-    if before == lock:
-        out.print(f"{path}: nothing newer than {_release(lock)}.")
+    written = image_lock.write_lock(spec, image_lock.Source(file, base_url, keys, unsigned), renew=renew)
+    path, lock = written.path, written.lock
+    before, now = written.releases
+    if written.before == lock:
+        out.print(f"{path}: nothing newer than {now}.")
         return
-    images.write_lock(path, lock)
-    moved = f"{_release(before)} → " if before and _release(before) != _release(lock) else ""
     trust = "; used without a signature" if lock.unsigned else "; signed by keys of your own" if lock.keys else ""
-    out.print(f"{path}: {moved}{_release(lock)} ({lock.stream}{trust}).")
-
-
-def _release(lock: images.ImageLock) -> str:
-    return ", ".join(sorted({image.release for image in lock.architectures.values()}))
-
-
-def _offline(
-    spec: Path, platform: str | None, stack: str | None, *, reveal: bool
-) -> tuple[platforms.Platform, ConfigReader | None]:
-    """Where a spec's nodes are to run, and the config of the stack, where one is named, without touching its state.
-
-    Args:
-        spec: The spec.
-        platform: The platform, if it is named.
-        stack: The stack, if one is named; its config says which platform, and with which options.
-        reveal: With the secrets of the stack's config, for which its passphrase is needed.
-
-    Raises:
-        UsageError: The stack is on another platform, or its config is wrong.
-    """
-    if not stack:
-        return platforms.platform(platform or platforms.DEFAULT, project=spec.parent, stack="local"), None
-    from fleet.ops.workspace import Project, Stack
-    from fleet.program.deploy import stack_platform
-
-    project = Project.around(spec)
-    config = Stack(project, stack, "read").config if reveal else project.plain_config(stack)
-    if platform:
-        # What a stack's config does not say yet.
-        config.setdefault("fleet:platform", platform)
-    where = stack_platform(config.get, folder=project.folder, stack=stack.rpartition("/")[2])
-    if platform not in (None, where.name):
-        raise UsageError(f"Stack {stack} is on {where.name}, not on {platform}.", fix="Leave out `--platform`.")
-    return where, lambda key: config.get(project.full_key(key))
+    out.print(f"{path}: {f'{before} → ' if before else ''}{now} ({lock.stream}{trust}).")
 
 
 def _ask(question: str) -> None:
@@ -458,28 +382,9 @@ def _need_terminal() -> None:
         raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
 
 
-def _say(subject: str, text: str) -> None:
-    Board(out).say(subject, text)
-
-
-@contextlib.contextmanager
-def _download_bar() -> Iterator[images.Progress]:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-               TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=err, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def progress(step: str, done: int, total: int | None) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done, total=total)
-
-        yield progress
-
-
 def main() -> None:
     """Run the command; an error is one paragraph on standard error, and a signal ends it cleanly."""
-    SIGNALS.catch(lambda text: err.print(text, markup=False))
+    SIGNALS.catch(Terminal().warn)
     try:
         app()
     except FleetError as error:

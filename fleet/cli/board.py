@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fleet.plan import FleetPlan
+if TYPE_CHECKING:
+    from fleet.plan import FleetPlan
 
 _MOST_ROWS = 12
 
@@ -39,6 +41,10 @@ class Board:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Take the table away."""
         self._live.stop()
 
     def begin(self, plan: FleetPlan, changing: Sequence[str]) -> None:

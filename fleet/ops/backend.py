@@ -20,6 +20,7 @@ import contextlib
 import errno
 import gzip
 import json
+import os
 import socket
 import time
 import zlib
@@ -32,9 +33,11 @@ from typing import Any
 import yaml
 
 from fleet.core_schema import Plain
-from fleet.dynamic import tokens
+from fleet.dynamic.tokens import READY
 from fleet.errors import FleetError
 from fleet.files import read_json, write_whole
+from fleet.program.exported import is_of_node, is_own, outputs, pending_operations, resources_of
+from fleet.project import Project, short_name
 
 _SETTLED = 2.0
 """Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
@@ -71,9 +74,19 @@ class Backend:
         path = Path(url.removeprefix("file://").partition("?")[0]).expanduser()
         return cls(beside / path / ".pulumi", project, stack)
 
+    @classmethod
+    def of_stack(cls, project: Project, stack: str) -> Backend | None:
+        """The files that hold a stack's state; ``None`` if a service has it.
+
+        Args:
+            project: The project.
+            stack: The stack's name; an organization and the project may stand before it.
+        """
+        return cls.of(backend_url(project), beside=project.folder, project=project.name, stack=short_name(stack))
+
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it is, secrets encrypted; none where there is no whole one."""
-        return list(self._latest.get("resources") or [])
+        return resources_of(self._latest)
 
     @property
     def is_made(self) -> bool:
@@ -255,8 +268,8 @@ class Backend:
         yield from state.parent.glob(f"{self.stack}.json*.tmp")
         for folder, name in (("backups", f"{self.stack}.*.json*"), ("history", f"{self.stack}-*.checkpoint.json*")):
             for place in self._places:
-                found = self.folder.glob(f"{folder}/{place}/{name}")
-                yield from (file for file in found if file.suffix in (".json", ".gz"))
+                files = self.folder.glob(f"{folder}/{place}/{name}")
+                yield from (file for file in files if file.suffix in (".json", ".gz"))
 
     def _drop_history(self) -> None:
         records = [
@@ -275,6 +288,25 @@ class Backend:
             for file in self.folder.joinpath(folder).rglob("*"):
                 if file.is_file():
                     yield file
+
+
+def backend_url(project: Project) -> str:
+    """Where a project's states are: what the environment says, else its file, else the login, else its folder."""
+    return os.environ.get("PULUMI_BACKEND_URL") or project.backend or logged_in_backend() or f"file://{project.folder}"
+
+
+def is_in_service(project: Project) -> bool:
+    """Whether a service of Pulumi's keeps a project's states, and with them the key of secrets."""
+    return backend_url(project).startswith(("https://", "http://"))
+
+
+def logged_in_backend() -> str:
+    """The URL of the backend that ``pulumi login`` chose; empty if none."""
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    try:
+        return str(read_json((home / "credentials.json").read_bytes()).get("current") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def backend_of(folder: Path, project: str, state: str, text: bytes | None = None) -> str:
@@ -324,17 +356,17 @@ def _note_machines(state: dict[str, Any]) -> None:
     (:mod:`fleet.ops.recovery`).
     """
     latest = state["checkpoint"].get("latest") or {}
-    resources = latest.get("resources") or []
-    ready = {r["outputs"].get("instance") for r in resources if r["type"] == tokens.READY and r.get("outputs")} - {None}
-    noted = latest.get("pending_operations") or []
-    known = {operation["resource"]["urn"] for operation in noted}
+    resources = resources_of(latest)
+    ready = {outputs(resource).get("instance") for resource in resources if resource["type"] == READY} - {None}
+    pending = list(pending_operations(latest))
+    known = {operation["resource"]["urn"] for operation in pending}
     for resource in resources:
         # Of fleet's own machines, the node's folder tells.
-        is_machine = tokens.is_within(resource, tokens.NODE) and not resource["type"].startswith(tokens.OWN)
+        is_machine = is_of_node(resource) and not is_own(resource)
         if is_machine and resource.get("id") in ready and resource["urn"] not in known:
-            noted.append({"resource": resource, "type": "updating"})
-    if noted:
-        latest["pending_operations"] = noted
+            pending.append({"resource": resource, "type": "updating"})
+    if pending:
+        latest["pending_operations"] = pending
 
 
 def _left(file: Path, *, wait: bool) -> bool:

@@ -6,47 +6,50 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-
-from rich.console import Console
+from dataclasses import dataclass
 
 from fleet import platforms
 from fleet.config import _transpiler
 from fleet.errors import FleetError
 from fleet.ops.workspace import find_pulumi
-from fleet.platforms.qemu import accelerator, network
-
-Finding = tuple[str, bool | None, str]
-"""What was looked at; whether it is well (``None``: well enough, but could be better); what was seen, or the remedy."""
+from fleet.platforms.qemu import accelerator as qemu_accelerator
+from fleet.platforms.qemu import network as qemu_network
 
 
-def examine(out: Console) -> bool:
-    """Print findings; returns whether nothing is missing."""
-    well = True
-    for what, state, text in _findings():
-        mark = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}[state]
-        out.print(f"{mark}  {what}: {text}")
-        well = well and state is not False
-    return well
+@dataclass(frozen=True)
+class Finding:
+    """What was looked at.
+
+    Attributes:
+        subject: What.
+        works: Whether it does; ``None``: it does, but could be better.
+        text: What was seen, or the remedy.
+    """
+
+    subject: str
+    works: bool | None
+    text: str
 
 
-def _findings() -> Iterator[Finding]:
-    yield "transpiler", *_transpiler_state()
-    yield "platforms", *_platforms_state()
-    yield "Pulumi CLI", *_pulumi_state()
+def findings() -> Iterator[Finding]:
+    """Look at all that fleet needs on this machine."""
+    yield Finding("transpiler", *_transpiler_state())
+    yield Finding("platforms", *_platforms_state())
+    yield Finding("Pulumi CLI", *_pulumi_state())
     for host in ("pulumi-language-python", "pulumi-resource-pulumi-python"):
         where = shutil.which(host)
-        yield host, bool(where), where or "install Pulumi's release archive, which brings it beside the CLI"
+        yield Finding(host, bool(where), where or "install Pulumi's release archive, which brings it beside the CLI")
     for command, apt, dnf in (
-        (accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
+        (qemu_accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
         ("qemu-img", "qemu-utils", "qemu-img"),
         ("ssh", "openssh-client", "openssh-clients"),
     ):
         where = shutil.which(command)
-        yield command, bool(where), where or _install(apt, dnf)
-    if shutil.which(accelerator.BINARY):
-        if old := network.lacking():
-            yield "QEMU's version", False, old
-        yield "QEMU's accelerator", *_accelerator_state()
+        yield Finding(command, bool(where), where or _install(apt, dnf))
+    if shutil.which(qemu_accelerator.BINARY):
+        if old := qemu_network.lacking():
+            yield Finding("QEMU's version", False, old)
+        yield Finding("QEMU's accelerator", *_accelerator_state())
 
 
 def _transpiler_state() -> tuple[bool, str]:
@@ -83,16 +86,16 @@ def _pulumi_state() -> tuple[bool, str]:
 def _accelerator_state() -> tuple[bool | None, str]:
     """Which accelerator nodes of `qemu` are started with, and why."""
     try:
-        choice = accelerator.chosen("auto")
+        choice = qemu_accelerator.chosen("auto")
     except FleetError as error:
         return False, str(error)
     if choice == "tcg":
-        return None, f"{accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
-    said = f"{accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
-    answer = accelerator.known()
+        return None, f"{qemu_accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
+    said = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
+    answer = qemu_accelerator.known()
     if answer.works is not False:
         return True, f"{said}kvm: {answer.why}"
-    device = accelerator.DEVICE
+    device = qemu_accelerator.DEVICE
     why = answer.why
     if not device.exists():
         why = f"there is no {device}"

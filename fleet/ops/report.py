@@ -11,18 +11,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.config.difference import Change, changes
-from fleet.dynamic import tokens
 from fleet.dynamic.provider import NOTE
+from fleet.dynamic.tokens import READY
 from fleet.ops.state import Deployed
-from fleet.ops.workspace import urn_name
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
-from fleet.program.state import is_shared
+from fleet.program.exported import Resource, is_shared, name_of, urn_name
 
 _SHOWN_CHANGES = 6
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
@@ -75,14 +74,14 @@ class Reporter:
     """
 
     def __init__(
-        self, platform: Platform, plan: FleetPlan | None, before: list[dict[str, Any]], say: Say, *, preview: bool
+        self, platform: Platform, plan: FleetPlan | None, before: Sequence[Resource], say: Say, *, preview: bool
     ) -> None:
         self._machine, self._say, self.preview = platform.machine_type, say, preview
         self._image_types = tuple(platform.image_types)
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
         self._names = {node.name: group.names for group in groups for node in group.nodes}
-        self._before = {urn_name(r["urn"]): r for r in before if r["type"] == self._machine and not r.get("delete")}
+        self._before = {name_of(r): r for r in before if r["type"] == self._machine and not r.get("delete")}
         self._state = Deployed(before, platform)
         self._deployed = self._state.nodes
         self.nodes: dict[str, NodeReport] = {}
@@ -115,7 +114,7 @@ class Reporter:
                     self._say(name, "stopping")
                 elif op in ("create", "create-replacement"):
                     self._say(name, "starting from a fresh image")
-        elif step.type == tokens.READY and op in ("create", "create-replacement") and not self.preview:
+        elif step.type == READY and op in ("create", "create-replacement") and not self.preview:
             self._since[name] = time.monotonic()
             self._say(name, "started; waiting until it is ready")
             names = self._names.get(name)
@@ -172,7 +171,7 @@ class Reporter:
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)
-        if step.type == tokens.READY and op in ("create", "create-replacement") and name in self._since:
+        if step.type == READY and op in ("create", "create-replacement") and name in self._since:
             self._say(name, f"ready after {time.monotonic() - self._since.pop(name):.0f} s")
 
     def _diagnose(self, event: DiagnosticEvent) -> None:

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
-from fleet.images import Progress
-from fleet.ops.recovery import settle
+from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed, NodeStatus
-from fleet.ops.workspace import Access, Project, Stack, kept_disks, translated, urn_name
+from fleet.ops.ui import Ui
+from fleet.ops.workspace import Access, Stack, kept_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
-from fleet.program.deploy import Secrets, deploy, plan_stack, stack_platform
-from fleet.program.state import is_data_disk, is_shared, kept, with_state
+from fleet.program.deploy import deploy
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
+from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
+from fleet.program.state import kept, with_state
+from fleet.project import Project
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""
-
-Bar = Callable[[], contextlib.AbstractContextManager[Progress]]
-"""Makes what shows how far a download is."""
 
 
 class Session:
@@ -39,22 +41,12 @@ class Session:
     Args:
         spec: The spec's file.
         stack: The stack's name.
-        say: Shows a line about a node, or, with an empty subject, about all.
+        ui: Shows what is done.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
-        begin: Called with the plan and the names of nodes that are to change before an update begins.
     """
 
-    def __init__(
-        self,
-        spec: Path,
-        stack: str,
-        say: Say,
-        *,
-        new_image: bool = False,
-        begin: Callable[[FleetPlan, Sequence[str]], None] = lambda plan, changing: None,
-    ) -> None:
-        self._begin = begin
-        self._spec, self._stack_name, self._say, self._new_image = spec, stack, say, new_image
+    def __init__(self, spec: Path, stack: str, ui: Ui, *, new_image: bool = False) -> None:
+        self._spec, self._stack_name, self._ui, self._new_image = spec, stack, ui, new_image
         self._project = Project.around(spec)
         # Probes and drains name modules beside Pulumi.yaml; the engine's providers run there.
         sys.path.append(str(self._project.folder))
@@ -71,9 +63,9 @@ class Session:
 
     def preview(self) -> bool:
         """Say what would be done; returns whether anything would."""
-        plan, reporter = self._previewed(self._say, "imagine")
+        plan, reporter = self._previewed(self._ui.say, "imagine")
         changed = bool(reporter.operations - {"same"})
-        self._say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
+        self._ui.say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 
     def _previewed(self, say: Say, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
@@ -83,15 +75,15 @@ class Session:
         self._program(stack, plan, platform)
         self._check_deployed(plan, platform, say)
         reporter = Reporter(platform, plan, stack.resources, say, preview=True)
-        with _failing(stack, reporter, self._say):
+        with _failing(stack, reporter, self._ui.say):
             stack.preview(reporter.event)
         return plan, reporter
 
-    def up(self, bar: Bar) -> None:
+    def up(self) -> None:
         """Do it."""
-        self._deploy(*self._plan("make", "generate"), bar)
+        self._deploy(*self._plan("make", "generate"))
 
-    def rollback(self, bar: Bar) -> None:
+    def rollback(self) -> None:
         """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
 
         A node that had none then keeps the one that it has. No node is made for the spec's sake, or removed.
@@ -119,57 +111,58 @@ class Session:
         _need_all_secrets(plan.nodes)
         platform.check(plan)
         self._program(stack, plan, platform)
-        self._deploy(stack, plan, platform, bar)
-        self._say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
+        self._deploy(stack, plan, platform)
+        self._ui.say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
 
-    def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform, bar: Bar) -> None:
-        self._check_deployed(plan, platform, self._say)
+    def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
+        self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
-        plan = self._settled(stack, plan, platform)
+        plan = self._recovered(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
         changing = [node.name for node in plan.nodes if deployed.changes(node)]
-        self._prepare(plan, platform, bar, needed=bool(changing))
-        self._begin(plan, changing)
-        reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
-        with _failing(stack, reporter, self._say):
+        self._prepare(plan, platform, needed=bool(changing))
+        self._ui.begin(plan, changing)
+        reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
+        with _failing(stack, reporter, self._ui.say):
             if first := _sick_before_well(deployed, plan):
-                self._say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
+                self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
             stack.up(reporter.event)
         if reporter.counts:
-            self._say("", f"{plan.name}: {reporter.summary()}.")
+            self._ui.say("", f"{plan.name}: {reporter.summary()}.")
         else:
             same = reporter.operations <= {"same"}
-            self._say("", f"{plan.name}: nothing changes." if same else f"{plan.name}: updated, {reporter.summary()}.")
+            result = "nothing changes" if same else f"updated, {reporter.summary()}"
+            self._ui.say("", f"{plan.name}: {result}.")
         outputs = stack.outputs()
         for name, node in sorted(outputs.get("nodes", {}).items()):
             for port, endpoint in sorted(node.get("endpoints", {}).items(), key=lambda item: int(item[0])):
-                self._say(name, f"port {port} at {endpoint}")
-            self._say(name, node["ssh"])
+                self._ui.say(name, f"port {port} at {endpoint}")
+            self._ui.say(name, node["ssh"])
         for name, addresses in sorted(outputs.get("names", {}).items()):
-            self._say("", f"{name}: to lead to {', '.join(addresses)}")
+            self._ui.say("", f"{name}: to lead to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
-        stack = Stack(self._project, self._stack_name, "change")
+        stack = Stack(self._project, self._stack_name, "change", self._ui)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
-        settle(stack, platform, self._say)
+        recover_interrupted_update(stack, platform, self._ui.say)
         disks = kept_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
-        reporter = Reporter(platform, None, stack.resources, self._say, preview=False)
-        with _failing(stack, reporter, self._say):
+        reporter = Reporter(platform, None, stack.resources, self._ui.say, preview=False)
+        with _failing(stack, reporter, self._ui.say):
             stack.destroy(reporter.event)
-        self._say("", f"{self._project.name}: {reporter.summary()}.")
+        self._ui.say("", f"{self._project.name}: {reporter.summary()}.")
         folder = stack_folder(self._project.folder, stack.short_name)
         shutil.rmtree(folder / "rosters", ignore_errors=True)
         (folder / KNOWN_HOSTS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless data disks are in it
         for name, place in disks:
-            self._say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
+            self._ui.say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
 
-    def replace(self, node: str, bar: Bar, *, new_config: bool = False) -> None:
+    def replace(self, node: str, *, new_config: bool = False) -> None:
         """Re-provision one node as it is deployed, and touch no other, nor its data disks.
 
         The image is the locked one, as in every re-provisioning. What is changed in place, such as a cloud's labels,
@@ -177,7 +170,6 @@ class Session:
 
         Args:
             node: Its name.
-            bar: Shows how far a download is.
             new_config: As the spec and the stack's options have it, instead.
 
         Raises:
@@ -185,11 +177,11 @@ class Session:
             FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
         stack, plan, platform = self._plan("change", "generate" if new_config else "known")
-        self._check_deployed(plan, platform, self._say)
+        self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
-        plan = self._settled(stack, plan, platform)
+        plan = self._recovered(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
-        wanted = self._made(plan, deployed, node)
+        wanted = self._deployed_node(plan, deployed, node)
         if not new_config:
             wanted = self._as_deployed(wanted, deployed)
             _need_all_secrets([wanted])
@@ -200,7 +192,7 @@ class Session:
         # A node that the spec has added since is no peer yet, nor is it made here.
         plan = plan.only(deployed.known).with_nodes(lambda each: wanted if each.name == node else each)
         self._program(stack, plan, platform)
-        reporter = Reporter(platform, plan, stack.resources, self._say, preview=False)
+        reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
         group = plan.groups[wanted.group]
         down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
         if len(down) >= group.window:
@@ -209,14 +201,12 @@ class Session:
                 + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
                 + f", and at most {group.window} of the group may be down at once."
             )
-        self._prepare(plan, platform, bar, needed=True)
-        parts = [
-            r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and urn_name(r["urn"]) == node
-        ]
+        self._prepare(plan, platform, needed=True)
+        parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
         targets = _targets(plan, platform, [node], disks=new_config)
-        with _failing(stack, reporter, self._say, stopped="`fleet status` shows how the node is"):
+        with _failing(stack, reporter, self._ui.say, stopped="`fleet status` shows how the node is"):
             stack.up(reporter.event, target=targets, replace=parts)
-        self._say("", f"{plan.name}: {reporter.summary()}.")
+        self._ui.say("", f"{plan.name}: {reporter.summary()}.")
 
     def _as_deployed(self, node: NodePlan, deployed: Deployed) -> NodePlan:
         """A planned node as it is deployed.
@@ -239,18 +229,19 @@ class Session:
                 fix=fix,
             )
         if deployed.outdated(node):
-            self._say(node.name, "keeps its deployed config; the spec has another, which `--new-config` would take")
+            self._ui.say(node.name, "keeps its deployed config; the spec has another, which `--new-config` would take")
         return kept
 
-    def login(self, node: str, *, identity: Path | None) -> list[str]:
-        """The command that logs in to a node as ``core``, whether it is ready or not.
+    def login(self, node: str, command: Sequence[str] = (), *, identity: Path | None = None) -> list[str]:
+        """The command that logs in to a node as ``core``, whether it is ready or not, and runs what is said there.
 
         Host keys are kept by machine, not by address: a node that was re-provisioned has a new one, which is taken at
         first sight, while another key on the same machine is refused.
 
         Args:
             node: Its name.
-            identity: A private key's file; by default what ssh finds.
+            command: What to run in place of a shell.
+            identity: A private key's file; by default what ssh chooses.
 
         Raises:
             UsageError: There is no such node.
@@ -265,9 +256,31 @@ class Session:
             "UserKnownHostsFile": f'"{folder / KNOWN_HOSTS}"',
             "StrictHostKeyChecking": "accept-new",
         }
-        given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+        flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
         key = ["-i", str(identity)] if identity else []
-        return ["ssh", "-p", str(port), *given, *key, f"core@{host}"]
+        return ["ssh", "-p", str(port), *flags, *key, f"core@{host}", *command]
+
+    def logs(self, node: str, service: str = "", *, follow: bool, lines: int, identity: Path | None) -> list[str]:
+        """The command that shows a node's journal.
+
+        Args:
+            node: Its name.
+            service: A container, or another service; all by default.
+            follow: Go on as more comes.
+            lines: How many of the last ones.
+            identity: As in :meth:`login`.
+
+        Raises:
+            UsageError: There is no such node.
+        """
+        command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
+        if service:
+            # What the service wrote and what systemd says of it; root's and users' (systemd.journal-fields(7)).
+            unit = service if "." in service else f"{service}.service"
+            for field in ("_SYSTEMD_UNIT", "UNIT", "_SYSTEMD_USER_UNIT", "USER_UNIT"):
+                command += [f"{field}={unit}", "+"]
+            command.pop()
+        return self.login(node, [shlex.join(command)], identity=identity)
 
     def console(self, node: str) -> str:
         """The end of a node's serial console.
@@ -291,7 +304,7 @@ class Session:
         Raises:
             UsageError: The stack, or the node in it, is not there.
         """
-        stack = Stack(self._project, self._stack_name, "read")
+        stack = Stack(self._project, self._stack_name, "read", self._ui)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
         deployed = Deployed(stack.resources, platform)
         if node not in deployed.machines:
@@ -302,32 +315,32 @@ class Session:
         return stack, platform, deployed
 
     @staticmethod
-    def _made(plan: FleetPlan, deployed: Deployed, node: str) -> NodePlan:
-        found = next((each for each in plan.nodes if each.name == node), None)
-        if found is None:
+    def _deployed_node(plan: FleetPlan, deployed: Deployed, node: str) -> NodePlan:
+        planned = next((each for each in plan.nodes if each.name == node), None)
+        if planned is None:
             raise UsageError(
                 f"There is no node {node} in {plan.name}.", fix=f"There are: {', '.join(n.name for n in plan.nodes)}."
             )
         if node not in deployed.machines:
             raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
-        return found
+        return planned
 
     def status(self) -> list[NodeStatus]:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
         stack, plan, platform = self._plan("read", "known")
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
-            # Not on standard output, which may be JSON.
-            print(f"{error} It counts as unchanged.", file=sys.stderr)
+            self._ui.warn(f"{error} It counts as unchanged.")
         if ailing := platform.ailing():
-            print(ailing, file=sys.stderr)
+            self._ui.warn(ailing)
         deployed = Deployed(stack.resources, platform)
-        found = deployed.statuses(list(plan.nodes))
+        statuses = deployed.statuses(list(plan.nodes))
         planned = {node.name for node in plan.nodes}
-        return found + [NodeStatus(name, "to be removed") for name in sorted(deployed.machines) if name not in planned]
+        others = sorted(deployed.machines.keys() - planned)
+        return statuses + [NodeStatus(name, "to be removed") for name in others]
 
-    def _prepare(self, plan: FleetPlan, platform: Platform, bar: Bar, *, needed: bool) -> None:
+    def _prepare(self, plan: FleetPlan, platform: Platform, *, needed: bool) -> None:
         """Get the image, which nobody may miss where no machine is to be made."""
-        with bar() as progress, contextlib.nullcontext() if needed else contextlib.suppress(FleetError):
+        with self._ui.download() as progress, contextlib.nullcontext() if needed else contextlib.suppress(FleetError):
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 
@@ -336,7 +349,7 @@ class Session:
 
         So what is wrong with the spec is said at once, and the program only declares what is planned.
         """
-        stack = Stack(self._project, self._stack_name, access)
+        stack = Stack(self._project, self._stack_name, access, self._ui)
         plan, platform = plan_stack(
             self._spec,
             stack.config.get,
@@ -357,9 +370,9 @@ class Session:
         for line in kept(plan, platform):
             say("", line)
 
-    def _settled(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
+    def _recovered(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
         """The plan once what a killed update left is in the state, which may be a data disk."""
-        settle(stack, platform, self._say)
+        recover_interrupted_update(stack, platform, self._ui.say)
         plan = with_state(plan, stack.resources)
         platform.check_deployed(plan)
         self._program(stack, plan, platform)
@@ -370,6 +383,18 @@ class Session:
             await deploy(plan, platform, project=self._project.folder, stack=stack.short_name)
 
         stack.automation.workspace.program = program
+
+
+def become(command: list[str]) -> NoReturn:
+    """Run a command in place of this process.
+
+    Raises:
+        FleetError: It cannot be run.
+    """
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise FleetError(f"ssh cannot be run: {error.strerror}.", fix="Install OpenSSH's client.") from None
 
 
 def _as_far_as_known(node: NodePlan, deployed: Deployed) -> NodePlan:
@@ -453,11 +478,11 @@ def _failing(
         raise
 
 
-def _release(stack: Stack, which: Callable[[dict[str, Any]], bool]) -> None:
+def _release(stack: Stack, which: Callable[[Resource], bool]) -> None:
     """Take back, in the state, the promise to keep some resources."""
     with translated(stack):
         state = stack.automation.export_stack()
-        resources = (state.deployment or {}).get("resources") or []
+        resources = resources_of(state.deployment or {})
         released = [resource for resource in resources if resource.get("retainOnDelete") and which(resource)]
         if released:
             for resource in released:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.config import deliver
-from fleet.dynamic import tokens
 from fleet.dynamic.gate import not_ready, reshaped
 from fleet.dynamic.record import unpacked
-from fleet.ops.workspace import urn_name
+from fleet.dynamic.tokens import GATE, NODE, READY, RECORD
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe
 from fleet.platforms.base import Platform
-from fleet.program.state import plain
+from fleet.program.exported import Resource, inputs, name_of, outputs
 
 _NONE: Mapping[str, str] = {}
 
@@ -51,23 +50,23 @@ class Deployed:
             ``shape`` of its machine.
     """
 
-    def __init__(self, resources: Sequence[dict[str, Any]], platform: Platform) -> None:
+    def __init__(self, resources: Sequence[Resource], platform: Platform) -> None:
         self._platform = platform
-        there = [r for r in resources if not r.get("delete")]
-        machines = {urn_name(r["urn"]): r for r in there if r["type"] == platform.machine_type}
+        current = [r for r in resources if not r.get("delete")]
+
+        def of_type(kind: str) -> dict[str, Resource]:
+            return {name_of(r): r for r in current if r["type"] == kind}
+
+        machines, gates = of_type(platform.machine_type), of_type(GATE)
         self.machines = {name: str(r["id"]) for name, r in machines.items()}
-        self._machines = {name: plain(r.get("outputs", {})) for name, r in machines.items()}
-
-        def of(kind: str, part: str = "outputs") -> dict[str, dict[str, Any]]:
-            return {urn_name(r["urn"]): plain(r.get(part, {})) for r in there if r["type"] == kind}
-
-        self._gates = of(tokens.GATE)
-        self.known = set(self._gates)
+        self._machines = {name: outputs(r) for name, r in machines.items()}
+        self.known = set(gates)
+        self._gates = {name: outputs(r) for name, r in gates.items()}
         # As the gates have it: of the inputs, which are noted even where there is nothing to do.
-        self._shapes = {name: inputs.get("shape") for name, inputs in of(tokens.GATE, "inputs").items()}
-        self.nodes = of(tokens.NODE)
-        self._record: dict[str, Any] = next(iter(of(tokens.RECORD).values()), {})
-        self._ready = of(tokens.READY)
+        self._shapes = {name: inputs(r).get("shape") for name, r in gates.items()}
+        self.nodes = {name: outputs(r) for name, r in of_type(NODE).items()}
+        self._record: dict[str, Any] = next(map(outputs, of_type(RECORD).values()), {})
+        self._ready = {name: outputs(r) for name, r in of_type(READY).items()}
 
     def changes(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node: another config or shape, or an image that it is to follow.

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import json
 import os
 import re
@@ -15,8 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -27,11 +25,13 @@ from pulumi import automation
 from pulumi.automation._stack import StackInitMode
 
 from fleet.core_schema import Plain
-from fleet.errors import FleetError, Position, UsageError
-from fleet.files import locked, read_json, read_text
-from fleet.ops.backend import Backend, backend_of, is_engine
+from fleet.errors import FleetError, UsageError
+from fleet.files import locked, read_text
+from fleet.ops.backend import Backend, backend_of, is_engine, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
-from fleet.program.state import is_data_disk, plain
+from fleet.ops.ui import Ui
+from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
+from fleet.project import Project, short_name
 from fleet.stack_config import Secure
 
 T = TypeVar("T")
@@ -44,165 +44,6 @@ Access = Literal["read", "change", "make"]
 """What a command does with a stack: see :class:`Stack`."""
 
 
-@dataclass(frozen=True)
-class Project:
-    """A folder with a ``Pulumi.yaml``.
-
-    Attributes:
-        folder: The folder.
-        name: The project's name.
-        backend: The URL of where state is kept, if the file says it.
-        settings: The folder of the stacks' config files.
-        config: The config that the file itself gives to all stacks, as YAML has it.
-    """
-
-    folder: Path
-    name: str
-    backend: str
-    settings: Path
-    config: Mapping[str, Any]
-
-    @classmethod
-    def around(cls, spec: Path) -> Project:
-        """The project whose folder, or a folder below it, holds a spec.
-
-        Raises:
-            UsageError: There is none, or its file is no Pulumi project.
-        """
-        own = Path(os.path.realpath(spec)).parent
-        for folder in [own, *own.parents]:
-            file = folder / "Pulumi.yaml"
-            if file.exists():
-                try:
-                    content = yaml.load(read_text(file, "project file"), Loader=Plain)
-                    return cls(
-                        folder,
-                        str(content["name"]),
-                        str((content.get("backend") or {}).get("url") or ""),
-                        folder / str(content.get("stackConfigDir") or "."),
-                        dict(content.get("config") or {}),
-                    )
-                except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
-                    raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
-        raise UsageError(
-            f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
-            fix="Make one that says `name: " + own.name + "` and `runtime: python`.",
-        )
-
-    def plain_config(self, stack: str) -> dict[str, str]:
-        """A stack's config by full key, as Pulumi gives it, but read from the files alone.
-
-        That takes neither Pulumi, nor the stack's state or its passphrase. In the place of each secret, which is not
-        needed, stands a text that says so.
-
-        Args:
-            stack: The stack's name.
-
-        Raises:
-            UsageError: There is no such file, or it cannot be read.
-        """
-        file = self.settings_file(stack)
-        try:
-            node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
-            content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
-            own = next((value for key, value in content.items() if key.value == "config"), None)
-            entries = own.value if isinstance(own, yaml.MappingNode) else []
-            # A scalar is the text that was written, whatever type YAML would make of it.
-            values = {
-                self.full_key(str(key.value)): value.value
-                if isinstance(value, yaml.ScalarNode)
-                else _constructed(value)
-                for key, value in entries
-            }
-        except yaml.YAMLError:
-            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
-        except UsageError:
-            if file.exists():
-                raise
-            raise self.no_stack(stack) from None
-        for key, value in self.config.items():
-            declared = value if isinstance(value, dict) else {"value": value}
-            if (default := declared.get("value", declared.get("default"))) is not None:
-                values.setdefault(self.full_key(str(key)), default)
-        return {key: _config_text(key, value) for key, value in values.items()}
-
-    @property
-    def file(self) -> Path:
-        """Its ``Pulumi.yaml``."""
-        return self.folder / "Pulumi.yaml"
-
-    def settings_file(self, stack: str) -> Path:
-        """The file of a stack's config, which need not be there.
-
-        Args:
-            stack: The stack's name; an organization and the project may stand before it.
-        """
-        return self.settings / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
-
-    def no_stack(self, stack: str, others: Collection[str] = ()) -> UsageError:
-        """The error that a stack is not there.
-
-        Args:
-            stack: Its name.
-            others: Names of stacks that are there, besides those that have a config file.
-        """
-        if self.settings_file(stack).exists():
-            return UsageError(
-                f"Stack {stack} of project {self.name} has not been made yet.", fix="`fleet up` makes it."
-            )
-        of_files = {file.name[len("Pulumi.") : -len(".yaml")] for file in self.settings.glob("Pulumi.?*.yaml")}
-        return UsageError(
-            f"There is no stack {stack} in project {self.name}.",
-            fix=f"Its stacks: {', '.join(sorted({*of_files, *others})) or 'none'}. A new one begins with its config, "
-            f"{self.settings_file(stack).name}, whose `fleet:platform` says where the nodes are; `fleet up` makes it.",
-        )
-
-    @property
-    def is_in_service(self) -> bool:
-        """Whether a service of Pulumi's keeps the state, and with it the key of secrets."""
-        return self._url.startswith(("https://", "http://"))
-
-    @property
-    def _url(self) -> str:
-        return os.environ.get("PULUMI_BACKEND_URL") or self.backend or _login() or f"file://{self.folder}"
-
-    def files(self, stack: str) -> Backend | None:
-        """The files that hold a stack's state; ``None`` if a service has it.
-
-        Args:
-            stack: The stack's name; an organization and the project may stand before it.
-        """
-        return Backend.of(self._url, beside=self.folder, project=self.name, stack=stack.rpartition("/")[2])
-
-    def full_key(self, key: str) -> str:
-        """A key of the config; one without a colon is the project's."""
-        return key if ":" in key else f"{self.name}:{key}"
-
-
-def _constructed(node: yaml.Node) -> Any:
-    """What YAML makes of a part of a document."""
-    loader = Plain("")
-    try:
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _config_text(key: str, value: Any) -> str:
-    """A value of a stack's config as Pulumi gives it: a text as it is, all else as JSON."""
-
-    def opened(value: Any) -> Any:
-        if isinstance(value, dict):
-            if value.keys() == {"secure"}:
-                return f"(secret {key})"
-            return {str(name): opened(item) for name, item in value.items()}
-        return [opened(item) for item in value] if isinstance(value, list) else value
-
-    shown = opened(value)
-    text = shown if isinstance(shown, str) else json.dumps(shown, separators=(",", ":"), default=str)
-    return text if shown == value else Secure(text)
-
-
 class Stack:
     """A stack of a project, for one command's work.
 
@@ -213,7 +54,8 @@ class Stack:
     Args:
         project: The project.
         name: The stack's name.
-        access: "read": look at it; "change": it has to be there; "make": make it first if need be.
+        access: "read": look at it; "change": it has to exist; "make": make it first if need be.
+        ui: Asked for a passphrase, and told what was mended.
 
     Attributes:
         name: As given.
@@ -224,13 +66,13 @@ class Stack:
         UsageError: The stack is not there.
     """
 
-    def __init__(self, project: Project, name: str, access: Access) -> None:
-        self.project, self.name = project, name
+    def __init__(self, project: Project, name: str, access: Access, ui: Ui) -> None:
+        self.project, self.name, self._ui = project, name, ui
         find_pulumi()
-        if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or _login()):
+        if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or logged_in_backend()):
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
         end_idle_providers()
-        self._files = project.files(name)
+        self._files = Backend.of_stack(project, name)
         self._settings = project.settings_file(name)
         self._scratch = tempfile.TemporaryDirectory(prefix="fleet-") if access == "read" else None
         with translated(self):
@@ -252,7 +94,7 @@ class Stack:
         environment: dict[str, str] = {}
         is_made = self._files.is_made if self._files else self._is_made()
         if not is_made and not has_settings:
-            raise self._not_there()
+            raise self._missing()
         if self._files:
             environment["PULUMI_BACKEND_URL"] = self._files.copied_to(scratch)
         elif not is_made:
@@ -269,12 +111,11 @@ class Stack:
     def _take(self, *, make: bool) -> dict[str, str]:
         """Have the stack be there, and be whole; gives the config."""
         if not self._settings.exists() and "fleet:platform" not in self.project.config and not self._is_made():
-            raise self._not_there()
+            raise self._missing()
         if self._files:
-            # Not on standard output, which may be a config, or JSON.
-            self._files.mend(lambda text: print(text, file=sys.stderr))
+            self._files.mend(self._ui.warn)
         if self._files and not make and not self._files.is_made:
-            raise self._not_there()
+            raise self._missing()
         self._ask_passphrase()
         try:
             return self._read_config()
@@ -314,9 +155,9 @@ class Stack:
     @property
     def short_name(self) -> str:
         """The name without an organization and a project."""
-        return self.name.rpartition("/")[2]
+        return short_name(self.name)
 
-    def _not_there(self) -> UsageError:
+    def _missing(self) -> UsageError:
         try:
             listed = [] if self._files else json.loads(self._pulumi_of_all("stack", "ls", "--json"))
         except (automation.CommandError, ValueError):
@@ -333,22 +174,22 @@ class Stack:
         """Ask for the passphrase, if one is needed and it is not in the environment."""
         if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")) or not self._needs_passphrase():
             return
-        if not sys.stdin.isatty():
+        phrase = self._ui.passphrase(f"Passphrase of stack {self.name} (empty is allowed): ")
+        if phrase is None:
             raise UsageError(
                 f"The secrets of stack {self.name} are locked with a passphrase, and there is no terminal to ask for "
                 "it.",
                 fix=f"Set {PASSPHRASE}, or {PASSPHRASE}_FILE.",
             )
-        phrase = getpass.getpass(f"Passphrase of stack {self.name} (empty is allowed): ")
         is_new = _locked_by(self._settings) != "passphrase" and not self._is_made()
-        if is_new and getpass.getpass("The same again, since it is new: ") != phrase:
+        if is_new and self._ui.passphrase("The same again, since it is new: ") != phrase:
             raise UsageError("The two passphrases differ; nothing was done.")
         os.environ[PASSPHRASE] = phrase
 
     def _needs_passphrase(self) -> bool:
         """Whether a passphrase locks the secrets: the stack's config file says so, else its state, else its backend."""
         said = _locked_by(self._settings)
-        if not said and not self.project.is_in_service:
+        if not said and not is_in_service(self.project):
             try:
                 said = (
                     self._files.secrets_provider
@@ -357,7 +198,7 @@ class Stack:
                 )
             except automation.StackNotFoundError:
                 said = ""
-        return (said or ("service" if self.project.is_in_service else "passphrase")) == "passphrase"
+        return (said or ("service" if is_in_service(self.project) else "passphrase")) == "passphrase"
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.
@@ -401,7 +242,7 @@ class Stack:
                 raise
             except automation.CommandError:
                 pass
-            if self.export()[1] == list((state.deployment or {}).get("resources") or []):
+            if self.export()[1] == resources_of(state.deployment or {}):
                 self.automation.import_stack(state)
             return
         self._files.free()
@@ -452,13 +293,12 @@ class Stack:
     def outputs(self) -> Mapping[str, Any]:
         """The stack's outputs as they are now, secrets in plain text."""
         with translated(self):
-            resources = self.export()[1]
-        return next((plain(r.get("outputs", {})) for r in resources if r["type"] == "pulumi:pulumi:Stack"), {})
+            return stack_outputs(self.export()[1])
 
     def export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
         """The state, and its resources, secrets in plain text."""
         state = self.run(self.automation.export_stack)
-        return state, list((state.deployment or {}).get("resources") or [])
+        return state, resources_of(state.deployment or {})
 
 
 class _QuickStack(automation.Stack):
@@ -483,12 +323,7 @@ class _QuickStack(automation.Stack):
 
 def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Name and place of every data disk in a state."""
-    return [(urn_name(r["urn"]), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
-
-
-def urn_name(urn: str) -> str:
-    """A resource's name in its URN."""
-    return urn.rpartition("::")[2]
+    return [(name_of(r), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
 
 
 def _nothing() -> None:
@@ -509,15 +344,6 @@ def find_pulumi() -> None:
     os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
     # What a stack's config file does not say of its secrets' key, its state may.
     os.environ.setdefault("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "true")
-
-
-def _login() -> str:
-    """The backend that ``pulumi login`` chose."""
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    try:
-        return str(read_json((home / "credentials.json").read_bytes()).get("current") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
 
 
 def _locked_by(settings: Path) -> str:

@@ -5,7 +5,7 @@ from fleet.plan.image import Disk, LockedImage
 from fleet.plan.machine import Interface, Needs, Peer, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
-from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
+from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe, probe_kinds
 
 __all__ = [
     "ANYWHERE",
@@ -31,4 +31,5 @@ __all__ = [
     "StateEntry",
     "TcpProbe",
     "Watch",
+    "probe_kinds",
 ]

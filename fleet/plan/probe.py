@@ -1,4 +1,8 @@
-"""Probes: what must be true of a new node before the rollout goes on; :mod:`fleet.probes` asks them."""
+"""Probes: what must be true of a new node before the rollout goes on.
+
+A kind of probe is a model here, which says what is asked and how it is called in messages, a field of :class:`Probe`,
+and a function in :data:`fleet.probes.ASK`, which asks. Nothing else lists the kinds.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,9 @@ class TcpProbe(Model):
     """
 
     port: int = Field(ge=1, le=65535)
+
+    def __str__(self) -> str:
+        return f"tcp port {self.port}"
 
 
 class HttpProbe(Model):
@@ -49,6 +56,9 @@ class HttpProbe(Model):
     client_key: str = ""
     host: str = ""
 
+    def __str__(self) -> str:
+        return f"{'https' if self.tls else 'http'} port {self.port} {self.path}"
+
 
 class SshProbe(Model):
     """A command that is run on the node by ``ssh`` exits with status 0; the caller's own keys or agent let it in.
@@ -62,6 +72,9 @@ class SshProbe(Model):
     command: str = Field(min_length=1)
     user: str = Field(default="core", pattern=r"^[a-z_][a-z0-9_-]*$")
     identity: str = ""
+
+    def __str__(self) -> str:
+        return f"ssh `{self.command}`"
 
 
 class Probe(Model):
@@ -83,26 +96,36 @@ class Probe(Model):
     ssh: SshProbe | None = None
     function: str = Field(default="", pattern=r"^(\w+(\.\w+)*:\w+)?$")
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Probe:
-        if sum(map(bool, (self.tcp, self.http, self.ssh, self.function))) != 1:
-            raise ValueError(
-                "a probe is one of `http: {...}`, `tcp: {...}`, `ssh: {...}` or `function: module:function`"
-            )
-        return self
-
     successes: int = Field(default=1, ge=1)
     interval: float = Field(default=2, gt=0)
 
+    @model_validator(mode="after")
+    def _one_kind(self) -> Probe:
+        if sum(bool(getattr(self, kind)) for kind in probe_kinds()) != 1:
+            *others, last = (f"`{kind}: {_EXAMPLES.get(kind, '{...}')}`" for kind in probe_kinds())
+            raise ValueError(f"a probe is one of {', '.join(others)} or {last}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which of its kinds is set: one of :func:`probe_kinds`."""
+        return next(kind for kind in probe_kinds() if getattr(self, kind))
+
     @property
     def port(self) -> int | None:
-        """The node's port that it asks; ``None`` for a function."""
-        kind = self.tcp or self.http
-        return kind.port if kind else None
+        """The node's port that it asks; ``None`` where it asks none of its own."""
+        return getattr(getattr(self, self.kind), "port", None)
 
     def __str__(self) -> str:
-        if self.http:
-            return f"{'https' if self.http.tls else 'http'} port {self.http.port} {self.http.path}"
-        if self.ssh:
-            return f"ssh `{self.ssh.command}`"
-        return f"tcp port {self.tcp.port}" if self.tcp else self.function
+        return str(getattr(self, self.kind))
+
+
+def probe_kinds() -> list[str]:
+    """The kinds of probes: the fields of :class:`Probe` that say what is asked."""
+    return [name for name in Probe.model_fields if name not in _REPETITION]
+
+
+_REPETITION = ("successes", "interval")
+"""The fields that say how often."""
+_EXAMPLES = {"function": "module:function"}
+"""What stands in messages as the value of a kind that is no mapping."""

@@ -17,12 +17,10 @@ from typing import Any
 from fleet.errors import FleetError, UsageError
 from fleet.images import Artifact
 from fleet.platforms.base import Platform, PlatformClass
-from fleet.stack_config import ConfigReader, no_config
+from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
 
 GROUP = "fleet.platforms"
 """The group of entry points."""
-DEFAULT = "qemu"
-"""The platform of a spec without a stack."""
 
 
 @functools.cache
@@ -36,7 +34,7 @@ def _entries() -> Mapping[str, list[EntryPoint]]:
 
 def names() -> tuple[str, ...]:
     """The installed platforms, as ``fleet:platform`` names them: the default one, then the others by name."""
-    return tuple(sorted(_entries(), key=lambda name: (name != DEFAULT, name)))
+    return tuple(sorted(_entries(), key=lambda name: (name != DEFAULT_PLATFORM, name)))
 
 
 def platform_class(name: str) -> type[PlatformClass]:
@@ -117,4 +115,4 @@ def platform(
     return platform_class(name).from_options(options or {}, project=project, stack=stack, config=config)
 
 
-__all__ = ["DEFAULT", "GROUP", "Platform", "artifacts", "names", "platform", "platform_class"]
+__all__ = ["GROUP", "Platform", "artifacts", "names", "platform", "platform_class"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.files import locked, write_whole
+from fleet.project import Project
 
 
 def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:
@@ -21,23 +22,24 @@ def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], sta
     from pulumi import automation  # slow to import, and seldom needed
 
     workspace = automation.LocalWorkspace(work_dir=str(folder))
+    project = Project.around(folder / "any")
+    settings = project.settings_file(stack)
 
     def kept() -> str | None:
         values = workspace.get_all_config(stack)
         return values[key].value if key in values and values[key].value != stale else None
 
     try:
-        with locked(project_file(folder)):
+        with locked(project.file):
             if (value := kept()) is not None:
                 return value
-            made = make()
-            if settings_file(folder, stack).exists():
-                _set_secret(folder, stack, key, made)
+            generated = make()
+            if settings.exists():
+                _set_secret(folder, stack, settings, key, generated)
             else:
-                # Pulumi.yaml may name another folder for it (``stackConfigDir``).
-                set_secret(key, made, "--stack", stack, folder=folder)
-            if kept() == made:
-                return made
+                set_secret(key, generated, "--stack", stack, folder=folder)
+            if kept() == generated:
+                return generated
         reason = "what is in there is not what was put there"
     except (automation.CommandError, OSError) as error:
         lines = [line for line in str(error).splitlines() if line.strip().startswith("error:")]
@@ -46,17 +48,6 @@ def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], sta
         f"The secret {key}, which is to be generated, cannot be kept in the config of stack {stack}: {reason}.",
         fix="If its passphrase is missing, set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
     )
-
-
-def project_file(folder: Path) -> Path:
-    """The file by which Pulumi knows a project."""
-    names = [folder / f"Pulumi.{suffix}" for suffix in ("yaml", "yml", "json")]
-    return next((file for file in names if file.exists()), names[0])
-
-
-def settings_file(folder: Path, stack: str) -> Path:
-    """The file with a stack's config; the stack may be named with its organization and project."""
-    return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -91,7 +82,7 @@ def set_secret(key: str, value: str, *options: str, folder: Path, environment: M
         raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
 
 
-def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
+def _set_secret(folder: Path, stack: str, settings: Path, key: str, value: str) -> None:
     """Set a secret in a stack's config, whose file holds the only copy of others.
 
     Pulumi writes it in place, and a full disk would cut it off, so it is to write a copy, which is then put in the
@@ -101,11 +92,10 @@ def _set_secret(folder: Path, stack: str, key: str, value: str) -> None:
         CommandError: Pulumi cannot.
         OSError: The disk is full, say.
     """
-    config = settings_file(folder, stack)
-    copy = config.with_name(f".{config.stem}.partial.yaml")
+    copy = settings.with_name(f".{settings.stem}.partial{settings.suffix}")
     try:
-        write_whole(copy, config.read_text(encoding="utf-8"))
+        write_whole(copy, settings.read_text(encoding="utf-8"))
         set_secret(key, value, "--stack", stack, "--config-file", str(copy), folder=folder)
-        write_whole(config, copy.read_text(encoding="utf-8"))
+        write_whole(settings, copy.read_text(encoding="utf-8"))
     finally:
         copy.unlink(missing_ok=True)

@@ -1,19 +1,15 @@
-"""What a stack's state has of a plan, so that nodes go where their data disks are and what is there is left alone.
-
-A state is a list of resources, as ``pulumi stack export`` gives it.
-"""
+"""What a stack's state has of a plan, so that nodes go where their data disks are, and what is deployed stays."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fleet.dynamic import tokens
+from fleet.dynamic.tokens import DATA_DISK, DRAIN, READY
 from fleet.plan import FleetPlan, NodePlan, StateEntry
 from fleet.platforms.base import Platform
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, outputs
 
 _ANSWERED = ("address", "endpoints", "probes", "watch", "hidden")
 """What a readiness has of how its node is asked."""
@@ -21,46 +17,7 @@ _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "si
 """Words for inputs of data disks whose names say less."""
 
 
-def is_data_disk(resource: Mapping[str, Any]) -> bool:
-    """Whether a resource of a state is a data disk."""
-    return tokens.is_within(resource, tokens.DATA_DISK)
-
-
-def is_readiness(resource: Mapping[str, Any]) -> bool:
-    """Whether a resource of a state is a node's readiness."""
-    return bool(resource["type"] == tokens.READY)
-
-
-_SECRET = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
-"""What a secret in a state is known by (``sdk/go/common/resource/sig`` of github.com/pulumi/pulumi)."""
-
-
-def plain(value: Any) -> Any:
-    """A value of a state with secrets in plain text opened; ``None`` stands for what is encrypted."""
-    if isinstance(value, dict):
-        if value.get(_SECRET[0]) == _SECRET[1]:
-            return json.loads(value["plaintext"]) if "plaintext" in value else None
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value
-
-
-def is_encrypted(value: Any) -> bool:
-    """Whether anything in a value of a state is encrypted."""
-    if isinstance(value, dict):
-        if value.get(_SECRET[0]) == _SECRET[1]:
-            return "plaintext" not in value
-        return any(map(is_encrypted, value.values()))
-    return isinstance(value, list) and any(map(is_encrypted, value))
-
-
-def is_shared(resource: Mapping[str, Any]) -> bool:
-    """Whether a resource of a state is one that all nodes share."""
-    return bool(re.search(rf"{tokens.FLEET}\$(?!fleet:)", resource["urn"]))
-
-
-def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> FleetPlan:
+def with_state(plan: FleetPlan, resources: Sequence[Resource]) -> FleetPlan:
     """A plan that knows what of it is deployed.
 
     Args:
@@ -69,19 +26,19 @@ def with_state(plan: FleetPlan, resources: Sequence[Mapping[str, Any]]) -> Fleet
             asked.
     """
     live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
-    places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if _is_component(r)}
-    disks = {_name(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
-    readies = {_name(r): plain(r.get("outputs", {})) for r in live if is_readiness(r)}
+    places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if r["type"] == DATA_DISK}
+    disks = {name_of(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
+    readies = {name_of(r): outputs(r) for r in live if r["type"] == READY}
     # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
     # drain have their machine's id.
-    others = [r for r in live if r["type"] not in (tokens.READY, tokens.DRAIN)]
-    machines = {(_name(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
+    others = [r for r in live if r["type"] not in (READY, DRAIN)]
+    machines = {(name_of(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
 
     def known(node: NodePlan) -> NodePlan:
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
         ready = readies.get(node.name, {})
         answered = {key: ready[key] for key in _ANSWERED if key in ready}
-        asked = answered.get("probes") is not None and _is_there(node, ready, machines)
+        asked = answered.get("probes") is not None and _is_current(node, ready, machines)
         return replace(node, disks=attached, answered=answered if asked else None)
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
@@ -107,19 +64,12 @@ def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
                     )
 
 
-def _is_there(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tuple[str, str]]) -> bool:
+def _is_current(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tuple[str, str]]) -> bool:
     """Whether the machine that became ready is still the node's."""
     return (node.name, str(ready.get("instance"))) in machines
 
 
-def _is_component(resource: Mapping[str, Any]) -> bool:
-    return bool(resource["type"] == tokens.DATA_DISK)
-
-
-def _name(resource: Mapping[str, Any]) -> str:
-    return str(resource["urn"]).rpartition("::")[2]
-
-
-def _entry(resource: Mapping[str, Any], place: str = "") -> StateEntry:
-    outputs = resource.get("outputs") or resource.get("inputs") or {}
-    return StateEntry(resource["type"], _name(resource), str(resource["id"]), outputs, place)
+def _entry(resource: Resource, place: str = "") -> StateEntry:
+    # As the state has them, secrets in their envelopes.
+    attributes = resource.get("outputs") or resource.get("inputs") or {}
+    return StateEntry(resource["type"], name_of(resource), str(resource["id"]), attributes, place)

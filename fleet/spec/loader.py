@@ -18,6 +18,7 @@ from fleet.spec import python as program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values
+from fleet.stack_config import DEFAULT_PLATFORM
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def load_image(path: Path | str) -> tuple[Image, Path]:
     Raises:
         UsageError: It cannot be read, or says it in a wrong way.
     """
-    document = _document(Path(path), SpecConfig("qemu", None))
+    document = _document(Path(path), SpecConfig(DEFAULT_PLATFORM, None))
     image = document.read(ImageHead, document.value()).image
     return image, document.path.parent / image.lock
 

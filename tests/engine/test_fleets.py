@@ -50,7 +50,7 @@ def test_an_unready_third_node_stops_the_rollout_until_it_is_well(stack: Stack) 
         failed = stack.up()
     assert failed.status == 1
     assert (
-        "Node web-2 is not ready: http port 8080 / was not content within 8 s; it last said: status 503, not 200"
+        "Node web-2 is not ready: http port 8080 / timed out after 8 s; last response: status 503, not 200"
         in failed.err
     )
     assert "says hello" in failed.err

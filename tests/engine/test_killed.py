@@ -133,6 +133,23 @@ def begun(place: Place, *, forgotten: bool) -> None:
     place.state_file.write_text(json.dumps(state))
 
 
+def plain_pulumi_recovers_or_names_what_does(place: Place) -> None:
+    """A program cannot write into the state, but can end a machine of fleet's own."""
+    place.started()
+    for command in (["preview"], ["up", "--yes", "--skip-preview"]):
+        done = place.stack.pulumi(*command, "--stack", "test", "--non-interactive")
+        assert "Traceback" not in done.out + done.err
+        if isinstance(place, QemuPlace):
+            assert done.status == 0, done.out
+        else:
+            assert done.status != 0, done.out
+            said = " ".join(done.out.split())
+            assert "The last update was interrupted, and whether" in said, done.out
+            assert "Run `fleet up fleet.yaml --stack test`, which recovers the stack" in said, done.out
+    assert place.started() == (["web-1"] if isinstance(place, QemuPlace) else [])
+    assert len(place.running()) == 3
+
+
 MACHINES = {
     "pulumi-python:dynamic/fleet:QemuMachine",
     "aws:ec2/instance:Instance",
@@ -147,6 +164,7 @@ def test_a_machine_whose_making_was_cut_off_is_not_left_behind(place: Place) -> 
     assert place.fleet("up").status == 0
     first, disks = place.running(), place.disks()
     begun(place, forgotten=True)
+    plain_pulumi_recovers_or_names_what_does(place)
     repaired(place, disks, "cut off")
     second = place.running()
     assert second["web-0"] == first["web-0"]

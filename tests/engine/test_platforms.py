@@ -103,7 +103,7 @@ def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -
     with looked_at(pages) as down:
         failed = place.fleet("up")
     assert failed.status == 1
-    assert "Node web-0 is not ready: http port 8080 / was not content within 8 s" in failed.err
+    assert "Node web-0 is not ready: http port 8080 / timed out after 8 s" in failed.err
     assert place.started() == ["web-0"]
     assert place.running()["web-1"] == before["web-1"]
     assert place.fleet("up").status == 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet.program.state import plain
+from fleet.program.exported import plain
 from tests.conftest import FLEET, STACK, Result
 from tests.engine.places import CloudPlace
 from tests.engine.secrecy import arguments_meanwhile, digests, text_of, told, unsealed

@@ -82,6 +82,6 @@ def test_a_node_that_does_not_get_ready_stops_the_update_with_its_consoles_end(s
     failed = stack.fleet("up", *STACK, "--yes")
     assert failed.status == 1
     assert "Node web-0 is not ready" in failed.err
-    assert "was not content within 40 s; it last said: " in failed.err
+    assert "timed out after 40 s; last response: " in failed.err
     assert "Its console ends:" in failed.err
     assert len(failed.err.splitlines()) < 30

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleet.ops.backend import Backend
-from fleet.ops.workspace import Project
+from fleet.project import Project
 from tests.conftest import Folder
 
 LOCKS = ".pulumi/locks/organization/web/test"
@@ -104,7 +104,7 @@ def test_a_stack_may_be_named_with_its_organization_and_project(folder: Folder) 
     project = Project.around(folder.path / "fleet.yaml")
     state = folder.write(".pulumi/stacks/web/test.json", '{"version": 3, "checkpoint": {}}')
     for name in ("test", "organization/web/test"):
-        files = project.files(name)
+        files = Backend.of_stack(project, name)
         assert files
         assert files.is_made
     state.unlink()

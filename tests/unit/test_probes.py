@@ -17,8 +17,8 @@ import pytest
 from pydantic import ValidationError
 
 from fleet.masking import Mask
-from fleet.plan import Probe
-from fleet.probes import NotReadyError, ask, ask_all, wait
+from fleet.plan import Probe, probe_kinds
+from fleet.probes import ASK, NotReadyError, ask, ask_all, wait
 
 
 class Server:
@@ -207,3 +207,14 @@ def test_a_probe_is_of_one_kind() -> None:
         probe(http={"port": 1}, tcp={"port": 1})
     with pytest.raises(ValidationError, match="a probe is one of"):
         probe(successes=2)
+
+
+def test_every_kind_of_probe_can_be_asked() -> None:
+    assert set(ASK) == set(probe_kinds())
+
+
+def test_a_timeout_says_what_the_node_answered_last(server: Server) -> None:
+    asked = probe(http={"port": 80, "status": 204}, interval=0.01)
+    with pytest.raises(NotReadyError) as failed:
+        wait([asked], "127.0.0.1", server.endpoint, timeout=0.1)
+    assert str(failed.value) == "http port 80 / timed out after 0.1 s; last response: status 200, not 204"

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from fleet.cli.app import app
 from fleet.errors import FleetError
 from fleet.images import ImageLock, write_lock
-from fleet.ops.workspace import Project
 from fleet.plan import Disk, LockedImage
-from fleet.program.deploy import plan_stack
+from fleet.program.stack_plan import plan_stack
+from fleet.project import Project
 from tests.conftest import Folder
 
 CONFIG: dict[str, dict[str, object]] = {

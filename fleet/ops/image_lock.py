@@ -1,0 +1,136 @@
+"""``fleet image``: which image a fleet runs, in the image lock beside its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet import images, platforms
+from fleet.errors import FleetError, UsageError
+from fleet.ops.check import place
+from fleet.ops.ui import Ui
+from fleet.spec import Resolver, load_image, load_tags
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to lock.
+
+    Attributes:
+        file: A disk image on this machine in place of a stream.
+        base_url: The server of the stream metadata; empty for Fedora's.
+        keys: A file of OpenPGP public keys that sign images; by default those of the lock before, or Fedora's.
+        unsigned: Use images without a signature; ``None``: as the lock before has it.
+    """
+
+    file: Path | None = None
+    base_url: str = ""
+    keys: Path | None = None
+    unsigned: bool | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """An image lock that was written, or would say the same as before.
+
+    Attributes:
+        path: Its file.
+        lock: What it says.
+        before: What it said before; ``None`` if there was none.
+    """
+
+    path: Path
+    lock: images.ImageLock
+    before: images.ImageLock | None
+
+    @property
+    def releases(self) -> tuple[str, str]:
+        """The releases before and now; the first is empty where there was none, or it is the same."""
+        before, now = _release(self.before) if self.before else "", _release(self.lock)
+        return before if before != now else "", now
+
+
+def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
+    """Lock the current release of a spec's stream, or an image of the user's own.
+
+    Args:
+        spec: The spec.
+        source: What to lock.
+        renew: There may be a lock already.
+
+    Raises:
+        UsageError: There is a lock, or the source contradicts itself.
+        FleetError: The release cannot be looked up, or the lock not be read or written.
+    """
+    wanted, path = load_image(spec)
+    if path.exists() and not renew:
+        raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
+    if source.file and (source.keys or source.unsigned is not None):
+        raise UsageError("An image on this machine is used without a signature.", fix="Leave out the other options.")
+    before = images.read_lock(path) if path.exists() else None
+    trusted = images.read_keys(source.keys) if source.keys else before.keys if before else ""
+    if source.file:
+        from fleet.config import NEWEST_SPEC
+
+        lock = images.lock_file(source.file, "x86_64", ignition_spec=NEWEST_SPEC)
+    else:
+        lock = images.lock_stream(
+            wanted.stream, platforms.artifacts(), base_url=source.base_url or images.DEFAULT_BASE_URL
+        )
+        unsigned = source.unsigned if source.unsigned is not None else bool(before and before.unsigned)
+        lock = lock.model_copy(update={"keys": trusted, "unsigned": unsigned})
+    if before:
+        lock = lock.model_copy(update={"containers": before.containers})
+    if lock != before:
+        images.write_lock(path, lock)
+    return Written(path, lock, before)
+
+
+def pin(
+    spec: Path, *, platform: str | None, stack: str | None, update: bool
+) -> tuple[Path, Mapping[str, str], Mapping[str, str]]:
+    """Lock the digest of every image that containers name by a tag.
+
+    Args:
+        spec: The spec.
+        platform: The platform, if it is named.
+        stack: The stack, if one is named.
+        update: Renew the digests that are locked already, too.
+
+    Returns:
+        The lock's file, and the digests by image, before and now.
+
+    Raises:
+        FleetError: A digest cannot be looked up, or the lock not be read or written.
+    """
+    _, path = load_image(spec)
+    lock = images.read_lock(path)
+    where, config = place(spec, platform=platform, stack=stack)
+    wanted = load_tags(spec, where.name, Resolver(config))
+    kept = {} if update else {tag: lock.containers[tag] for tag in wanted & lock.containers.keys()}
+    pins = {**kept, **images.current_digests(wanted - kept.keys())}
+    images.write_lock(path, lock.model_copy(update={"containers": pins}))
+    return path, lock.containers, pins
+
+
+def download(spec: Path, ui: Ui) -> Path:
+    """Download the locked disk image for qemu, and check it.
+
+    Args:
+        spec: The spec.
+        ui: Shows how far it is.
+
+    Raises:
+        FleetError: It cannot be had, or there is none.
+    """
+    lock = images.read_lock(load_image(spec)[1])
+    disk = lock.image("x86_64").disks.get(images.QEMU_DISK.name)
+    if disk is None:
+        raise FleetError("The image lock has no disk image for qemu.")
+    with ui.download() as progress:
+        return images.obtain(disk, progress=progress)
+
+
+def _release(lock: images.ImageLock) -> str:
+    return ", ".join(sorted({image.release for image in lock.architectures.values()}))

@@ -1,0 +1,113 @@
+"""A stack's state as ``pulumi stack export`` gives it: what each resource is, and what it holds.
+
+A state (``apitype.DeploymentV3`` of github.com/pulumi/pulumi) lists resources, each with a URN, a type, inputs and
+outputs, and an id if a provider made it. Secrets in it are envelopes: a mapping that a signature marks, with the
+ciphertext, or, after ``--show-secrets``, the plain text.
+
+Everything that reads a state reads it through this module: the program (:mod:`fleet.program.state`), and what commands
+do (:mod:`fleet.ops`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from fleet.dynamic.tokens import DATA_DISK, FLEET, NODE, OWN, is_within
+
+Resource = Mapping[str, Any]
+"""A resource of a state."""
+
+STACK = "pulumi:pulumi:Stack"
+
+_SIGNATURE = ("4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270")
+"""The key and the value that mark a secret's envelope (``sdk/go/common/resource/sig``)."""
+
+
+def urn_name(urn: str) -> str:
+    """A resource's name in its URN."""
+    return urn.rpartition("::")[2]
+
+
+def name_of(resource: Resource) -> str:
+    """A resource's name."""
+    return urn_name(str(resource["urn"]))
+
+
+def is_data_disk(resource: Resource) -> bool:
+    """Whether it is a part of a data disk: the disk itself, or what goes with it."""
+    return is_within(resource, DATA_DISK)
+
+
+def is_shared(resource: Resource) -> bool:
+    """Whether it is one that all nodes share."""
+    return bool(re.search(rf"{re.escape(FLEET)}\$(?!fleet:)", resource["urn"]))
+
+
+def is_of_node(resource: Resource) -> bool:
+    """Whether it is a part of a node."""
+    return is_within(resource, NODE)
+
+
+def is_own(resource: Resource) -> bool:
+    """Whether it is one of fleet's own dynamic resources."""
+    return str(resource["type"]).startswith(OWN)
+
+
+def is_of_cloud(resource: Resource) -> bool:
+    """Whether a provider other than fleet's own made it: something outside of Pulumi."""
+    return (
+        bool(resource.get("custom")) and not is_own(resource) and not resource["type"].startswith("pulumi:providers:")
+    )
+
+
+def is_live(resource: Resource) -> bool:
+    """Whether it exists as far as the engine knows, and stays: neither to be deleted nor deleted to be replaced."""
+    return not resource.get("delete") and not resource.get("pendingReplacement")
+
+
+def outputs(resource: Resource) -> dict[str, Any]:
+    """Its outputs, with secrets in plain text opened; see :func:`plain`."""
+    return dict(plain(resource.get("outputs") or {}))
+
+
+def inputs(resource: Resource) -> dict[str, Any]:
+    """Its inputs, with secrets in plain text opened; see :func:`plain`."""
+    return dict(plain(resource.get("inputs") or {}))
+
+
+def stack_outputs(resources: Iterable[Resource]) -> dict[str, Any]:
+    """What the stack exports, with secrets in plain text opened."""
+    return next((outputs(resource) for resource in resources if resource["type"] == STACK), {})
+
+
+def pending_operations(deployment: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The operations that were begun and whose outcome is unknown: ``type``, such as "creating", and ``resource``."""
+    return list(deployment.get("pending_operations") or [])
+
+
+def resources_of(deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The resources of a state."""
+    return list(deployment.get("resources") or [])
+
+
+def plain(value: Any) -> Any:
+    """A value of a state with secrets in plain text opened; ``None`` stands for what is encrypted."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE[0]) == _SIGNATURE[1]:
+            return json.loads(value["plaintext"]) if "plaintext" in value else None
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+def is_encrypted(value: Any) -> bool:
+    """Whether anything in a value of a state is encrypted."""
+    if isinstance(value, dict):
+        if value.get(_SIGNATURE[0]) == _SIGNATURE[1]:
+            return "plaintext" not in value
+        return any(map(is_encrypted, value.values()))
+    return isinstance(value, list) and any(map(is_encrypted, value))

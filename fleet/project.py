@@ -1,0 +1,183 @@
+"""A Pulumi project on this machine: where its files are, what its stacks are called, what its config files say.
+
+Everything here is read from the files alone, without Pulumi.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleet.core_schema import Plain
+from fleet.errors import Position, UsageError
+from fleet.files import project_file, read_text
+from fleet.stack_config import Secure
+
+
+def short_name(stack: str) -> str:
+    """A stack's name without the organization and the project that may stand before it.
+
+    Args:
+        stack: Its name, such as "dev" or "acme/web/dev".
+    """
+    return stack.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a project file, ``Pulumi.yaml``.
+
+    Attributes:
+        folder: The folder.
+        file: The project file.
+        name: The project's name.
+        backend: The URL of where state is kept, if the file says it.
+        settings: The folder of the stacks' config files.
+        config: The config that the file itself gives to all stacks, as YAML has it.
+    """
+
+    folder: Path
+    file: Path
+    name: str
+    backend: str
+    settings: Path
+    config: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, folder: Path) -> Project | None:
+        """The project of a folder; ``None`` if the folder has no project file.
+
+        Raises:
+            UsageError: The file is no Pulumi project.
+        """
+        file = project_file(folder)
+        if file is None:
+            return None
+        try:
+            content = yaml.load(read_text(file, "project file"), Loader=Plain)
+            return cls(
+                folder,
+                file,
+                str(content["name"]),
+                str((content.get("backend") or {}).get("url") or ""),
+                folder / str(content.get("stackConfigDir") or "."),
+                dict(content.get("config") or {}),
+            )
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
+            raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
+
+    @classmethod
+    def around(cls, spec: Path) -> Project:
+        """The project whose folder, or a folder below it, holds a spec.
+
+        Raises:
+            UsageError: There is none, or its file is no Pulumi project.
+        """
+        own = Path(os.path.realpath(spec)).parent
+        for folder in (own, *own.parents):
+            if project := cls.at(folder):
+                return project
+        raise UsageError(
+            f"There is no Pulumi.yaml beside {spec.name} or above it, so it belongs to no Pulumi project.",
+            fix="Make one that says `name: " + own.name + "` and `runtime: python`.",
+        )
+
+    def settings_file(self, stack: str) -> Path:
+        """The file of a stack's config, which need not exist.
+
+        Args:
+            stack: The stack's name; an organization and the project may stand before it.
+        """
+        return self.settings / f"Pulumi.{short_name(stack)}{self.file.suffix}"
+
+    def full_key(self, key: str) -> str:
+        """A key of the config; one without a colon is the project's."""
+        return key if ":" in key else f"{self.name}:{key}"
+
+    def plain_config(self, stack: str) -> dict[str, str]:
+        """A stack's config by full key, as Pulumi gives it, but read from the files alone.
+
+        Without Pulumi, the stack's state or its passphrase. In the place of each secret, which is not needed,
+        stands a text that says so.
+
+        Args:
+            stack: The stack's name.
+
+        Raises:
+            UsageError: There is no such file, or it cannot be read.
+        """
+        file = self.settings_file(stack)
+        try:
+            node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
+            content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}
+            own = next((value for key, value in content.items() if key.value == "config"), None)
+            entries = own.value if isinstance(own, yaml.MappingNode) else []
+            # A scalar is the text that was written, whatever type YAML would make of it.
+            values = {
+                self.full_key(str(key.value)): value.value
+                if isinstance(value, yaml.ScalarNode)
+                else _constructed(value)
+                for key, value in entries
+            }
+        except yaml.YAMLError:
+            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+        except UsageError:
+            if file.exists():
+                raise
+            raise self.no_stack(stack) from None
+        for key, value in self.config.items():
+            declared = value if isinstance(value, dict) else {"value": value}
+            if (default := declared.get("value", declared.get("default"))) is not None:
+                values.setdefault(self.full_key(str(key)), default)
+        return {key: _config_text(key, value) for key, value in values.items()}
+
+    def no_stack(self, stack: str, others: Collection[str] = ()) -> UsageError:
+        """The error that a stack does not exist.
+
+        Args:
+            stack: Its name.
+            others: Names of stacks that exist, besides those that have a config file.
+        """
+        file = self.settings_file(stack)
+        if file.exists():
+            return UsageError(
+                f"Stack {stack} of project {self.name} has not been made yet.", fix="`fleet up` makes it."
+            )
+        of_files = {
+            each.name[len("Pulumi.") : -len(file.suffix)] for each in self.settings.glob(f"Pulumi.?*{file.suffix}")
+        }
+        return UsageError(
+            f"There is no stack {stack} in project {self.name}.",
+            fix=f"Its stacks: {', '.join(sorted({*of_files, *others})) or 'none'}. A new one begins with its config, "
+            f"{file.name}, whose `fleet:platform` says where the nodes are; `fleet up` makes it.",
+        )
+
+
+def _constructed(node: yaml.Node) -> Any:
+    """What YAML makes of a part of a document."""
+    loader = Plain("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _config_text(key: str, value: Any) -> str:
+    """A value of a stack's config as Pulumi gives it: a text as it is, all else as JSON."""
+
+    def opened(value: Any) -> Any:
+        if isinstance(value, dict):
+            if value.keys() == {"secure"}:
+                return f"(secret {key})"
+            return {str(name): opened(item) for name, item in value.items()}
+        return [opened(item) for item in value] if isinstance(value, list) else value
+
+    shown = opened(value)
+    text = shown if isinstance(shown, str) else json.dumps(shown, separators=(",", ":"), default=str)
+    return text if shown == value else Secure(text)
