@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import ValidationError
 
 from fleet.dynamic.outputs import sealed
 from fleet.errors import FleetError, UsageError
@@ -20,6 +19,7 @@ from fleet.images import Progress
 from fleet.model import Model
 from fleet.plan import DiskPlan, FleetPlan, Interface, LockedImage, Needs, NodePlan, Peer, Probe, StateEntry
 from fleet.platforms.base import Platform
+from fleet.stack_config import StackOptions
 
 if TYPE_CHECKING:
     import pulumi
@@ -31,22 +31,13 @@ NAME_TTL = 60
 """Seconds that others may remember a name's address. Addresses outlive nodes; a name moves when the fleet grows."""
 
 
-def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str) -> M:
+def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str, project: Path) -> M:
     """Read ``fleet:<platform>``.
 
     Raises:
-        UsageError: An option is wrong.
+        UsageError: An option is wrong; names its place.
     """
-    try:
-        return model.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        what = "There is no such option" if first["type"] == "extra_forbidden" else first["msg"]
-        raise UsageError(
-            f"`fleet:{platform}` in the config of stack {stack}: `{key}`: {what}.",
-            fix=f"The options are {', '.join(model.model_fields)}.",
-        ) from None
+    return StackOptions(platform, stack, project).read(model, dict(options))
 
 
 def digest(value: Any) -> str:

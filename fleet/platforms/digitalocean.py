@@ -118,7 +118,7 @@ class DigitalOcean(ProviderPlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="digitalocean", stack=stack)
+        read = read_options(Options, options, platform="digitalocean", stack=stack, project=project)
         token = config("digitalocean:token") or os.environ.get("DIGITALOCEAN_TOKEN", "")
         return cls(read, bool(token), stack)
 

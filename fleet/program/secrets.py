@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.files import locked, write_whole
+from fleet.stack_config import settings_file
 
 
 def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], stale: str | None) -> str:
@@ -52,10 +53,6 @@ def project_file(folder: Path) -> Path:
     """The file by which Pulumi knows a project."""
     names = [folder / f"Pulumi.{suffix}" for suffix in ("yaml", "yml", "json")]
     return next((file for file in names if file.exists()), names[0])
-
-
-def settings_file(folder: Path, stack: str) -> Path:
-    return folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
 
 
 def set_secret(key: str, value: str, *options: str, folder: Path, environment: Mapping[str, str] | None = None) -> None:
