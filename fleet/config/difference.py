@@ -15,18 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-_LISTS = (
-    ("storage", "files", "path", "file"),
-    ("storage", "directories", "path", "directory"),
-    ("storage", "links", "path", "link"),
-    ("storage", "disks", "device", "disk"),
-    ("storage", "raid", "name", "RAID array"),
-    ("storage", "filesystems", "device", "file system"),
-    ("storage", "luks", "name", "LUKS volume"),
-    ("systemd", "units", "name", "unit"),
-    ("passwd", "users", "name", "user"),
-    ("passwd", "groups", "name", "group"),
-)
+from fleet.config.entries import LISTS
 
 
 @dataclass(frozen=True, order=True)
@@ -57,22 +46,22 @@ def changes(old: str, new: str) -> list[Change]:
         new: Ignition JSON.
     """
     before, after = dict(_entries(json.loads(old))), dict(_entries(json.loads(new)))
-    found = []
+    differing = []
     for kind, name in dict.fromkeys([*before, *after]):
         then, now = before.get((kind, name)), after.get((kind, name))
         if then != now:
             how: Literal["added", "removed", "changed"]
             how = "added" if then is None else "removed" if now is None else "changed"
             lines = difflib.unified_diff(_shown(then), _shown(now), lineterm="")
-            found.append(Change(kind, name, how, tuple(lines)[2:]))
-    order = [kind for *_, kind in _LISTS]
-    return sorted(found, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
+            differing.append(Change(kind, name, how, tuple(lines)[2:]))
+    order = [each.kind for each in LISTS]
+    return sorted(differing, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
 
 
 def _entries(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    for section, part, key, kind in _LISTS:
-        for entry in tree.get(section, {}).get(part, []):
-            yield (kind, entry[key]), entry
+    for each in LISTS:
+        for entry in tree.get(each.section, {}).get(each.part, []):
+            yield (each.kind, entry[each.key]), entry
     for section, kind in (("kernelArguments", "kernel arguments"), ("ignition", "ignition")):
         content = {key: value for key, value in tree.get(section, {}).items() if key != "version"}
         if content:

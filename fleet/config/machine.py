@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fleet.config import _transpiler
+from fleet.config.entries import LISTS
 from fleet.config.snippets import Snippet, load_all
 from fleet.errors import FleetError, Position
 from fleet.plan import MachineConfig
@@ -22,16 +23,8 @@ NEWEST_SPEC = "3.6.0"
 """The newest stable Ignition spec that the transpiler writes."""
 
 _KINDS = {
-    "storage.files": "file",
-    "storage.directories": "directory",
-    "storage.links": "link",
-    "storage.disks": "disk",
-    "storage.raid": "RAID array",
-    "storage.filesystems": "file system on",
-    "storage.luks": "LUKS volume",
-    "systemd.units": "unit",
-    "passwd.users": "user",
-    "passwd.groups": "group",
+    **{f"{each.section}.{each.part}": each.kind for each in LISTS},
+    # Lists whose entries are their own names.
     "kernelArguments.shouldExist": "kernel argument",
     "kernelArguments.shouldNotExist": "kernel argument",
 }

@@ -14,6 +14,14 @@ from fleet.library.base import LibrarySnippet, NodeName
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
+def hostname_file(name: str) -> dict[str, Any]:
+    """The file that gives a node its host name, as an entry of an Ignition config.
+
+    It replaces what is there: Afterburn, which some platforms' images run before, writes one.
+    """
+    return file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)
+
+
 class Hostname(LibrarySnippet):
     """A host name other than the node's name. Exactly one of ``domain`` and ``names``.
 
@@ -38,7 +46,7 @@ class Hostname(LibrarySnippet):
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         name = f"{node.name}.{self.domain}" if self.domain else _item(self.names, "names", node)
-        return {"storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]}}
+        return {"storage": {"files": [hostname_file(name)]}}
 
 
 class StaticNetwork(LibrarySnippet):

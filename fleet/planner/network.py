@@ -33,6 +33,11 @@ def planned_address(fleet: FleetSpec, group: str, index: int, platform: Planning
     return IPv4Interface((platform.planned_address(fleet.network.cidr, first + index), fleet.network.cidr.prefixlen))
 
 
+def private_address(fleet: FleetSpec, group: str, index: int, platform: PlanningPlatform) -> IPv4Interface | None:
+    """The private address of a node: the planned one, or the platform's; ``None`` where its network gives it one."""
+    return planned_address(fleet, group, index, platform) or platform.private(group, index)
+
+
 def hosts_snippet(fleet: FleetSpec, platform: PlanningPlatform) -> Snippet:
     """``/etc/hosts`` with the name of every node, and of every node that the groups have room for."""
     text = _HOSTS + "".join(

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from fleet import platforms
 from fleet.errors import FleetError
 from fleet.images import ImageLock, read_lock
-from fleet.spec import Resolver, SpecConfig, SpecFile
+from fleet.spec import Resolver, load_spec
 from fleet.spec.model import FleetSpec
 from tests.models import REQUIRED, built, models
 
@@ -33,8 +33,7 @@ LOCK = {
 def read_spec(value: Any, folder: Path) -> None:
     file = folder / "fleet.yaml"
     file.write_text(yaml.safe_dump(value, sort_keys=False))
-    spec = SpecFile(file, SpecConfig("qemu", None))
-    spec.load(spec.values(Resolver()))
+    load_spec(file, Resolver(), "qemu")
 
 
 def read_locked(value: Any, folder: Path) -> None:
