@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -30,3 +31,17 @@ def data_url(content: str | bytes) -> str:
         return "data:," + quote(raw.decode(), safe=_DATA_URL_SAFE)
     except UnicodeDecodeError:
         return "data:;base64," + b64encode(raw).decode()
+
+
+def keyfile(name: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A connection of NetworkManager's, as a file (nm-settings-keyfile(5)).
+
+    Args:
+        name: The connection's name.
+        sections: Lines by section, beside those that say its name and that it is Ethernet's.
+    """
+    sections = {**sections, "connection": [f"id={name}", "type=ethernet", *sections.get("connection", ())]}
+    order = ["connection", *(section for section in sections if section != "connection")]
+    text = "\n".join(f"[{section}]\n" + "".join(f"{line}\n" for line in sections[section]) for section in order)
+    # NetworkManager ignores one that others may read.
+    return file(f"/etc/NetworkManager/system-connections/{name}.nmconnection", text, mode=0o600)
