@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from fleet.core_schema import Loader, Plain
@@ -230,12 +231,37 @@ def _kind_of(value: Any) -> str:
     return next((name for kind, name in kinds if isinstance(value, kind)), "empty")
 
 
+def fields_at(model: type[BaseModel], location: Location) -> Iterator[tuple[str, FieldInfo]]:
+    """The fields that a path leads through, and their keys, from the outermost on; of all members of a union.
+
+    Args:
+        model: What the path begins in.
+        location: The path, in the document's keys.
+    """
+    annotations: list[Any] = [model]
+    for part in location:
+        inside: list[Any] = []
+        for annotation in annotations:
+            for key, field in _fields(annotation):
+                if key == part:
+                    yield key, field
+            inside += _inside(annotation, part)
+        annotations = inside
+
+
 def _keys(model: type[BaseModel], location: Location) -> set[str]:
     """The keys that a mapping of the document knows."""
-    models: list[Any] = [model]
+    annotations: list[Any] = [model]
     for part in location:
-        models = [inner for each in models for inner in _inside(each, part)]
-    return {field.alias or key for each in models if _is_model(each) for key, field in each.model_fields.items()}
+        annotations = [inner for each in annotations for inner in _inside(each, part)]
+    return {key for each in annotations for key, _ in _fields(each)}
+
+
+def _fields(annotation: Any) -> list[tuple[str, FieldInfo]]:
+    """A model's fields, by the keys that a document has."""
+    return (
+        [(field.alias or key, field) for key, field in annotation.model_fields.items()] if _is_model(annotation) else []
+    )
 
 
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
@@ -243,8 +269,8 @@ def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
         if _is_model(option):
             if part in _kinds(option):
                 yield option
-            for key, field in option.model_fields.items():
-                if part == (field.alias or key):
+            for key, field in _fields(option):
+                if part == key:
                     yield from _options(field.annotation)
         elif typing.get_origin(option) in (dict, list):
             yield from _options(typing.get_args(option)[-1])

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 
 from fleet.boundary import Boundary
 from fleet.config.template import NAME, Scalar, fill_nodes
-from fleet.document import Document
+from fleet.document import Document, fields_at
 from fleet.errors import FleetError, Position, UsageError
+from fleet.model import Secrecy
 from fleet.spec import python as program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.python import SpecConfig
@@ -231,30 +232,6 @@ def _places(value: Any, values: Values, where: Location = ()) -> Iterator[tuple[
         yield where, frozenset(values.filling[variable] for variable in variables)
 
 
-_ANY = "*"
-_OPEN: tuple[Location, ...] = (
-    ("name",),
-    ("image",),
-    ("network",),
-    ("ssh_from",),
-    *(
-        ("groups", _ANY, key)
-        for key in (
-            "count", "ports", "ready_timeout", "addresses_from", "capacity", "rollout", "drain", "after", "size",
-            "names", "metadata_guard",
-        )
-    ),
-    ("groups", _ANY, "data_disks", _ANY, "size_gib"),
-    ("groups", _ANY, "data_disks", _ANY, "snapshot"),
-    ("groups", _ANY, "nodes", _ANY, "data_disks"),
-    ("groups", _ANY, "containers", _ANY, "ports"),
-    ("groups", _ANY, "pods", _ANY, "ports"),
-    ("groups", _ANY, "ready", _ANY, "ssh", "user"),
-    ("groups", _ANY, "ready", _ANY, "ssh", "identity"),
-)  # fmt: skip
-"""Parts of a spec that are in plain text in the stack's state, at the platform's, or among a process's arguments."""
-
-
 def _check_open(document: Document, places: Iterable[Location]) -> None:
     """Refuse secrets where they would be in plain text.
 
@@ -262,14 +239,22 @@ def _check_open(document: Document, places: Iterable[Location]) -> None:
         UsageError: One is there.
     """
     for place in sorted(places, key=repr):
-        for part in _OPEN:
-            if len(place) >= len(part) and all(one in (_ANY, other) for one, other in zip(part, place, strict=False)):
-                raise UsageError(
-                    f"A variable that is a secret fills `{part[-1] if part[-1] != _ANY else part[-2]}`, which is in "
-                    "plain text in the stack's state, at the platform's, or among the arguments of processes.",
-                    at=document.at(*place),
-                    fix="Write it there, or take a variable that is no secret.",
-                )
+        key, mark = secrecy_of(place)
+        if mark is Secrecy.PLAIN:
+            raise UsageError(
+                f"A variable that is a secret fills `{key}`, which is in plain text in the stack's state, at the "
+                "platform's, or among the arguments of processes.",
+                at=document.at(*place),
+                fix="Write it there, or take a variable that is no secret.",
+            )
+
+
+def secrecy_of(place: Location) -> tuple[str, Secrecy | None]:
+    """What becomes of a text at a place of a spec, and the key of the field that says so; ``None`` where none does."""
+    said: tuple[str, Secrecy | None] = ("", None)
+    for key, info in fields_at(FleetSpec, place):
+        said = next(((key, mark) for mark in info.metadata if isinstance(mark, Secrecy)), said)
+    return said
 
 
 def _add_compose_files(document: Document, value: Any, values: Values) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fleet.model import Model
+from fleet.model import PLAIN, Model
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
 from fleet.workloads.times import CalendarEvent, GoDuration, TimeSpan
@@ -216,7 +216,7 @@ class Container(Model):
     environment: dict[str, Text] = {}
     pod: Name | None = None
     networks: list[NetworkUse] = []
-    ports: list[Port] = []
+    ports: Annotated[list[Port], PLAIN] = []
     volumes: list[str] = []
     files: list[FileMount] = []
     tmpfs: list[str] = []

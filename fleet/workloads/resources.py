@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from fleet.model import Model
+from fleet.model import PLAIN, Model
 from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
 from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
 
@@ -24,7 +24,7 @@ class Pod(Model):
     """
 
     networks: list[NetworkUse] = []
-    ports: list[Port] = []
+    ports: Annotated[list[Port], PLAIN] = []
     add_hosts: list[str] = []
     dns: list[IPv4Address | IPv6Address] = []
     run_as: Name | None = None

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from fleet.config.difference import changes
+from fleet.model import Secrecy
 from fleet.plan import NodePlan
 from fleet.planner import plan_spec
 from fleet.platforms import platform
 from fleet.spec import Resolver
+from fleet.spec.loader import secrecy_of
+from fleet.spec.model import FleetSpec
 from tests.conftest import Folder, file_text
 from tests.engine.secrecy import told
+from tests.models import places
 
 URL = "https://kestrel81.example.org/wren?27"
 SPEC = """\
@@ -157,3 +161,15 @@ def test_what_a_compose_file_cannot_be_marked_for_is_secret_and_its_probes_are_n
     assert unit == {"path": "/etc/containers/systemd/app.container", "contents": "(secret size, token)"}
     assert file_text(json.loads(node.shown), "/etc/hostname") == "web-0\n"
     assert [bool(node.unread), bool(node.unasked)] == [True, False]
+
+
+def test_every_text_of_a_spec_says_whether_it_is_in_plain_text() -> None:
+    silent = {".".join(map(str, place)) for place in places(FleetSpec) if secrecy_of(place)[1] is None}
+    assert not silent, "these fields, or ones around them, have neither PLAIN nor SEALED in their type"
+
+
+def test_a_field_inside_a_sealed_one_can_be_in_plain_text() -> None:
+    container = ("groups", "web", "containers", "app")
+    assert secrecy_of((*container, "ports", 0)) == ("ports", Secrecy.PLAIN)
+    assert secrecy_of((*container, "environment", "TOKEN")) == ("containers", Secrecy.SEALED)
+    assert secrecy_of(("groups", "web", "ports", 0, "from", 0)) == ("ports", Secrecy.PLAIN)
