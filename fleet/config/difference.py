@@ -17,6 +17,9 @@ from urllib.parse import unquote_to_bytes
 
 from fleet.config.entries import LISTS
 
+UNKNOWN = "{}"
+"""What an earlier fleet noted in a state in the place of a config that it could not show."""
+
 
 @dataclass(frozen=True, order=True)
 class Change:
@@ -42,9 +45,11 @@ def changes(old: str, new: str) -> list[Change]:
     """The entries that differ between two configs, in the order of the sections, by name within one.
 
     Args:
-        old: Ignition JSON.
+        old: Ignition JSON; or :data:`UNKNOWN`, from which nothing is known to differ.
         new: Ignition JSON.
     """
+    if old == UNKNOWN:
+        return []
     before, after = dict(_entries(json.loads(old))), dict(_entries(json.loads(new)))
     differing = []
     for kind, name in dict.fromkeys([*before, *after]):

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.config import Snippet, compose_all, deliver
+from fleet.config.difference import UNKNOWN
 from fleet.config.entries import LISTS
 from fleet.errors import FleetError
 from fleet.plan import FleetPlan, MachineConfig, NodePlan, PlanningPlatform
@@ -81,8 +82,8 @@ def with_secrecy(
         text, delivery = texts[node.name], node.delivery
         secret = not compared or text != node.config.ignition
         if secret and delivery.object:
-            # An object's name never depends on a text that is shown only in part: nodes have it in their user data.
-            delivery = deliver(node.config, platform.limits, node=node.name, shown=text if compared else "{}")
+            # Nodes have the object's name in their user data, so it stays what an earlier fleet called it.
+            delivery = deliver(node.config, platform.limits, node=node.name, shown=text if compared else UNKNOWN)
         asked = spec.secrets_in("groups", node.group, "ready")
         used = asked.union(*(snippet.secrets for snippet in snippets[node.name]))
         unread = spec.values.unread

@@ -9,6 +9,7 @@ import pytest
 
 from fleet.config.difference import changes
 from fleet.model import Secrecy
+from fleet.ops.state import Deployed
 from fleet.plan import NodePlan
 from fleet.planner import plan_spec
 from fleet.platforms import platform
@@ -161,6 +162,29 @@ def test_what_a_compose_file_cannot_be_marked_for_is_secret_and_its_probes_are_n
     assert unit == {"path": "/etc/containers/systemd/app.container", "contents": "(secret size, token)"}
     assert file_text(json.loads(node.shown), "/etc/hostname") == "web-0\n"
     assert [bool(node.unread), bool(node.unasked)] == [True, False]
+
+
+def test_a_config_that_an_earlier_fleet_could_not_show_counts_as_unchanged(
+    folder: Folder, secrets: pytest.MonkeyPatch
+) -> None:
+    folder.write("fleet.yaml", SPEC.replace("GREETING: hello", 'GREETING: "${token}"'))
+    folder.write("fetched.bu", FETCHED)
+    secrets.delenv("TOKEN")
+    node = planned(folder, lenient=True)["web-0"]
+    where = platform("qemu", project=folder.path, stack="test")
+
+    def deployed(shown: str) -> Deployed:
+        outputs = {"config": shown, "digest": "0"}
+        return Deployed(
+            [{"urn": "urn::fleet:components:Node::web-0", "type": "fleet:components:Node", "outputs": outputs}], where
+        )
+
+    assert [bool(deployed(shown).outdated(node)) for shown in ("{}", node.shown, node.shown[:-1])] == [
+        False,
+        False,
+        True,
+    ]
+    assert changes("{}", node.shown) == []
 
 
 def test_every_text_of_a_spec_says_whether_it_is_in_plain_text() -> None:
