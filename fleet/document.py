@@ -1,12 +1,17 @@
 """YAML documents that users write, read so that every error names its line.
 
-The YAML is composed to a graph of nodes with marks; values are constructed from it by YAML 1.2's core schema and
-checked by pydantic, whose errors carry the path of what is wrong; the path leads back to the mark.
+The YAML is composed to a graph of nodes with marks; values are constructed from it and checked by pydantic, whose
+errors carry the path of what is wrong; the path leads back to the mark.
+
+Everything that users write in YAML is read here: specs, image locks, Compose files, the options of platforms
+(:mod:`fleet.stack_config`). So a mistake is said in the same words, and ends a command with the same status, wherever
+it is: :func:`described` is the one translation of pydantic's findings.
 """
 
 from __future__ import annotations
 
 import copy
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,21 +20,28 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from fleet.core_schema import Loader
+from fleet.core_schema import Loader, Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
-from fleet.hints import hint
+from fleet.hints import hint, nearest
 
 Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
 
 
 class Located:
-    """What a user wrote, whose parts can be checked and have a place."""
+    """What a user wrote, whose parts can be checked and have a place.
 
-    _made = False
+    Attributes:
+        what: What errors call the whole of it, such as "spec".
+    """
+
+    what = "document"
+    _by_path = False
+    """Whether errors name a part by its path, since it has no line."""
 
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         raise NotImplementedError
@@ -55,11 +67,15 @@ class Located:
     def _problem(self, model: type[BaseModel], detail: ErrorDetails) -> tuple[Position, str]:
         location = [part for part in detail["loc"] if part != "[key]"]
         on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-        named = f"{'.'.join(map(str, location))}: " if self._made else ""
+        named = f"{'.'.join(map(str, location))}: " if self._by_path and location else ""
         return self._at(location, on_key=on_key), named + self._message(model, detail, location)
 
     def _message(self, model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
-        return described(model, detail, location)
+        return described(model, detail, location, what=self.what, show=self._is_open(detail["input"], location))
+
+    def _is_open(self, value: Any, location: Location) -> bool:
+        """Whether an error may show a value of it."""
+        return True
 
 
 def several(problems: Iterable[tuple[Position, str]]) -> UsageError:
@@ -79,7 +95,8 @@ class Document(Located):
     Args:
         path: The file.
         what: What errors call it, such as "spec".
-        text: The document, where the file is a program that has made it; errors then name its parts, not lines.
+        text: The document, where the file is a program that returned it; errors then name its parts, not lines.
+        loader: What reads its scalars: YAML 1.2's core schema, or YAML 1.1 as Pulumi and PyYAML write it.
 
     Attributes:
         root: Its graph.
@@ -88,13 +105,13 @@ class Document(Located):
         UsageError: It cannot be read, is not YAML, is empty, or has a key twice.
     """
 
-    def __init__(self, path: Path, what: str, text: str | None = None) -> None:
-        self.path, self.what, self._made = path, what, text is not None
+    def __init__(self, path: Path, what: str, text: str | None = None, *, loader: type[Plain] = Loader) -> None:
+        self.path, self.what, self._by_path, self._loader = path, what, text is not None, loader
         at = Position.of(path)
         if text is None:
             text = read_text(path, what)
         try:
-            root = yaml.compose(text, Loader=Loader)
+            root = yaml.compose(text, Loader=loader)
             if root is None:
                 raise UsageError(f"The {what} is empty.", at=at)
             self.root: yaml.Node = root
@@ -110,25 +127,25 @@ class Document(Located):
 
     def copy(self) -> Document:
         """A document whose graph can be changed."""
-        made = copy.copy(self)
-        made.root = copy.deepcopy(self.root)
-        return made
+        other = copy.copy(self)
+        other.root = copy.deepcopy(self.root)
+        return other
 
     def value(self) -> Any:
         """Its Python value."""
         # Constructing flattens merge keys (`<<`) in place, which would count as duplicates.
-        return Loader("").construct_document(copy.deepcopy(self.root))
+        return self._loader("").construct_document(copy.deepcopy(self.root))
 
     def at(self, *location: str | int) -> Position:
         """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
         return self._at(location)
 
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
-        return Position.of(self.path) if self._made else _position(self.path, self.root, location, on_key=on_key)
+        return Position.of(self.path) if self._by_path else _position(self.path, self.root, location, on_key=on_key)
 
     def of(self, node: yaml.Node) -> Position:
         """Where a node of its graph stands."""
-        return Position.of(self.path) if self._made else _mark(self.path, node)
+        return Position.of(self.path) if self._by_path else _mark(self.path, node)
 
 
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
@@ -156,51 +173,95 @@ def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
             pending.extend(node.value)
 
 
-def described(model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+def described(
+    model: type[BaseModel], detail: ErrorDetails, location: Location, *, what: str = "spec", show: bool = True
+) -> str:
     """What a finding of pydantic says to a user.
 
     Args:
         model: What was to be read.
         detail: The finding.
         location: Its path.
+        what: What errors call the whole document.
+        show: The value itself may be shown.
     """
-    name = next((str(part) for part in reversed(location) if isinstance(part, str)), "the spec")
+    name = next((str(part) for part in reversed(location) if isinstance(part, str)), "")
     if location and isinstance(location[-1], int):
         name = f"item {location[-1] + 1} of {name}"
-    kind, given = detail["type"], detail["input"]
-    shown = f"{given!r}" if isinstance(given, str | int | float | bool) or given is None else type(given).__name__
+    subject = f"`{name}`" if name else f"The {what}"
+    kind, value = detail["type"], detail["input"]
+    shown = repr(value) if show and isinstance(value, str | int | float | bool) else _kind_of(value)
     match kind:
         case "extra_forbidden":
             return f"There is no key `{name}`. {hint(name, _keys(model, location[:-1]))}"
         case "union_tag_invalid":
             # "path" stands for a file, which is named by its path and has no such key.
             known = sorted(tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",") if "'path'" not in tag)
-            return f"There is no {detail['ctx']['tag']!r} to `use`. There are {', '.join(known)}."
+            tag, every = str(detail["ctx"]["tag"]), ", ".join(known)
+            return f"There is no {tag!r} to `use`. There are {every}. {nearest(tag, known)}".rstrip()
         case "missing":
-            return f"`{name}` is missing here."
+            return f"{subject} is missing here."
         case "string_pattern_mismatch" if "[key]" in detail["loc"]:
             return (
-                f"{given!r} is no name: use lower-case letters, digits and dashes, begin with a letter and do not end "
+                f"{value!r} is no name: use lower-case letters, digits and dashes, begin with a letter and do not end "
                 "with a dash; data disks' names have 15 characters at most, others 63. What containers use can have "
                 "underscores too."
             )
         case "value_error":
-            return f"`{name}`: {detail['msg'].removeprefix('Value error, ')}."
-        case "model_type" | "dict_type" if given is None:
-            return f"`{name}` is empty; write `{{}}` or what belongs there."
+            return f"{subject}: {detail['msg'].removeprefix('Value error, ')}."
+        case "model_type" | "dict_type" if value is None:
+            return f"{subject} is empty; write `{{}}` or what belongs there."
         case "model_type":
-            return f"`{name}` must be a mapping (`key: value` lines), not {shown}."
+            return f"{subject} must be a mapping (`key: value` lines), not {shown}."
+        case "literal_error" if show and isinstance(value, str):
+            expected = detail["ctx"]["expected"]
+            close = nearest(value, re.findall(r"'([^']*)'", expected))
+            return f"{subject} should be {expected}, but it is {shown}. {close}".rstrip()
         case _:
             message = detail["msg"].removeprefix("Input ")
-            return f"`{name}` {message[0].lower()}{message[1:]}, but it is {shown}."
+            return f"{subject} {message[0].lower()}{message[1:]}, but it is {shown}."
+
+
+def _kind_of(value: Any) -> str:
+    """What a value is, in the words of YAML."""
+    kinds: tuple[tuple[type, str], ...] = (
+        (bool, "a boolean"), (str, "text"), (int, "a number"), (float, "a number"), (dict, "a mapping"),
+        (list, "a list"),
+    )  # fmt: skip
+    return next((name for kind, name in kinds if isinstance(value, kind)), "empty")
+
+
+def fields_at(model: type[BaseModel], location: Location) -> Iterator[tuple[str, FieldInfo]]:
+    """The fields that a path leads through, and their keys, from the outermost on; of all members of a union.
+
+    Args:
+        model: What the path begins in.
+        location: The path, in the document's keys.
+    """
+    annotations: list[Any] = [model]
+    for part in location:
+        inside: list[Any] = []
+        for annotation in annotations:
+            for key, field in _fields(annotation):
+                if key == part:
+                    yield key, field
+            inside += _inside(annotation, part)
+        annotations = inside
 
 
 def _keys(model: type[BaseModel], location: Location) -> set[str]:
     """The keys that a mapping of the document knows."""
-    models: list[Any] = [model]
+    annotations: list[Any] = [model]
     for part in location:
-        models = [inner for each in models for inner in _inside(each, part)]
-    return {key for each in models if _is_model(each) for key in each.model_fields}
+        annotations = [inner for each in annotations for inner in _inside(each, part)]
+    return {key for each in annotations for key, _ in _fields(each)}
+
+
+def _fields(annotation: Any) -> list[tuple[str, FieldInfo]]:
+    """A model's fields, by the keys that a document has."""
+    return (
+        [(field.alias or key, field) for key, field in annotation.model_fields.items()] if _is_model(annotation) else []
+    )
 
 
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
@@ -208,8 +269,9 @@ def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
         if _is_model(option):
             if part in _kinds(option):
                 yield option
-            elif part in option.model_fields:
-                yield from _options(option.model_fields[part].annotation)
+            for key, field in _fields(option):
+                if part == key:
+                    yield from _options(field.annotation)
         elif typing.get_origin(option) in (dict, list):
             yield from _options(typing.get_args(option)[-1])
 
@@ -234,7 +296,7 @@ def _is_model(annotation: Any) -> bool:
 
 def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool = False) -> Position:
     """The mark of the deepest part of ``location`` that is there."""
-    node, found = root, root
+    node, deepest = root, root
     for index, part in enumerate(location):
         if isinstance(node, yaml.MappingNode):
             pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
@@ -242,12 +304,12 @@ def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool =
                 continue  # A missing key, or the kind of a snippet, which pydantic counts as a step.
             node = pair[1]
             last = index == len(location) - 1
-            found = pair[0] if (last and on_key) or not isinstance(node, yaml.ScalarNode) else node
+            deepest = pair[0] if (last and on_key) or not isinstance(node, yaml.ScalarNode) else node
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = found = node.value[part]
+            node = deepest = node.value[part]
         else:
             break
-    return _mark(path, found)
+    return _mark(path, deepest)
 
 
 def _mark(path: Path, node: yaml.Node) -> Position:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -26,3 +27,19 @@ class Shorthand(Model):
     @classmethod
     def _written_out(cls, value: Any) -> Any:
         return {cls.shorthand: value} if isinstance(value, str) else value
+
+
+class Secrecy(Enum):
+    """What becomes of a text that a user wrote: a mark of a model's field, in its ``Annotated`` type.
+
+    It holds for all below the field, unless a field there says otherwise.
+    """
+
+    PLAIN = "plain"
+    """It is in plain text in the stack's state, at the platform's, or among the arguments of processes: no secret may
+    fill it."""
+    SEALED = "sealed"
+    """It is kept as a secret if a secret fills it."""
+
+
+PLAIN, SEALED = Secrecy.PLAIN, Secrecy.SEALED

@@ -62,9 +62,9 @@ def _stub(source: str, *, sha512: str = "") -> str:
 
 def _sizes(config: MachineConfig) -> list[tuple[int, str]]:
     """Bytes and name of every file and unit, the largest first."""
-    found = []
+    sizes = []
     for entry in config.tree.get("storage", {}).get("files", []):
-        found.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"file {entry['path']}"))
+        sizes.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"file {entry['path']}"))
     for entry in config.tree.get("systemd", {}).get("units", []):
-        found.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"unit {entry['name']}"))
-    return sorted(found, key=lambda item: (-item[0], item[1]))
+        sizes.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"unit {entry['name']}"))
+    return sorted(sizes, key=lambda item: (-item[0], item[1]))

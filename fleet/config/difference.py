@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
-from fleet.config.ignition import LISTS
+from fleet.config.entries import LISTS
+
+UNKNOWN = "{}"
+"""What an earlier fleet noted in a state in the place of a config that it could not show."""
 
 
 @dataclass(frozen=True, order=True)
@@ -42,26 +45,28 @@ def changes(old: str, new: str) -> list[Change]:
     """The entries that differ between two configs, in the order of the sections, by name within one.
 
     Args:
-        old: Ignition JSON.
+        old: Ignition JSON; or :data:`UNKNOWN`, from which nothing is known to differ.
         new: Ignition JSON.
     """
+    if old == UNKNOWN:
+        return []
     before, after = dict(_entries(json.loads(old))), dict(_entries(json.loads(new)))
-    found = []
+    differing = []
     for kind, name in dict.fromkeys([*before, *after]):
         then, now = before.get((kind, name)), after.get((kind, name))
         if then != now:
             how: Literal["added", "removed", "changed"]
             how = "added" if then is None else "removed" if now is None else "changed"
             lines = difflib.unified_diff(_shown(then), _shown(now), lineterm="")
-            found.append(Change(kind, name, how, tuple(lines)[2:]))
-    order = [kind for *_, kind in LISTS]
-    return sorted(found, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
+            differing.append(Change(kind, name, how, tuple(lines)[2:]))
+    order = [each.kind for each in LISTS]
+    return sorted(differing, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
 
 
 def _entries(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    for section, part, key, kind in LISTS:
-        for entry in tree.get(section, {}).get(part, []):
-            yield (kind, entry[key]), entry
+    for each in LISTS:
+        for entry in tree.get(each.section, {}).get(each.part, []):
+            yield (each.kind, entry[each.key]), entry
     for section, kind in (("kernelArguments", "kernel arguments"), ("ignition", "ignition")):
         content = {key: value for key, value in tree.get(section, {}).items() if key != "version"}
         if content:

@@ -3,23 +3,9 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
-
-LISTS = (
-    ("storage", "files", "path", "file"),
-    ("storage", "directories", "path", "directory"),
-    ("storage", "links", "path", "link"),
-    ("storage", "disks", "device", "disk"),
-    ("storage", "raid", "name", "RAID array"),
-    ("storage", "filesystems", "device", "file system"),
-    ("storage", "luks", "name", "LUKS volume"),
-    ("systemd", "units", "name", "unit"),
-    ("passwd", "users", "name", "user"),
-    ("passwd", "groups", "name", "group"),
-)
-"""What Ignition merges entry by entry: section, list, the key that tells its entries apart, and what one is called."""
 
 Entry = tuple[str, str]
 """A key of a unit file, and its value as it is written."""
@@ -82,3 +68,17 @@ def data_url(content: str | bytes) -> str:
         return "data:," + quote(raw.decode(), safe=_DATA_URL_SAFE)
     except UnicodeDecodeError:
         return "data:;base64," + b64encode(raw).decode()
+
+
+def keyfile(name: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A connection of NetworkManager's, as a file (nm-settings-keyfile(5)).
+
+    Args:
+        name: The connection's name.
+        sections: Lines by section, beside those that say its name and that it is Ethernet's.
+    """
+    sections = {**sections, "connection": [f"id={name}", "type=ethernet", *sections.get("connection", ())]}
+    order = ["connection", *(section for section in sections if section != "connection")]
+    text = "\n".join(f"[{section}]\n" + "".join(f"{line}\n" for line in sections[section]) for section in order)
+    # NetworkManager ignores one that others may read.
+    return file(f"/etc/NetworkManager/system-connections/{name}.nmconnection", text, mode=0o600)

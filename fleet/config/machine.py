@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fleet.config import _transpiler
-from fleet.config.ignition import LISTS
+from fleet.config.entries import LISTS
 from fleet.config.snippets import Snippet, load_all
 from fleet.errors import FleetError, Position
 from fleet.plan import MachineConfig
@@ -22,8 +22,9 @@ from fleet.plan import MachineConfig
 NEWEST_SPEC = "3.6.0"
 """The newest stable Ignition spec that the transpiler writes."""
 
-_KINDS = {f"{section}.{part}": kind for section, part, _, kind in LISTS} | {
-    "storage.filesystems": "file system on",
+_KINDS = {
+    **{f"{each.section}.{each.part}": each.kind for each in LISTS},
+    # Lists whose entries are their own names.
     "kernelArguments.shouldExist": "kernel argument",
     "kernelArguments.shouldNotExist": "kernel argument",
 }

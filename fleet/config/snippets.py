@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +39,7 @@ class Snippet:
         boundary: What local files that it names have to be in, wherever symbolic links lead; ``None``: anything.
         override: Its values may replace those of earlier snippets; otherwise that is an error.
         allow_warnings: A Butane warning is no error.
+        secrets: Names of the secrets that it is made with: nothing of it may be shown as it is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Snippet:
     boundary: Boundary | None = None
     override: bool = False
     allow_warnings: bool = False
+    secrets: frozenset[str] = field(default=frozenset(), compare=False)
 
     @classmethod
     def from_file(

@@ -9,14 +9,15 @@ image that the fleet pulls: a tag that is moved upstream changes nothing either.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from fleet.core_schema import Plain
-from fleet.errors import FleetError, Position
-from fleet.files import read_text, write_whole
+from fleet.document import Document
+from fleet.errors import FleetError, Position, UsageError
+from fleet.files import write_whole
 from fleet.images.web import refuse_plain
 from fleet.model import Model
 from fleet.plan import LockedImage
@@ -65,25 +66,21 @@ def read_lock(path: Path) -> ImageLock:
     """Read a lock file.
 
     Raises:
-        FleetError: There is none, or it is not a lock.
+        FleetError: There is none.
+        UsageError: It cannot be read, or is not a lock; names the place in it.
     """
-    at = Position.of(path)
-    try:
-        content: Any = yaml.load(read_text(path, "image lock", kind=FleetError), Loader=Plain)
-        lock = ImageLock.model_validate(content)
-    except FleetError:
-        if path.exists() or path.is_symlink():
-            raise
+    if not (path.exists() or path.is_symlink()):
         raise FleetError(
             "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
-            at=at,
+            at=Position.of(path),
             fix="Write one with `fleet image lock SPEC`, and commit it.",
-        ) from None
-    except (yaml.YAMLError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise FleetError(
-            f"This is not an image lock ({first}).", at=at, fix="Write a new one with `fleet image update SPEC`."
-        ) from None
+        )
+    # PyYAML writes it, as YAML 1.1.
+    document = Document(path, "image lock", loader=Plain)
+    try:
+        lock = document.read(ImageLock, document.value())
+    except UsageError as error:
+        raise UsageError(error.what, at=error.at, fix="Write a new one with `fleet image update SPEC`.") from None
     for disk in [disk for image in lock.architectures.values() for disk in image.disks.values() if disk.remote]:
         # Some platforms hand the URL on, and nobody would notice.
         refuse_plain(disk.location)

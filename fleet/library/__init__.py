@@ -3,9 +3,9 @@
 A spec names one by ``use``, with its parameters beside it: ``{use: time-zone, zone: Europe/Berlin}``.
 """
 
-from fleet.library.access import SerialAutologin, SshHardening, SshKeys
+from fleet.library.access import SerialAutologin, SshHardening, SshKeys, authorized_keys
 from fleet.library.base import LibrarySnippet, NodeName
-from fleet.library.identity import Hostname, StaticNetwork, TimeZone
+from fleet.library.identity import Hostname, StaticNetwork, TimeZone, hostname_file
 from fleet.library.system import METADATA_ADDRESSES, MetadataGuard, NodeExporter, PodmanPrune, Sysctl, Zincati, Zram
 
 LIBRARY: tuple[type[LibrarySnippet], ...] = (
@@ -41,4 +41,6 @@ __all__ = [
     "TimeZone",
     "Zincati",
     "Zram",
+    "authorized_keys",
+    "hostname_file",
 ]

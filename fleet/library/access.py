@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -9,6 +10,11 @@ from pydantic import Field
 from fleet.config.ignition import file
 from fleet.library.base import LibrarySnippet, NodeName
 from fleet.workloads.fields import SshKey, Word
+
+
+def authorized_keys(user: str, keys: Sequence[str]) -> dict[str, Any]:
+    """The section of an Ignition config that lets keys log in as a user."""
+    return {"passwd": {"users": [{"name": user, "sshAuthorizedKeys": list(keys)}]}}
 
 
 class SshKeys(LibrarySnippet):
@@ -24,7 +30,7 @@ class SshKeys(LibrarySnippet):
     keys: list[SshKey] = Field(min_length=1)
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
-        return {"passwd": {"users": [{"name": self.user, "sshAuthorizedKeys": self.keys}]}}
+        return authorized_keys(self.user, self.keys)
 
 
 class SshHardening(LibrarySnippet):

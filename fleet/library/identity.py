@@ -7,11 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fleet.config.ignition import file
+from fleet.config.ignition import file, keyfile
 from fleet.errors import UsageError
 from fleet.library.base import LibrarySnippet, NodeName
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+def hostname_file(name: str) -> dict[str, Any]:
+    """The file that gives a node its host name, as an entry of an Ignition config.
+
+    It replaces what is there: Afterburn, which some platforms' images run before, writes one.
+    """
+    return file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)
 
 
 class Hostname(LibrarySnippet):
@@ -38,7 +46,7 @@ class Hostname(LibrarySnippet):
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         name = f"{node.name}.{self.domain}" if self.domain else _item(self.names, "names", node)
-        return {"storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]}}
+        return {"storage": {"files": [hostname_file(name)]}}
 
 
 class StaticNetwork(LibrarySnippet):
@@ -80,18 +88,13 @@ class StaticNetwork(LibrarySnippet):
         for server in self.dns:
             servers[f"ipv{server.version}"].append(str(server))
         sections = {mine: lines, other: [f"method={self.other_family}"]}
-        for family, given in servers.items():
-            if given:
-                sections[family].append(f"dns={';'.join(given)};")
+        for family, addresses in servers.items():
+            if addresses:
+                sections[family].append(f"dns={';'.join(addresses)};")
         if self.search:
             lines.append(f"dns-search={';'.join(self.search)};")
-        name = f"fleet-{self.interface}"
-        text = f"[connection]\nid={name}\ntype=ethernet\ninterface-name={self.interface}\n"
-        for family in ("ipv4", "ipv6"):
-            text += f"\n[{family}]\n" + "".join(f"{line}\n" for line in sections[family])
-        # NetworkManager ignores a keyfile that others may read.
-        path = f"/etc/NetworkManager/system-connections/{name}.nmconnection"
-        return {"storage": {"files": [file(path, text, mode=0o600)]}}
+        own = {"connection": [f"interface-name={self.interface}"], "ipv4": sections["ipv4"], "ipv6": sections["ipv6"]}
+        return {"storage": {"files": [keyfile(f"fleet-{self.interface}", own)]}}
 
 
 class TimeZone(LibrarySnippet):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.config import deliver
+from fleet.config.difference import UNKNOWN
 from fleet.dynamic.gate import not_ready, reshaped
 from fleet.dynamic.record import unpacked
 from fleet.dynamic.tokens import GATE, NODE, READY, RECORD
@@ -94,7 +95,7 @@ class Deployed:
         A secret that could not be read counts as unchanged.
         """
         if node.unread:
-            return bool(self.nodes.get(node.name, {}).get("config") != node.shown)
+            return self.nodes.get(node.name, {}).get("config") not in (node.shown, UNKNOWN)
         kept = self.kept(node)
         return kept is None or kept.config.digest != node.config.digest
 

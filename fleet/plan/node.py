@@ -102,7 +102,8 @@ class NodePlan:
         index: From 0.
         config: Its Ignition config.
         delivery: How the platform is given the config.
-        shown: The config with secrets masked, for people to see; "{}" where masking was not possible.
+        shown: The config for people to see: with masks in the places of secrets; where no mask can stand for one, with
+            whole entries hidden (:mod:`fleet.planner.secrecy`).
         secret: Whether the config holds a secret, so that Pulumi must keep it encrypted.
         image: The locked image; ``None`` where there is no lock, in which case it can be rendered, not made.
         disks: Data disks.

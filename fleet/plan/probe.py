@@ -6,9 +6,11 @@ and a function in :data:`fleet.probes.ASK`, which asks. Nothing else lists the k
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, JsonValue, model_validator
 
-from fleet.model import Model
+from fleet.model import PLAIN, Model
 
 SSH_PORT = 22
 
@@ -70,8 +72,8 @@ class SshProbe(Model):
     """
 
     command: str = Field(min_length=1)
-    user: str = Field(default="core", pattern=r"^[a-z_][a-z0-9_-]*$")
-    identity: str = ""
+    user: Annotated[str, PLAIN] = Field(default="core", pattern=r"^[a-z_][a-z0-9_-]*$")
+    identity: Annotated[str, PLAIN] = ""
 
     def __str__(self) -> str:
         return f"ssh `{self.command}`"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
 from fleet.config import Snippet
-from fleet.config.ignition import file
+from fleet.config.ignition import file, keyfile
 from fleet.plan import Interface, PlanningPlatform
 from fleet.spec.model import FleetSpec
 
@@ -31,6 +31,11 @@ def planned_address(fleet: FleetSpec, group: str, index: int, platform: Planning
     first = fleet.groups[group].addresses_from
     assert first is not None
     return IPv4Interface((platform.planned_address(fleet.network.cidr, first + index), fleet.network.cidr.prefixlen))
+
+
+def private_address(fleet: FleetSpec, group: str, index: int, platform: PlanningPlatform) -> IPv4Interface | None:
+    """The private address of a node: the planned one, or the platform's; ``None`` where its network gives it one."""
+    return planned_address(fleet, group, index, platform) or platform.private(group, index)
 
 
 def hosts_snippet(fleet: FleetSpec, platform: PlanningPlatform) -> Snippet:
@@ -57,11 +62,14 @@ def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -
     is found by its MAC address.
     """
     gateway = interface.gateway
-    keyfile = (
-        f"[connection]\nid=fleet-private\ntype=ethernet\n\n[ethernet]\nmac-address={interface.mac.upper()}\n\n"
-        f"[ipv4]\nmethod=manual\naddress1={address}\n"
-        + (f"gateway={gateway}\ndns={gateway};\n" if gateway else "never-default=true\n")
-        + "\n[ipv6]\nmethod=link-local\n"
+    way_out = [f"gateway={gateway}", f"dns={gateway};"] if gateway else ["never-default=true"]
+    connection = keyfile(
+        "fleet-private",
+        {
+            "ethernet": [f"mac-address={interface.mac.upper()}"],
+            "ipv4": ["method=manual", f"address1={address}", *way_out],
+            "ipv6": ["method=link-local"],
+        },
     )
     network = f"[Match]\nMACAddress={interface.mac}\n\n[Network]\nAddress={address}\nLinkLocalAddressing=ipv6\n" + (
         f"Gateway={gateway}\nDNS={gateway}\n" if gateway else ""
@@ -69,7 +77,7 @@ def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -
     return Snippet.from_ignition(
         f"private address of {name}",
         _config(
-            file("/etc/NetworkManager/system-connections/fleet-private.nmconnection", keyfile, mode=0o600),
+            connection,
             file("/etc/systemd/network/10-fleet-private.network", network, mode=0o644),
         ),
     )

@@ -1,30 +1,28 @@
 """From a spec to the plan of every node. Pure: no Pulumi, no network, the same plan for the same input.
 
-What the nodes of a group share (snippets, containers, data disks, SSH keys) is loaded once and merged last, so the
-transpiler merges it once for the whole group; only a node's own part, its name, comes first.
+One way: the spec is loaded, filled and checked (:func:`fleet.spec.load_spec`); each group's snippets are listed
+(:mod:`fleet.planner.snippets`) and composed; what is secret is marked (:mod:`fleet.planner.secrecy`); the platform
+says whether it can make the whole.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import replace
-from ipaddress import IPv4Interface
 from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.difference import file_texts
-from fleet.config.ignition import file
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
-from fleet.library import LibrarySnippet, MetadataGuard, NodeName, StaticNetwork
+from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
-from fleet.planner.network import hosts_snippet, interface_snippet, planned_address
-from fleet.spec.loader import LoadedSpec, SpecFile
-from fleet.spec.model import AnySnippet, FleetSpec, Group
-from fleet.spec.python import SpecConfig
-from fleet.spec.values import Resolver, Values, concealed
-from fleet.workloads import data_disk_snippet, workload_snippet
+from fleet.planner.network import private_address
+from fleet.planner.secrecy import with_secrecy
+from fleet.planner.snippets import node_snippets, shared_snippets
+from fleet.spec import LoadedSpec, Resolver, load_spec
+from fleet.spec.loader import told
+from fleet.spec.model import Group
+from fleet.spec.values import concealed
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -41,8 +39,6 @@ def plan_spec(
 ) -> FleetPlan:
     """Plan the nodes of a spec, with their secrets, and with what may be shown of them.
 
-    It is planned twice: with masked secrets, for what may be shown and for errors, and with real ones.
-
     Args:
         path: The spec's file.
         resolver: Where its values come from.
@@ -55,75 +51,27 @@ def plan_spec(
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
     """
-    file = SpecFile(path, SpecConfig(platform.name, resolver.config))
+    spec = load_spec(path, resolver, platform.name)
 
-    def planned(values: Values) -> FleetPlan:
-        spec = file.load(values)
+    def planned(spec: LoadedSpec) -> FleetPlan:
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
         plan = plan_fleet(spec, platform, lock, node=node, new_image=new_image)
         if check:
             platform.check(plan)
         return plan
 
-    masked: FleetPlan | None = None
-    failure: FleetError | None = None
     try:
-        masked = planned(file.values(replace(resolver, reveal=False)))
+        with concealed(spec.values.plain):
+            return planned(spec)
     except FleetError as error:
-        # What stands for a secret may not be valid where the secret itself is.
-        failure = error
-    if not resolver.reveal or not file.secret:
-        if masked is None:
-            assert failure is not None
-            raise failure
-        return masked
-    values = file.values(resolver)
-    try:
-        # What cannot be had is masked, and no secret.
-        with concealed({name: value for name, value in values.secrets.items() if name not in values.unread}):
-            real = planned(values)
-            for name, reason in values.unread.items():
-                other = file.values(replace(resolver, masks={name: f"(no secret {name})"}))
-                real = _unread(real, planned(other), reason)
-    except FleetError as error:
-        # What is wrong with a mask is nothing to mend: the secret that it stands for is missing.
-        absent = [reason for name, reason in values.unread.items() if f"(secret {name})" in str(failure or error)]
-        raise (absent[0] if absent else failure or error) from None
-    return _shown_as(real, masked, platform)
-
-
-def _unread(plan: FleetPlan, other: FleetPlan, reason: FleetError) -> FleetPlan:
-    """A plan that says which of its nodes have a secret that could not be read.
-
-    Those are the ones that are different in a plan with another mask.
-    """
-    masked = {node.name: node for node in other.nodes}
-
-    def mark(node: NodePlan) -> NodePlan:
-        # A secret that a node may have is no sign that it has it.
-        other = replace(masked[node.name], hidden=node.hidden, unread=node.unread, unasked=node.unasked)
-        if node == other:
-            return node
-        unasked = node.unasked if node.probes == other.probes else (*node.unasked, reason)
-        return replace(node, unread=(*node.unread, reason), unasked=unasked)
-
-    return plan.with_nodes(mark)
-
-
-def _shown_as(real: FleetPlan, masked: FleetPlan | None, platform: PlanningPlatform) -> FleetPlan:
-    """A plan whose nodes are secret where the masked plan of them is another."""
-    shown = {node.name: node.config.ignition for node in masked.nodes} if masked else {}
-
-    def mark(node: NodePlan) -> NodePlan:
-        text = shown.get(node.name, "{}")
-        if text == node.config.ignition:
-            return replace(node, shown=text, secret=False)
-        delivery = node.delivery
-        if delivery.object:
-            delivery = deliver(node.config, platform.limits, node=node.name, shown=text)
-        return replace(node, shown=text, secret=True, delivery=delivery)
-
-    return real.with_nodes(mark)
+        failure: FleetError | None = None
+        if spec.masked:
+            # What is wrong may show more where masks are in the places of secrets.
+            try:
+                planned(spec.masked)
+            except FleetError as other:
+                failure = other
+        raise told(error, failure, spec.values) from None
 
 
 def plan_fleet(
@@ -161,18 +109,26 @@ def plan_fleet(
         )
     image = lock.image(platform.architecture) if lock else None
     max_spec = image.ignition_spec if image else NEWEST_SPEC
+
+    def wanted(group: str) -> list[int]:
+        return [index for index in range(spec.fleet.groups[group].count) if node in (None, f"{group}-{index}")]
+
+    def remake(spec: LoadedSpec, name: str) -> dict[str, list[Snippet]]:
+        group = _pinned(spec, name, spec.fleet.groups[name], lock)
+        shared = shared_snippets(spec, name, group, platform)
+        nodes = [NodeName(f"{name}-{index}", index) for index in wanted(name)]
+        return {each.name: node_snippets(spec, name, each, shared, platform) for each in nodes}
+
     groups: dict[str, GroupPlan] = {}
+    snippets: dict[str, list[Snippet]] = {}
     ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
-        shared = _shared(spec, name, _pinned(spec, name, group, lock), platform)
         ssh = PortPlan(SSH_PORT, sources=tuple(spec.fleet.ssh_from))
         ports = tuple(sorted({ssh, *group.reachable}))
-        wanted = [index for index in range(group.count) if node in (None, f"{name}-{index}")]
-        configs = compose_all(
-            [_merged(spec, name, NodeName(f"{name}-{index}", index), shared, platform) for index in wanted],
-            max_spec=max_spec,
-        )
+        listed = remake(spec, name)
+        snippets |= listed
+        configs = compose_all(list(listed.values()), max_spec=max_spec)
         for config in configs:
             _check_rootless_ports(spec, name, group, config)
             _check_disk_owners(spec, name, group, config)
@@ -194,14 +150,14 @@ def plan_fleet(
                 ready_timeout=group.ready_timeout,
                 surge=surge,
                 drain=group.drain,
-                private=_private(spec.fleet, name, index, platform),
+                private=private_address(spec.fleet, name, index, platform),
                 follow_image=new_image or policy == "always",
                 size=group.size,
                 ahead=ahead,
                 fleet=spec.fleet.name,
                 network=spec.fleet.network.cidr if spec.fleet.network else None,
             )
-            for index, config in zip(wanted, configs, strict=True)
+            for index, config in zip(wanted(name), configs, strict=True)
         )
         ahead += ((name, ports if group.count else ()),)
         rollout = group.rollout
@@ -215,7 +171,8 @@ def plan_fleet(
             after=tuple(group.after),
             names=tuple(group.names),
         )
-    return FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
+    plan = FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
+    return with_secrecy(plan, spec, snippets, remake, platform, max_spec)
 
 
 def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:
@@ -238,10 +195,6 @@ def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:
         DiskPlan(name, disk.size_gib, disk.snapshot, taken.get(name, ""))
         for name, disk in sorted(group.data_disks.items())
     )
-
-
-def _private(fleet: FleetSpec, group: str, index: int, platform: PlanningPlatform) -> IPv4Interface | None:
-    return planned_address(fleet, group, index, platform) or platform.private(group, index)
 
 
 def _surges(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatform) -> bool:
@@ -302,126 +255,3 @@ def _check_disk_owners(spec: LoadedSpec, name: str, group: Group, config: Machin
                 at=spec.at("groups", name, "data_disks", disk, "owner"),
                 fix=f"There are {', '.join(sorted(users))}; `users` of the group, and snippets, make others.",
             )
-
-
-def _identity(name: str) -> Snippet:
-    config = {
-        "ignition": {"version": "3.0.0"},
-        "storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]},
-    }
-    return Snippet.from_ignition(f"hostname of {name}", config)
-
-
-def _merged(
-    spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet], platform: PlanningPlatform
-) -> list[Snippet]:
-    """The snippets of a node: its own part first, what is made for it alone last."""
-    snippets = [_identity(node.name)]
-    private = _private(spec.fleet, group, node.index, platform)
-    interface = platform.interface(private) if private else None
-    if private and interface:
-        snippets.append(interface_snippet(node.name, private, interface))
-    for index, ref in enumerate(spec.fleet.groups[group].snippets):
-        if isinstance(ref, LibrarySnippet) and ref.per_node:
-            snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
-    snippets += shared
-    override = spec.fleet.groups[group].nodes.get(node.index)
-    written = _written_guards(spec, group, platform)
-    if written and not written & {None, node.index} and _guard_wanted(spec.fleet.groups[group], platform):
-        snippets.append(_metadata_guard())
-    for index, ref in enumerate(override.snippets if override else ()):
-        snippets.append(_named(spec, ref, node, "groups", group, "nodes", node.index, "snippets", index))
-    return snippets
-
-
-def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int) -> Snippet:
-    """The snippet that a part of the spec names."""
-    at = spec.at(*where)
-    if isinstance(ref, LibrarySnippet):
-        try:
-            return ref.snippet(node)
-        except UsageError as error:
-            raise UsageError(error.what, at=at, fix=error.fix) from None
-    path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
-    if not path.exists():
-        raise UsageError(f"There is no snippet {path}.", at=at)
-    if missing := [each for each in ref.variables if each not in spec.values.variables]:
-        raise UsageError(
-            f"The snippet is given the variable {missing[0]}, which the spec does not define.",
-            at=at,
-            fix="Define it under `variables`.",
-        )
-    values = {each: spec.values.variables[each] for each in ref.variables}
-    boundary = None if ref.outside else spec.boundary
-    return Snippet.from_file(
-        path, override=ref.override, allow_warnings=ref.allow_warnings, values=values, boundary=boundary
-    )
-
-
-def _shared(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatform) -> list[Snippet]:
-    snippets = [_access(spec.fleet)] if spec.fleet.ssh_authorized_keys else []
-    if spec.fleet.network:
-        snippets.append(hosts_snippet(spec.fleet, platform))
-    for disk, what in sorted(group.data_disks.items()):
-        device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
-        snippets.append(data_disk_snippet(disk, what, device, rule, services))
-    if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
-        snippets.append(_metadata_guard())
-    # The group is its workload; one with nothing in it makes an empty snippet.
-    kept_here = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
-    snippets.append(
-        workload_snippet(
-            group,
-            secrets=spec.values.secrets,
-            folder=spec.folder,
-            boundary=spec.boundary,
-            name=f"containers of {name}",
-            mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
-            confidential=frozenset(place[2:] for place in spec.confidential if place[:2] == ("groups", name)),
-            apart_from=kept_here,
-        )
-    )
-    # The user's own come last, so that one declared an override can replace anything that fleet wrote.
-    for index, ref in enumerate(group.snippets):
-        if not isinstance(ref, LibrarySnippet) or not ref.per_node:
-            snippets.append(_named(spec, ref, NodeName(name, 0), "groups", name, "snippets", index))
-    return snippets
-
-
-def _guard_wanted(group: Group, platform: PlanningPlatform) -> bool:
-    return group.metadata_guard and bool(platform.metadata_addresses)
-
-
-def _metadata_guard() -> Snippet:
-    return MetadataGuard(use="metadata-guard").snippet(NodeName("", 0))
-
-
-def _written_guards(spec: LoadedSpec, name: str, platform: PlanningPlatform) -> set[int | None]:
-    """Which nodes of a group have a metadata guard among their snippets, by their index; ``None`` for all.
-
-    Raises:
-        UsageError: One leaves the platform's metadata service open.
-    """
-    group = spec.fleet.groups[name]
-    lists: list[tuple[int | None, tuple[str | int, ...], Sequence[AnySnippet]]] = [(None, (), group.snippets)]
-    lists += [(index, ("nodes", index), node.snippets) for index, node in group.nodes.items()]
-    written: set[int | None] = set()
-    for node, where, refs in lists:
-        for index, ref in enumerate(refs):
-            if not isinstance(ref, MetadataGuard):
-                continue
-            written.add(node)
-            if missing := [str(each) for each in platform.metadata_addresses if each not in ref.addresses]:
-                raise UsageError(
-                    f"The guard leaves out {' and '.join(missing)}, where {platform.name} has its metadata service.",
-                    at=spec.at("groups", name, *where, "snippets", index),
-                    fix="Leave `addresses` out, or add it.",
-                )
-    return written
-
-
-def _access(fleet: FleetSpec) -> Snippet:
-    users = [{"name": "core", "sshAuthorizedKeys": fleet.ssh_authorized_keys}]
-    return Snippet.from_ignition(
-        "ssh_authorized_keys of the spec", {"ignition": {"version": "3.0.0"}, "passwd": {"users": users}}
-    )

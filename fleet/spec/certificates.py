@@ -66,16 +66,16 @@ def issue(authority: str, names: Sequence[str], days: int) -> str:
     return _pem(key, builder.sign(signer, hashes.SHA256()), root)
 
 
-def stands(text: str, names: Sequence[str], renew_days: int, authority: str) -> bool:
+def is_current(text: str, names: Sequence[str], renew_days: int, authority: str) -> bool:
     """Whether what :func:`issue` made is still what is wanted: its names, its authority, and enough days left."""
     try:
         leaf, *above = x509.load_pem_x509_certificates(text.encode())
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternative = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         (root,) = x509.load_pem_x509_certificates(authority.encode())
     except (ValueError, x509.ExtensionNotFound):
         return False
     return (
-        list(found) == [_general(name) for name in names]
+        list(alternative) == [_general(name) for name in names]
         and above == [root]
         and leaf.not_valid_after_utc - datetime.now(UTC) > timedelta(days=renew_days)
     )

@@ -1,9 +1,18 @@
-"""Reading a spec: the document, the values that fill it, and what it says."""
+"""Reading a spec, one way.
+
+The document, where its values come from, the values, the whole with its places filled, checked. What comes out, a
+:class:`LoadedSpec`, says all that planning asks; nothing is read again.
+
+A secret is *marked*: loading notes which secrets fill which place (:attr:`LoadedSpec.marks`), by filling the document
+with marks in the place of secrets and looking where they come out, a Compose file's containers included. The marks, and
+no likeness of texts, say what planning keeps secret (:mod:`fleet.planner.secrecy`).
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +20,22 @@ import yaml
 from pydantic import ValidationError
 
 from fleet.boundary import Boundary
-from fleet.config.template import Scalar, fill_nodes
-from fleet.document import Document
+from fleet.config.template import NAME, Scalar, fill_nodes
+from fleet.document import Document, fields_at
 from fleet.errors import FleetError, Position, UsageError
+from fleet.model import Secrecy
 from fleet.spec import python as program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.python import SpecConfig
-from fleet.spec.values import Head, Resolver, Values
+from fleet.spec.values import Head, Resolver, Values, concealed, mask
 from fleet.stack_config import DEFAULT_PLATFORM
+from fleet.workloads import Workload
+
+Location = tuple[str | int, ...]
+
+Marks = Mapping[Location, frozenset[str]]
+"""Names of the secrets that fill a place of a spec, such as ``("groups", "web", "containers", "app", "environment",
+"TOKEN")``; of what a Compose file brings, where the group has it. A place stands for all below it."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +46,15 @@ class LoadedSpec:
         fleet: What it says, variables filled in.
         values: The secrets and variables.
         document: For the positions of errors.
-        confidential: Where values stand that a secret fills, such as ``("groups", "web", "containers", "app",
-            "environment", "TOKEN")``; of what a Compose file brings, where the group has it.
+        marks: Which secrets stand where.
+        masked: The same spec with masks in the places of its secrets, if it has any, and is valid with them.
     """
 
     fleet: FleetSpec
     values: Values
     document: Document
-    confidential: frozenset[Location] = frozenset()
+    marks: Marks = field(default_factory=dict)
+    masked: LoadedSpec | None = None
 
     @property
     def folder(self) -> Path:
@@ -57,33 +75,79 @@ class LoadedSpec:
         """Where a part of the spec stands, such as ``at("groups", "web", "ready", 0)``."""
         return self.document.at(*location)
 
+    def secrets_in(self, *location: str | int) -> frozenset[str]:
+        """Names of the secrets that fill a part of the spec, or that of which it is a part."""
+        # What a user wrote as a number or in quotes is one key.
+        wanted = [str(part) for part in location]
 
-def _document(path: Path, config: SpecConfig) -> Document:
-    return program.run(path, config) if path.suffix == program.SUFFIX else Document(path, "spec")
+        def meets(place: Location) -> bool:
+            return all(str(one) == other for one, other in zip(place, wanted, strict=False))
+
+        return frozenset().union(*(names for place, names in self.marks.items() if meets(place)))
 
 
-class SpecFile:
+def load_spec(path: Path, resolver: Resolver, platform: str) -> LoadedSpec:
+    """Read a spec, find its values, fill them in, and check the whole.
+
+    Args:
+        path: The spec's file: YAML, or Python (see :mod:`fleet.spec.python`).
+        resolver: Where its values come from.
+        platform: The platform's name, for a spec in Python.
+
+    Raises:
+        UsageError: It cannot be read, does not say what a spec can say, or has a secret where that would be in plain
+            text.
+        FleetError: A value cannot be had, or a placeholder names no variable. No error holds a secret's value.
+    """
+    source = _Source(path, SpecConfig(platform, resolver.config))
+    values = source.values(resolver)
+    if not values.revealed or not values.secrets:
+        return source.load(values)
+    failure: FleetError | None = None
+    masked: LoadedSpec | None = None
+    try:
+        masked = source.load(values.masked())
+    except FleetError as error:
+        # A mask may not be valid where the secret itself is.
+        failure = error
+    try:
+        with concealed(values.plain):
+            return replace(source.load(values), masked=masked)
+    except FleetError as error:
+        raise told(error, failure, values) from None
+
+
+def told(error: FleetError, masked: FleetError | None, values: Values) -> FleetError:
+    """What to say of a spec that is wrong.
+
+    Args:
+        error: What is wrong with it.
+        masked: What is wrong with it where masks are in the places of secrets, which shows what is there.
+        values: Its values.
+    """
+    # What is wrong with a mask is nothing to mend: the secret that it stands for is missing.
+    absent = [reason for name, reason in values.unread.items() if mask(name) in str(masked or error)]
+    return absent[0] if absent else masked or error
+
+
+class _Source:
     """A spec whose values are not known yet.
 
     Args:
-        path: Its file: YAML, or Python (see :mod:`fleet.spec.python`).
+        path: Its file.
         config: What a spec in Python is given.
 
     Raises:
         UsageError: It cannot be read, is not YAML, or says in a wrong way where its values come from.
     """
 
-    def __init__(self, path: Path | str, config: SpecConfig) -> None:
-        self._document = _document(Path(path), config)
+    def __init__(self, path: Path, config: SpecConfig) -> None:
+        self._document = _document(path, config)
         value = self._document.value()
-        given = value if isinstance(value, dict) else {}
-        head = self._document.read(Head, {key: given[key] for key in Head.model_fields if key in given})
+        keys = value if isinstance(value, dict) else {}
+        head = self._document.read(Head, {key: keys[key] for key in Head.model_fields if key in keys})
         self._head = head.with_secure(config.is_secret)
-
-    @property
-    def secret(self) -> bool:
-        """Whether it has any secret."""
-        return bool(self._head.secrets)
+        self._all_marks: Marks | None = None
 
     def values(self, resolver: Resolver) -> Values:
         """Find its values.
@@ -101,19 +165,14 @@ class SpecFile:
             FleetError: A placeholder names no variable.
         """
         document, value = self._filled(values.variables)
-        if marks := self._marks:
-            # Before what they fill is checked, which is not to be read as a mistake in the secret.
-            _check_open(document, _marked(self._filled({**values.variables, **marks})[1]))
+        # Before what they fill is checked, which is not to be read as a mistake in the secret.
+        _check_open(document, self._marks(values))
         _add_compose_files(document, value, values)
         spec = document.read(FleetSpec, value)
-        confidential = self._confidential(values)
-        _check_open(document, confidential)
-        return LoadedSpec(spec, values, document, confidential)
-
-    @property
-    def _marks(self) -> dict[str, str]:
-        """What stands for each variable that is a secret, to find where it goes."""
-        return {name: _MARK for name, variable in self._head.variables.items() if variable.secret}
+        if self._all_marks is None:
+            self._all_marks = self._marks_with_compose_files(values)
+        _check_open(document, self._all_marks)
+        return LoadedSpec(spec, values, document, self._all_marks)
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
         """The document with its variables, and its value."""
@@ -125,60 +184,55 @@ class SpecFile:
                     fill_nodes(part, variables, document.of)
         return document, document.value()
 
-    def _confidential(self, values: Values) -> frozenset[Location]:
-        """Where secrets stand: where a mark does, if it is in the place of each."""
-        if not self._marks:
-            return frozenset()
-        marked = replace(values, variables={**values.variables, **self._marks})
-        document, value = self._filled(marked.variables)
-        places = set(_marked(value))
+    def _marked(self, values: Values) -> tuple[Document, Any]:
+        """The document with marks in the places of secrets, and its value."""
+        return self._filled(_with_marks(values).variables)
+
+    def _marks(self, values: Values) -> Marks:
+        """Where secrets stand in the document itself."""
+        return dict(_places(self._marked(values)[1], values)) if values.filling else {}
+
+    def _marks_with_compose_files(self, values: Values) -> Marks:
+        """Where secrets stand in the document and in what Compose files bring."""
+        if not values.filling:
+            return {}
+        document, value = self._marked(values)
+        marks = dict(_places(value, values))
         try:
-            _add_compose_files(document, value, marked)
+            _add_compose_files(document, value, _with_marks(values))
         except FleetError:
-            # The mark is nothing that may stand there: all of these groups may hold a secret.
-            places |= {("groups", name) for name, group in value["groups"].items() if group.get("compose")}
-        return frozenset(places | set(_marked(value)))
+            # A mark is nothing that may stand there: all that these groups run may hold any of the secrets.
+            every = frozenset(values.filling.values())
+            composed = [name for name, group in value["groups"].items() if group.get("compose")]
+            marks |= {("groups", name, kind): every for name in composed for kind in Workload.model_fields}
+        return {**marks, **dict(_places(value, values))}
 
 
-Location = tuple[str | int, ...]
-_MARK = "\ue000secret\ue000"
-"""Characters for private use, which nobody has in a spec."""
+def _document(path: Path, config: SpecConfig) -> Document:
+    return program.run(path, config) if path.suffix == program.SUFFIX else Document(path, "spec")
 
 
-def _marked(value: Any, where: Location = ()) -> Iterator[Location]:
-    """The places of texts that hold the mark."""
+_MARK = "\ue000"
+"""A character for private use, which nobody has in a spec."""
+
+
+def _with_marks(values: Values) -> Values:
+    """Values with a mark in the place of each variable that is a secret, to find where it goes."""
+    marks = {variable: f"{_MARK}{variable}{_MARK}" for variable in values.filling}
+    return replace(values, variables={**values.variables, **marks})
+
+
+def _places(value: Any, values: Values, where: Location = ()) -> Iterator[tuple[Location, frozenset[str]]]:
+    """The places of texts that hold a mark, and the secrets of these."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _marked(item, (*where, key))
+            yield from _places(item, values, (*where, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _marked(item, (*where, index))
+            yield from _places(item, values, (*where, index))
     elif isinstance(value, str) and _MARK in value:
-        yield where
-
-
-_ANY = "*"
-_OPEN: tuple[Location, ...] = (
-    ("name",),
-    ("image",),
-    ("network",),
-    ("ssh_from",),
-    *(
-        ("groups", _ANY, key)
-        for key in (
-            "count", "ports", "ready_timeout", "addresses_from", "capacity", "rollout", "drain", "after", "size",
-            "names", "metadata_guard",
-        )
-    ),
-    ("groups", _ANY, "data_disks", _ANY, "size_gib"),
-    ("groups", _ANY, "data_disks", _ANY, "snapshot"),
-    ("groups", _ANY, "nodes", _ANY, "data_disks"),
-    ("groups", _ANY, "containers", _ANY, "ports"),
-    ("groups", _ANY, "pods", _ANY, "ports"),
-    ("groups", _ANY, "ready", _ANY, "ssh", "user"),
-    ("groups", _ANY, "ready", _ANY, "ssh", "identity"),
-)  # fmt: skip
-"""Parts of a spec that are in plain text in the stack's state, at the platform's, or among a process's arguments."""
+        variables = re.findall(f"{_MARK}({NAME}){_MARK}", value)
+        yield where, frozenset(values.filling[variable] for variable in variables)
 
 
 def _check_open(document: Document, places: Iterable[Location]) -> None:
@@ -188,23 +242,30 @@ def _check_open(document: Document, places: Iterable[Location]) -> None:
         UsageError: One is there.
     """
     for place in sorted(places, key=repr):
-        for part in _OPEN:
-            if len(place) >= len(part) and all(one in (_ANY, other) for one, other in zip(part, place, strict=False)):
-                raise UsageError(
-                    f"A variable that is a secret fills `{part[-1] if part[-1] != _ANY else part[-2]}`, which is in "
-                    "plain text in the stack's state, at the platform's, or among the arguments of processes.",
-                    at=document.at(*place),
-                    fix="Write it there, or take a variable that is no secret.",
-                )
+        key, mark = secrecy_of(place)
+        if mark is Secrecy.PLAIN:
+            raise UsageError(
+                f"A variable that is a secret fills `{key}`, which is in plain text in the stack's state, at the "
+                "platform's, or among the arguments of processes.",
+                at=document.at(*place),
+                fix="Write it there, or take a variable that is no secret.",
+            )
+
+
+def secrecy_of(place: Location) -> tuple[str, Secrecy | None]:
+    """What becomes of a text at a place of a spec, and the key of the field that says so; ``None`` where none does."""
+    said: tuple[str, Secrecy | None] = ("", None)
+    for key, info in fields_at(FleetSpec, place):
+        said = next(((key, mark) for mark in info.metadata if isinstance(mark, Secrecy)), said)
+    return said
 
 
 def _add_compose_files(document: Document, value: Any, values: Values) -> None:
     """Put what groups' Compose files say into the groups, before these are checked as a whole."""
     groups = value.get("groups") if isinstance(value, dict) else None
     for name, group in groups.items() if isinstance(groups, dict) else ():
-        given = group.get("compose") if isinstance(group, dict) else None
         try:
-            file = ComposeRef.model_validate(given)
+            file = ComposeRef.model_validate(group.get("compose") if isinstance(group, dict) else None)
         except ValidationError:
             continue  # None, or what the whole spec's check refuses with its place.
         at = document.at("groups", name, "compose")
@@ -265,6 +326,5 @@ def load_tags(path: Path, platform: str, resolver: Resolver) -> set[str]:
     Raises:
         FleetError: Anything is wrong with the spec.
     """
-    file = SpecFile(path, SpecConfig(platform, resolver.config))
-    groups = file.load(file.values(resolver)).fleet.groups.values()
+    groups = load_spec(path, resolver, platform).fleet.groups.values()
     return {tag for group in groups for tag in group.tags.values()}

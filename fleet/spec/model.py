@@ -28,7 +28,7 @@ from pydantic import (
 
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.model import Model, Shorthand
+from fleet.model import PLAIN, SEALED, Model, Shorthand
 from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
@@ -190,9 +190,9 @@ class Variable(Model):
     def _parse(cls, value: Any) -> Any:
         if isinstance(value, dict) and "value" not in value:
             return value
-        given = value["value"] if isinstance(value, dict) else value
+        literal = value["value"] if isinstance(value, dict) else value
         kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-        kind = next((word for type_, word in kinds.items() if isinstance(given, type_)), None)
+        kind = next((word for type_, word in kinds.items() if isinstance(literal, type_)), None)
         if kind is None:
             raise ValueError("a variable is a string, a number or a boolean")
         rest = value if isinstance(value, dict) else {"value": value}
@@ -206,9 +206,9 @@ class Variable(Model):
             raise ValueError("a default is for what comes from `config` or `env`")
         if self.secret and self.type != "string":
             raise ValueError("a secret is a string")
-        for given in (self.value, self.default):
-            if given is not None and not isinstance(given, _TYPES[self.type]):
-                raise ValueError(f"should be of type {self.type}, but is {given!r}")
+        for literal in (self.value, self.default):
+            if literal is not None and not isinstance(literal, _TYPES[self.type]):
+                raise ValueError(f"should be of type {self.type}, but is {literal!r}")
         return self
 
     def read(self, text: str) -> Scalar:
@@ -373,8 +373,8 @@ class NodeOverride(Model):
             another node, or a stack that was destroyed, has left.
     """
 
-    snippets: list[AnySnippet] = []
-    data_disks: dict[DiskName, str] = {}
+    snippets: Annotated[list[AnySnippet], SEALED] = []
+    data_disks: Annotated[dict[DiskName, str], PLAIN] = {}
 
 
 class Group(Workload):
@@ -403,33 +403,33 @@ class Group(Workload):
             One that is among the snippets takes the place of this.
     """
 
-    count: int = Field(default=1, ge=0, le=1000)
-    snippets: list[AnySnippet] = []
-    compose: ComposeRef | None = None
-    data_disks: dict[DiskName, DataDisk] = {}
-    ports: list[GroupPort] = []
-    ready: list[Probe] = []
-    ready_timeout: int = Field(default=900, ge=1)
-    addresses_from: int | None = Field(default=None, ge=1)
-    capacity: int = Field(default=16, ge=1)
+    count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
+    snippets: Annotated[list[AnySnippet], SEALED] = []
+    compose: Annotated[ComposeRef | None, SEALED] = None
+    data_disks: Annotated[dict[DiskName, DataDisk], SEALED] = {}
+    ports: Annotated[list[GroupPort], PLAIN] = []
+    ready: Annotated[list[Probe], SEALED] = []
+    ready_timeout: Annotated[int, PLAIN] = Field(default=900, ge=1)
+    addresses_from: Annotated[int | None, PLAIN] = Field(default=None, ge=1)
+    capacity: Annotated[int, PLAIN] = Field(default=16, ge=1)
     nodes: dict[int, NodeOverride] = {}
-    rollout: Rollout = Rollout()
-    drain: DrainPlan | None = None
-    after: list[Label] = []
-    size: str = "small"
-    names: list[DnsName] = []
-    metadata_guard: bool = True
+    rollout: Annotated[Rollout, PLAIN] = Rollout()
+    drain: Annotated[DrainPlan | None, PLAIN] = None
+    after: Annotated[list[Label], PLAIN] = []
+    size: Annotated[str, PLAIN] = "small"
+    names: Annotated[list[DnsName], PLAIN] = []
+    metadata_guard: Annotated[bool, PLAIN] = True
 
     @property
     def reachable(self) -> set[PortPlan]:
         """Ports reachable from outside, without SSH's."""
         published = [port for container in self.containers.values() for port in container.ports]
         published += [port for pod in self.pods.values() for port in pod.ports]
-        found = {(port.node, port.protocol): PortPlan(port.node, port.protocol) for port in published if port.public}
+        ports = {(port.node, port.protocol): PortPlan(port.node, port.protocol) for port in published if port.public}
         # A port that is listed, too, is reachable as the list has it.
         for port in self.ports:
-            found[port.number, port.protocol] = PortPlan(port.number, port.protocol, tuple(port.sources))
-        return set(found.values())
+            ports[port.number, port.protocol] = PortPlan(port.number, port.protocol, tuple(port.sources))
+        return set(ports.values())
 
     @model_validator(mode="after")
     def _nodes_there(self) -> Group:
@@ -471,13 +471,13 @@ class FleetSpec(Model):
         groups: By name.
     """
 
-    name: Label
-    image: Image = Image()
-    ssh_authorized_keys: list[SshKey] = []
+    name: Annotated[Label, PLAIN]
+    image: Annotated[Image, PLAIN] = Image()
+    ssh_authorized_keys: Annotated[list[SshKey], SEALED] = []
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
-    network: PrivateNetwork | None = None
-    ssh_from: list[Cidr] = []
+    network: Annotated[PrivateNetwork | None, PLAIN] = None
+    ssh_from: Annotated[list[Cidr], PLAIN] = []
     groups: dict[GroupName, Group] = Field(min_length=1)
 
     @model_validator(mode="after")

@@ -125,11 +125,11 @@ def run(path: Path, config: SpecConfig) -> Document:
         UsageError: It cannot be read, fails, or returns no mapping of plain values.
         FleetError: It raised this itself.
     """
-    made = _call(path, config)
-    if not isinstance(made, Mapping):
-        raise UsageError(f"`spec` returned {type(made).__name__}, not a mapping.", at=Position.of(path))
+    returned = _call(path, config)
+    if not isinstance(returned, Mapping):
+        raise UsageError(f"`spec` returned {type(returned).__name__}, not a mapping.", at=Position.of(path))
     try:
-        text = yaml.dump(dict(made), Dumper=Dumper, sort_keys=False, width=sys.maxsize)
+        text = yaml.dump(dict(returned), Dumper=Dumper, sort_keys=False, width=sys.maxsize)
     except (yaml.YAMLError, RecursionError) as error:
         reason = (
             "it is nested too deeply"

@@ -8,7 +8,7 @@ import importlib
 import os
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict
@@ -53,6 +53,11 @@ class Head(Model):
         return self.model_copy(update={"secrets": secrets, "variables": variables})
 
 
+def mask(secret: str) -> str:
+    """What is shown in the place of a secret, by its name."""
+    return f"(secret {secret})"
+
+
 @dataclass(frozen=True)
 class Values:
     """The values of a spec.
@@ -60,14 +65,30 @@ class Values:
     Attributes:
         secrets: By name: the plain text, or what stands for it where it must not be shown, or cannot be had.
         variables: By name.
-        filling: The secrets that variables are.
+        filling: By the variable: the secrets that variables are.
         unread: Why a secret cannot be had, by its name.
+        revealed: Secrets are in plain text, as far as they can be had.
     """
 
     secrets: Mapping[str, str]
     variables: Mapping[str, Scalar]
-    filling: Collection[str] = ()
+    filling: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, FleetError] = field(default_factory=dict)
+    revealed: bool = False
+
+    @property
+    def plain(self) -> dict[str, str]:
+        """Secrets in plain text, by name. A mask is no secret."""
+        return {name: value for name, value in self.secrets.items() if self.revealed and name not in self.unread}
+
+    def masked(self) -> Values:
+        """The same with masks in the places of all secrets."""
+        return replace(
+            self,
+            secrets={name: mask(name) for name in self.secrets},
+            variables={**self.variables, **{name: mask(secret) for name, secret in self.filling.items()}},
+            revealed=False,
+        )
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
         """What may be somewhere on a node, as far as it can be had: the secrets that variables are, and others.
@@ -75,7 +96,7 @@ class Values:
         Args:
             used: Their names.
         """
-        names = ({*used, *self.filling} & self.secrets.keys()) - self.unread.keys()
+        names = ({*used, *self.filling.values()} & self.secrets.keys()) - self.unread.keys()
         return {name: value for name, value in self.secrets.items() if value and name in names}
 
 
@@ -87,7 +108,6 @@ class Resolver:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is masked, and need not be there.
         lenient: A secret that cannot be had is masked, too.
-        masks: What stands for a secret, by its name, in the place of ``(secret NAME)``.
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
@@ -96,7 +116,6 @@ class Resolver:
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
-    masks: Mapping[str, str] = field(default_factory=dict)
     keep: Keep | None = None
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
@@ -105,7 +124,7 @@ class Resolver:
         Raises:
             FleetError: One cannot be had, or is not of its type; names it, never a secret's value.
         """
-        secrets = {name: self.masks.get(name, f"(secret {name})") for name in head.secrets}
+        secrets = {name: mask(name) for name in head.secrets}
         unread: Mapping[str, FleetError] = {}
         if self.reveal:
             read, unread = _Secrets(self, head, folder, at).all()
@@ -114,7 +133,8 @@ class Resolver:
             name: self._variable(name, variable, secrets, at("variables", name))
             for name, variable in head.variables.items()
         }
-        return Values(secrets, variables, {variable.secret for variable in head.variables.values()} - {""}, unread)
+        filling = {name: variable.secret for name, variable in head.variables.items() if variable.secret}
+        return Values(secrets, variables, filling, unread, self.reveal)
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
@@ -177,7 +197,7 @@ class _Secrets:
 
     def __init__(self, resolver: Resolver, head: Head, folder: Path, at: At) -> None:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
-        self._found: dict[str, str] = {}
+        self._known: dict[str, str] = {}
 
     def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
         """Those that can be had, and why others cannot, if that may be."""
@@ -189,22 +209,22 @@ class _Secrets:
                 if not self._resolver.lenient:
                     raise
                 unread[name] = error
-        return self._found, unread
+        return self._known, unread
 
     def _get(self, name: str) -> str:
-        if name not in self._found:
+        if name not in self._known:
             source, at = self._head.secrets[name], self._at("secrets", name)
             generate = source.generate
             if generate and self._resolver.config:
-                self._found[name] = self._generated(name, source.config, generate, at)
+                self._known[name] = self._generated(name, source.config, generate, at)
             else:
-                self._found[name] = self._resolver.secret(name, source, self._folder, at)
-        return self._found[name]
+                self._known[name] = self._resolver.secret(name, source, self._folder, at)
+        return self._known[name]
 
     def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:
         assert self._resolver.config is not None
         make: Callable[[], str] = generate.text
-        there = self._resolver.config(key)
+        kept = self._resolver.config(key)
         stale = False
         if generate.authority:
             make = functools.partial(_certificates().new_authority, generate.authority.name, generate.authority.days)
@@ -212,13 +232,15 @@ class _Secrets:
             wanted = generate.certificate
             authority = self._authority(name, wanted.authority, at)
             make = functools.partial(self._issue, name, authority, wanted, at)
-            stale = there is not None and not _certificates().stands(there, wanted.names, wanted.renew_days, authority)
+            stale = kept is not None and not _certificates().is_current(
+                kept, wanted.names, wanted.renew_days, authority
+            )
         # Where nothing may be generated, what is deployed is looked at, and that has the one of before.
-        if there is not None and not (stale and self._resolver.keep):
-            return there
+        if kept is not None and not (stale and self._resolver.keep):
+            return kept
         if self._resolver.keep is None:
             raise FleetError(f"The secret {name} is not generated yet.", at=at, fix="`fleet up` does so.")
-        return self._resolver.keep(key, make, there)
+        return self._resolver.keep(key, make, kept)
 
     def _authority(self, name: str, authority: str, at: Position) -> str:
         source = self._head.secrets.get(authority)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from fleet.model import Model, Shorthand
+from fleet.model import PLAIN, Model, Shorthand
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
 from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Said, Special, Words
@@ -248,7 +248,7 @@ class Container(Model):
         list[NetworkUse],
         Said(Special("Network"), Special("--network", but="not `pasta`"), Special("networks network_mode")),
     ] = []
-    ports: Annotated[list[Port], Said(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
+    ports: Annotated[list[Port], PLAIN, Said(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
     volumes: Annotated[
         list[str], Said(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes"))
     ] = []

@@ -24,7 +24,7 @@ from pydantic import Field, field_validator
 
 from fleet.config import Snippet
 from fleet.config.ignition import drop_in, file, unit
-from fleet.model import Model
+from fleet.model import PLAIN, Model
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""
@@ -47,10 +47,10 @@ class DataDisk(Model):
         mode: The root folder's permission bits, an octal text such as "0750".
     """
 
-    size_gib: int = Field(ge=1, le=65536)
+    size_gib: Annotated[int, PLAIN] = Field(ge=1, le=65536)
     mount: str
     format: Literal["xfs", "ext4"] = "xfs"
-    snapshot: bool = False
+    snapshot: Annotated[bool, PLAIN] = False
     owner: str = ""
     mode: str = ""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from fleet.model import Model, Shorthand
+from fleet.model import PLAIN, Model, Shorthand
 from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
 from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
 from fleet.workloads.rendering import Argument, Elsewhere, Key, Line, Option, Refused, Said, Special, Words
@@ -38,7 +38,7 @@ class Pod(Model):
     """
 
     networks: Annotated[list[NetworkUse], Said(Special("Network"), *_NO_PODS)] = []
-    ports: Annotated[list[Port], Said(Line("PublishPort"), *_NO_PODS)] = []
+    ports: Annotated[list[Port], PLAIN, Said(Line("PublishPort"), *_NO_PODS)] = []
     add_hosts: Annotated[list[str], Said(Line("AddHost"), *_NO_PODS)] = []
     dns: Annotated[list[IPv4Address | IPv6Address], Said(Line("DNS"), *_NO_PODS)] = []
     run_as: Annotated[Name | None, Said(_OF_USER, *_NO_PODS)] = None

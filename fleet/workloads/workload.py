@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import model_validator
 
-from fleet.model import Model
+from fleet.model import SEALED, Model
 from fleet.plan import SSH_PORT
 from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse, volume_source
 from fleet.workloads.fields import Name, Port
@@ -42,14 +42,14 @@ class Workload(Model):
         users: Users of the node whose rootless Podman runs containers.
     """
 
-    engine: Engine = "podman"
-    containers: dict[Name, Container] = {}
-    pods: dict[Name, Pod] = {}
-    networks: dict[Name, Network] = {}
-    volumes: dict[Name, Volume] = {}
-    images: dict[Name, ImagePull] = {}
-    builds: dict[Name, Build] = {}
-    users: dict[Name, User] = {}
+    engine: Annotated[Engine, SEALED] = "podman"
+    containers: Annotated[dict[Name, Container], SEALED] = {}
+    pods: Annotated[dict[Name, Pod], SEALED] = {}
+    networks: Annotated[dict[Name, Network], SEALED] = {}
+    volumes: Annotated[dict[Name, Volume], SEALED] = {}
+    images: Annotated[dict[Name, ImagePull], SEALED] = {}
+    builds: Annotated[dict[Name, Build], SEALED] = {}
+    users: Annotated[dict[Name, User], SEALED] = {}
 
     @property
     def secrets(self) -> set[str]:

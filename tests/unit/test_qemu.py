@@ -121,7 +121,7 @@ def test_more_nodes_than_this_host_has_ports_for_are_rendered_but_not_valid(
 
 
 def test_an_unknown_option_of_the_stack_is_refused(folder: Folder) -> None:
-    with pytest.raises(UsageError, match="`ports`: There is no such option"):
+    with pytest.raises(UsageError, match="There is no key `ports`"):
         Qemu.from_options({"ports": 1}, project=folder.path, stack="local")
 
 

@@ -98,7 +98,7 @@ class Aws(BasePlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="aws", stack=stack)
+        read = read_options(Options, options, platform="aws", stack=stack, project=project)
         variables = (os.environ.get(name, "") for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
         return cls(read, config("aws:region") or next(filter(None, variables), ""), stack)
 

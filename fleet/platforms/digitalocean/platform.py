@@ -82,7 +82,7 @@ class DigitalOcean(BasePlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="digitalocean", stack=stack)
+        read = read_options(Options, options, platform="digitalocean", stack=stack, project=project)
         token = config("digitalocean:token") or os.environ.get("DIGITALOCEAN_TOKEN", "")
         return cls(read, bool(token), stack)
 

@@ -95,7 +95,7 @@ class Gcp(BasePlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="gcp", stack=stack)
+        read = read_options(Options, options, platform="gcp", stack=stack, project=project)
         cloud_project = config("gcp:project") or os.environ.get("GOOGLE_PROJECT", "")
         zone = config("gcp:zone") or os.environ.get("GOOGLE_ZONE", "")
         return cls(read, cloud_project, read.zones or ([zone] if zone else []), stack)

@@ -78,7 +78,7 @@ class Libvirt(BasePlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="libvirt", stack=stack)
+        read = read_options(Options, options, platform="libvirt", stack=stack, project=project)
         if read.cidr.prefixlen != 16:
             raise UsageError(f"`fleet:libvirt` of stack {stack}: `cidr` is a /16, not {read.cidr}.")
         return cls(read, config("libvirt:uri") or os.environ.get("LIBVIRT_DEFAULT_URI", _DEFAULT_URI), stack)

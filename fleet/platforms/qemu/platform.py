@@ -91,7 +91,7 @@ class Qemu(BasePlatform):
         Raises:
             UsageError: An option is wrong.
         """
-        read = read_options(Options, options, platform="qemu", stack=stack)
+        read = read_options(Options, options, platform="qemu", stack=stack, project=project)
         return cls(read, (project / read.state_dir).resolve() if read.state_dir else stack_folder(project, stack))
 
     def cannot_surge(self, *, addressed: bool) -> str:

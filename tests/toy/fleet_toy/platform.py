@@ -40,7 +40,7 @@ class Toy(BasePlatform):
     def from_options(
         cls, options: Mapping[str, Any], *, project: Path, stack: str, config: ConfigReader = no_config
     ) -> Toy:
-        read = read_options(Options, options, platform="toy", stack=stack)
+        read = read_options(Options, options, platform="toy", stack=stack, project=project)
         return cls(read, (project / read.folder).resolve())
 
     def cannot_surge(self, *, addressed: bool) -> str:

@@ -1,0 +1,165 @@
+"""Which snippets a node's config is made of, in their order.
+
+What the nodes of a group share (snippets, containers, data disks, SSH keys) is loaded once and merged last, so the
+transpiler merges it once for the whole group; only a node's own part, its name, comes first.
+
+Each snippet carries the names of the secrets that it is made with (:attr:`fleet.config.Snippet.secrets`): of those that
+fill the part of the spec that it stands for (:meth:`fleet.spec.LoadedSpec.secrets_in`), those that fill variables of
+its file, and those that containers use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fleet.config import Snippet
+from fleet.errors import UsageError
+from fleet.library import LibrarySnippet, MetadataGuard, NodeName, authorized_keys, hostname_file
+from fleet.plan import PlanningPlatform
+from fleet.planner.network import hosts_snippet, interface_snippet, private_address
+from fleet.spec import LoadedSpec
+from fleet.spec.model import AnySnippet, Group
+from fleet.workloads import Workload, data_disk_snippet, workload_snippet
+
+
+def node_snippets(
+    spec: LoadedSpec, group: str, node: NodeName, shared: Sequence[Snippet], platform: PlanningPlatform
+) -> list[Snippet]:
+    """The snippets of a node: its own part first, what is made for it alone last.
+
+    Args:
+        spec: The spec.
+        group: The node's group.
+        node: The node.
+        shared: :func:`shared_snippets` of the group.
+        platform: Where it is to run.
+
+    Raises:
+        FleetError: One cannot be made.
+    """
+    snippets = [_ignition(f"hostname of {node.name}", {"storage": {"files": [hostname_file(node.name)]}})]
+    private = private_address(spec.fleet, group, node.index, platform)
+    interface = platform.interface(private) if private else None
+    if private and interface:
+        snippets.append(interface_snippet(node.name, private, interface))
+    for index, ref in enumerate(spec.fleet.groups[group].snippets):
+        if isinstance(ref, LibrarySnippet) and ref.per_node:
+            snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
+    snippets += shared
+    override = spec.fleet.groups[group].nodes.get(node.index)
+    written = _written_guards(spec, group, platform)
+    if written and not written & {None, node.index} and _guard_wanted(spec.fleet.groups[group], platform):
+        snippets.append(_metadata_guard())
+    for index, ref in enumerate(override.snippets if override else ()):
+        snippets.append(_named(spec, ref, node, "groups", group, "nodes", node.index, "snippets", index))
+    return snippets
+
+
+def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int) -> Snippet:
+    """The snippet that a part of the spec names."""
+    at, secrets = spec.at(*where), spec.secrets_in(*where)
+    if isinstance(ref, LibrarySnippet):
+        try:
+            return replace(ref.snippet(node), secrets=secrets)
+        except UsageError as error:
+            raise UsageError(error.what, at=at, fix=error.fix) from None
+    path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
+    if not path.exists():
+        raise UsageError(f"There is no snippet {path}.", at=at)
+    if missing := [each for each in ref.variables if each not in spec.values.variables]:
+        raise UsageError(
+            f"The snippet is given the variable {missing[0]}, which the spec does not define.",
+            at=at,
+            fix="Define it under `variables`.",
+        )
+    values = {each: spec.values.variables[each] for each in ref.variables}
+    boundary = None if ref.outside else spec.boundary
+    snippet = Snippet.from_file(
+        path, override=ref.override, allow_warnings=ref.allow_warnings, values=values, boundary=boundary
+    )
+    filling = {spec.values.filling[each] for each in ref.variables if each in spec.values.filling}
+    return replace(snippet, secrets=secrets | filling)
+
+
+def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatform) -> list[Snippet]:
+    """The snippets that all nodes of a group have, beside those that are made for each.
+
+    Args:
+        spec: The spec.
+        name: The group's name.
+        group: The group, with the digests of the image lock.
+        platform: Where the nodes are to run.
+
+    Raises:
+        FleetError: One cannot be made.
+    """
+    snippets = []
+    if spec.fleet.ssh_authorized_keys:
+        access = _ignition("ssh_authorized_keys of the spec", authorized_keys("core", spec.fleet.ssh_authorized_keys))
+        snippets.append(replace(access, secrets=spec.secrets_in("ssh_authorized_keys")))
+    if spec.fleet.network:
+        snippets.append(hosts_snippet(spec.fleet, platform))
+    filling = frozenset().union(*(spec.secrets_in("groups", name, kind) for kind in Workload.model_fields))
+    for disk, what in sorted(group.data_disks.items()):
+        device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
+        # Where containers' data lies says which services wait for the disk.
+        secrets = filling | spec.secrets_in("groups", name, "data_disks", disk)
+        snippets.append(replace(data_disk_snippet(disk, what, device, rule, services), secrets=secrets))
+    if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
+        snippets.append(_metadata_guard())
+    # The group is its workload; one with nothing in it makes an empty snippet.
+    kept_here = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
+    workload = workload_snippet(
+        group,
+        secrets=spec.values.secrets,
+        folder=spec.folder,
+        boundary=spec.boundary,
+        name=f"containers of {name}",
+        mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
+        confidential=frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name)),
+        apart_from=kept_here,
+    )
+    snippets.append(replace(workload, secrets=filling | group.secrets))
+    # The user's own come last, so that one declared an override can replace anything that fleet wrote.
+    for index, ref in enumerate(group.snippets):
+        if not isinstance(ref, LibrarySnippet) or not ref.per_node:
+            snippets.append(_named(spec, ref, NodeName(name, 0), "groups", name, "snippets", index))
+    return snippets
+
+
+def _guard_wanted(group: Group, platform: PlanningPlatform) -> bool:
+    return group.metadata_guard and bool(platform.metadata_addresses)
+
+
+def _metadata_guard() -> Snippet:
+    return MetadataGuard(use="metadata-guard").snippet(NodeName("", 0))
+
+
+def _written_guards(spec: LoadedSpec, name: str, platform: PlanningPlatform) -> set[int | None]:
+    """Which nodes of a group have a metadata guard among their snippets, by their index; ``None`` for all.
+
+    Raises:
+        UsageError: One leaves the platform's metadata service open.
+    """
+    group = spec.fleet.groups[name]
+    lists: list[tuple[int | None, tuple[str | int, ...], Sequence[AnySnippet]]] = [(None, (), group.snippets)]
+    lists += [(index, ("nodes", index), node.snippets) for index, node in group.nodes.items()]
+    written: set[int | None] = set()
+    for node, where, refs in lists:
+        for index, ref in enumerate(refs):
+            if not isinstance(ref, MetadataGuard):
+                continue
+            written.add(node)
+            if missing := [str(each) for each in platform.metadata_addresses if each not in ref.addresses]:
+                raise UsageError(
+                    f"The guard leaves out {' and '.join(missing)}, where {platform.name} has its metadata service.",
+                    at=spec.at("groups", name, *where, "snippets", index),
+                    fix="Leave `addresses` out, or add it.",
+                )
+    return written
+
+
+def _ignition(name: str, sections: dict[str, Any]) -> Snippet:
+    return Snippet.from_ignition(name, {"ignition": {"version": "3.0.0"}, **sections})

@@ -1,0 +1,158 @@
+"""A mistake is said in the same words wherever it is: in a spec, the options of any platform, an image lock."""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from fleet import platforms
+from fleet.errors import FleetError
+from fleet.images import ImageLock, read_lock
+from fleet.spec import Resolver, load_spec
+from fleet.spec.model import FleetSpec
+from tests.models import REQUIRED, built, models
+
+Place = tuple[str | int, ...]
+WRONG: Any = [[{"wrong": {}}]]
+"""Of no type that any field has."""
+LOCK = {
+    "stream": "stable", "architectures": {}, "release": "44.1", "ignition_spec": "3.5.0", "location": "https://a/b",
+    "sha256": "0" * 64, "uncompressed_sha256": "0" * 64, "project": "fedora-coreos-cloud",
+}  # fmt: skip
+
+
+def read_spec(value: Any, folder: Path) -> None:
+    file = folder / "fleet.yaml"
+    file.write_text(yaml.safe_dump(value, sort_keys=False))
+    load_spec(file, Resolver(), "qemu")
+
+
+def read_locked(value: Any, folder: Path) -> None:
+    file = folder / "image.lock.yaml"
+    file.write_text(yaml.safe_dump(value, sort_keys=False))
+    read_lock(file)
+
+
+def options_of(name: str) -> Callable[[Any, Path], None]:
+    def read(value: Any, folder: Path) -> None:
+        file = folder / "Pulumi.test.yaml"
+        file.write_text(yaml.safe_dump({"config": {"fleet:platform": name, f"fleet:{name}": value}}))
+        platforms.platform(name, value, project=folder, stack="test")
+
+    return read
+
+
+READERS: dict[str, tuple[type[BaseModel], dict[str, Any], Callable[[Any, Path], None]]] = {
+    "spec": (FleetSpec, REQUIRED, read_spec),
+    "lock": (ImageLock, LOCK, read_locked),
+    **{name: (platforms.platform_class(name).options_model, REQUIRED, options_of(name)) for name in platforms.names()},
+}
+
+
+def fields(annotation: Any, where: Place = ()) -> Iterator[tuple[Place, FieldInfo | None]]:
+    """Every field that a document can have, by its path; every mapping with ``None`` for what it does not know."""
+    for model in models(annotation):
+        yield where, None
+        for name, field in model.model_fields.items():
+            here = (*where, field.alias or name)
+            yield here, field
+            yield from inner(field.annotation, here)
+
+
+def inner(annotation: Any, where: Place) -> Iterator[tuple[Place, FieldInfo | None]]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is list:
+        yield from inner(arguments[0], (*where, 0))
+    elif origin is dict:
+        key = typing.get_args(arguments[0])[0] if typing.get_origin(arguments[0]) is typing.Literal else "a"
+        yield from inner(arguments[1], (*where, 0 if arguments[0] is int else key))
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from fields(annotation, where)
+    else:
+        for argument in arguments:
+            yield from inner(argument, where)
+
+
+def literals(annotation: Any) -> list[str]:
+    if typing.get_origin(annotation) is not typing.Literal:
+        return []
+    return [value for value in typing.get_args(annotation) if isinstance(value, str)]
+
+
+def mistakes(kind: str) -> Iterator[tuple[str, Any, str]]:
+    """A document with one mistake, and what has to be said of it, for every field of a model."""
+    model, required, _ = READERS[kind]
+    seen = set()
+    for where, field in fields(model):
+        if (where, field is None) in seen:
+            continue
+        seen.add((where, field is None))
+        label = ".".join(map(str, where))
+        if field is None:
+            yield f"unknown {label}", built(model, (*where, "colour"), "red", required), r"There is no key `colour`\. "
+            continue
+        name = str(where[-1])
+        yield f"type {label}", built(model, where, WRONG, required), ""
+        options = literals(field.annotation)
+        if options and name != "use":
+            yield (
+                f"literal {label}",
+                built(model, where, options[0] + "x", required),
+                (
+                    rf"`{name}` should be .*, but it is '{options[0]}x'\."
+                    + (rf" Did you mean `{options[0]}`\?" if len(options[0]) > 1 else "")
+                ),
+            )
+        for constraint in field.metadata:
+            least: Any = getattr(constraint, "ge", getattr(constraint, "gt", None))
+            if least is not None:
+                low = int(least) - 1
+                wanted = rf"`{name}` should be greater than .*, but it is {low}\."
+                yield f"range {label}", built(model, where, low, required), wanted
+        if field.is_required() and name != "use" and len(where) > 1:
+            whole = built(model, where, "", required)
+            around = whole
+            for part in where[:-1]:
+                around = around[part]
+            del around[where[-1]]
+            around.setdefault("colour", "red")
+            yield f"missing {label}", whole, rf"`{name}` is missing here\."
+
+
+SHAPE = re.compile(
+    r"\S+:\d+:\d+: (There is no key `[^`]+`\. \S.*|There is no .+ to `use`\. There are .*|`[^`]+`:? .+"
+    r"|'.*' is no name: .*|The [a-z' ]+ .+)[.?]$"
+)
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_every_mistake_in_every_field_has_its_line_and_the_same_words(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds: dict[str, int] = {}
+    wrong = []
+    for label, value, wanted in mistakes(kind):
+        what = label.split()[0]
+        kinds[what] = kinds.get(what, 0) + 1
+        try:
+            READERS[kind][2](value, tmp_path)
+        except FleetError as error:
+            lines = str(error).splitlines()
+            if error.exit_code != 2:
+                wrong.append(f"{label}: status {error.exit_code}: {error}")
+            if not all(SHAPE.match(line) for line in lines) or not any(re.search(wanted, line) for line in lines):
+                wrong.append(f"{label}: {error}")
+        else:
+            wrong.append(f"{label}: taken: {value}")
+    assert not wrong, f"{len(wrong)} of {sum(kinds.values())}: " + "\n".join(wrong)
+    assert {"unknown", "type"} <= set(kinds)
+    assert kind not in ("spec",) or {"literal", "range", "missing"} <= set(kinds)
