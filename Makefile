@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE =
 
 help:
 	@echo "make demo           a node that serves a web page, under QEMU"
-	@echo "make unit           linters and the unit tests that take no system packages, in a minute"
+	@echo "make unit           linters and the unit tests that need no system packages; about a minute"
 	@echo "make test           linters, unit tests, engine tests, one machine"
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"

@@ -205,6 +205,7 @@ def test_the_files_are_right_before_they_are_broken(whole: Folder) -> None:
         assert done.status == 0, done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "name", "kind"), CASES)
 def test_a_broken_file_is_one_paragraph(whole: Folder, arguments: tuple[str, ...], name: str, kind: str) -> None:
     KINDS[kind](whole.path / name)
