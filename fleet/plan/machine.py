@@ -28,8 +28,12 @@ class Interface:
 
 @dataclass(frozen=True)
 class Watch:
-    """How to look at an instance from outside while it starts: ``function`` is a ``module:name`` of fleet's that is
-    given ``argument`` and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
+    """How to look at an instance from outside while it starts.
+
+    Attributes:
+        function: What does, by its name in states (:func:`fleet.dynamic.tokens.named`). It is called with ``argument``
+            and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
+        argument: For ``function``.
     """
 
     function: str
@@ -81,8 +85,9 @@ class Needs:
     Attributes:
         missing: What is not to be had, and what to do, as a paragraph; empty if nothing is known to be missing. It
             stops no update that makes no machine.
-        look: ``module:name`` of a function of fleet's that looks only when a machine is about to be made. It is called
-            with ``argument``, and with whether to get, too, what takes long to get; returns a text like ``missing``.
+        look: A function that looks only when a machine is about to be made, by its name in states
+            (:func:`fleet.dynamic.tokens.named`). It is called with ``argument``, and with whether to get, too, what
+            takes long to get; returns a text like ``missing``.
         argument: For ``look``.
     """
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, UpdateResult
+from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
 from fleet.dynamic.outputs import sealed
-from fleet.dynamic.provider import Provider
+from fleet.dynamic.provider import DynamicResource, Provider
 from fleet.plan import DiskPlan, FleetPlan, Needs, NodePlan
 from fleet.platforms.site import Instance, secret_options
 from fleet_toy.platform import Toy
 
 
-class FileProvider(Provider):
+class FileProvider(Provider, name="fleet_toy.site:FileProvider"):
     """Files."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -38,11 +38,11 @@ class FileProvider(Provider):
         Path(props["path"]).unlink(missing_ok=True)
 
 
-class Disk(Resource, module="toy", name="Disk"):
+class Disk(DynamicResource, token="pulumi-python:dynamic/toy:Disk", provider=FileProvider):
     """A data disk."""
 
 
-class Machine(Resource, module="toy", name="Machine"):
+class Machine(DynamicResource, token="pulumi-python:dynamic/toy:Machine", provider=FileProvider):
     """A machine."""
 
 
@@ -61,7 +61,7 @@ class Site:
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> Disk:
         name = f"{node.name}-{disk.name}"
         props = {"path": str(self._platform.folder / f"{name}.disk"), "content": "", "size": disk.size_gib}
-        return Disk(FileProvider(), name, props, opts)
+        return Disk(name, props, opts)
 
     def needs(self, node: NodePlan) -> Needs:
         return Needs()
@@ -76,5 +76,5 @@ class Site:
             secret_options(opts, node, []),
             pulumi.ResourceOptions(depends_on=[*after, *disks.values()], delete_before_replace=True),
         )
-        machine = Machine(FileProvider(), node.name, props, opts)
+        machine = Machine(node.name, props, opts)
         return Instance(resources=[machine], id=machine.id, address="127.0.0.1", console=path)
