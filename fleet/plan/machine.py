@@ -31,9 +31,9 @@ class Watch:
     """How to look at an instance from outside while it starts.
 
     Attributes:
-        function: ``module:name`` of fleet's, which returns an object with the methods of
-            :class:`fleet.dynamic.ready.Watcher`.
-        argument: What it is given.
+        function: What does, by its name in states (:func:`fleet.dynamic.tokens.named`). It is called with ``argument``
+            and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
+        argument: For ``function``.
     """
 
     function: str
@@ -85,8 +85,9 @@ class Needs:
     Attributes:
         missing: What is not to be had, and what to do, as a paragraph; empty if nothing is known to be missing. It
             stops no update that makes no machine.
-        look: ``module:name`` of a function of fleet's that looks only when a machine is about to be made. It is called
-            with ``argument``, and with whether to get, too, what takes long to get; returns a text like ``missing``.
+        look: A function that looks only when a machine is about to be made, by its name in states
+            (:func:`fleet.dynamic.tokens.named`). It is called with ``argument``, and with whether to get, too, what
+            takes long to get; returns a text like ``missing``.
         argument: For ``look``.
     """
 

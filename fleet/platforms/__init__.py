@@ -14,12 +14,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from fleet.dynamic import tokens
 from fleet.errors import FleetError, UsageError
 from fleet.images import Artifact
 from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
 
-GROUP = "fleet.platforms"
+GROUP = tokens.PLATFORMS
 """The group of entry points."""
 
 
