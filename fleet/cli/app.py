@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from fleet import images, platforms
 from fleet.cli.board import Board
-from fleet.errors import FleetError, UsageError, unexpected
+from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
 from fleet.planner import plan_spec
 from fleet.spec import Resolver, load_image, load_tags
@@ -477,9 +478,15 @@ def _download_bar() -> Iterator[images.Progress]:
         yield progress
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    err.print(f"Warning: {message}", markup=False)
+
+
 def main() -> None:
     """Run the command; an error is one paragraph on standard error, and a signal ends it cleanly."""
     SIGNALS.catch(lambda text: err.print(text, markup=False))
+    warnings.filterwarnings("once", category=FleetWarning)
+    warnings.showwarning = _show_warning
     try:
         app()
     except FleetError as error:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Artifact, Progress
-from fleet.model import Model
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -27,6 +26,7 @@ from fleet.plan import (
     Probe,
     StateEntry,
 )
+from fleet.platforms.options import PlatformOptions
 from fleet.stack_config import ConfigReader
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class PlatformClass(Platform, Protocol):
     """
 
     name: str
-    options_model: type[Model]
+    options_model: type[PlatformOptions]
     artifacts: Collection[Artifact]
     first_stack: str
 

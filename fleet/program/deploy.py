@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import subprocess
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from pulumi.runtime import config as runtime_config
 
 from fleet import platforms
 from fleet.components.group import Fleet
-from fleet.errors import FleetError, UsageError, unexpected
+from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.files import read_json, stack_folder
 from fleet.plan import FleetPlan
 from fleet.planner import plan_spec
@@ -174,15 +175,19 @@ async def _program() -> None:
     given = runtime_config.CONFIG.get() or runtime_config.get_config_env()
     values = {key: Secure(value) if runtime_config.is_config_secret(key) else value for key, value in given.items()}
     try:
-        plan, platform = plan_stack(
-            folder / (values.get("fleet:spec") or DEFAULT_SPEC),
-            values.get,
-            project=pulumi.get_project(),
-            folder=folder,
-            stack=pulumi.get_stack(),
-            full_name=_full_name(),
-            secrets="imagine" if pulumi.runtime.is_dry_run() else "generate",
-        )
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always", FleetWarning)
+            plan, platform = plan_stack(
+                folder / (values.get("fleet:spec") or DEFAULT_SPEC),
+                values.get,
+                project=pulumi.get_project(),
+                folder=folder,
+                stack=pulumi.get_stack(),
+                full_name=_full_name(),
+                secrets="imagine" if pulumi.runtime.is_dry_run() else "generate",
+            )
+        for each in noted:
+            pulumi.log.warn(str(each.message))
         plan = with_state(plan, _state(folder, _full_name()))
         platform.check_deployed(plan)
         for line in kept(plan, platform):

@@ -64,18 +64,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "gcp": {
         "zones": ["europe-west3-b"],
-        "network": {"network": "shared", "subnetwork": "shared-a"},
+        "vpc": {"network": "shared", "subnetwork": "shared-a"},
         "disk_type": "pd-ssd",
         "service_account": "reader@shop.iam.gserviceaccount.com",
         "bucket": "configs",
         "dns_zone": "zone",
-        "labels": {"team": "web"},
+        "tags": {"team": "web"},
     },
     "digitalocean": {
         "region": "ams3",
         "ssh_keys": ["2"],
         "vpc": "0b0b",
-        "domain": "example.org",
+        "dns_zone": "example.org",
         "tags": ["team"],
     },
 }

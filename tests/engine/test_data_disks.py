@@ -53,11 +53,11 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "gcp": {
         "zones": ["europe-west3-b", "europe-west3-a"], "cidr": "10.78.0.0/16",
-        "network": {"network": "n", "subnetwork": "s"}, "disk_type": "pd-ssd", "service_account": "reader@shop",
-        "bucket": "configs", "dns_zone": "zone", "labels": {"a": "b"},
+        "vpc": {"network": "n", "subnetwork": "s"}, "disk_type": "pd-ssd", "service_account": "reader@shop",
+        "bucket": "configs", "dns_zone": "zone", "tags": {"a": "b"},
     },
     "digitalocean": {
-        "region": "ams3", "ssh_keys": ["2"], "cidr": "10.78.0.0/16", "vpc": "0a-1", "domain": "example.org",
+        "region": "ams3", "ssh_keys": ["2"], "cidr": "10.78.0.0/16", "vpc": "0a-1", "dns_zone": "example.org",
         "tags": ["a"],
     },
     "libvirt": {

@@ -41,7 +41,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
 ) -> None:
     _, config = CLOUDS[platform]
     if platform == "digitalocean":
-        config = config.replace("}", ", domain: example.org}")
+        config = config.replace("}", ", dns_zone: example.org}")
     config += f"\n  {ZONES[platform]}\n  matrix:domain: example.org\n  matrix:acme_staging: true\n"
     stack.take_example("matrix")
     with cloud(platform, stack, config=config, tls=certificate) as place:

@@ -34,7 +34,7 @@ CONFIG = """
 def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform: str) -> None:
     _, config = CLOUDS[platform]
     if platform == "digitalocean":
-        config = config.replace("}", ", domain: example.org}")
+        config = config.replace("}", ", dns_zone: example.org}")
     # Every address of a stand-in's machine is one of loopback.
     config += CONFIG + ("" if platform == "digitalocean" else "  nomad:cidr: 127.77.0.0/24\n")
     stack.take_example("nomad")

@@ -224,3 +224,28 @@ def test_a_config_that_is_too_large_for_user_data_goes_through_the_object_store(
             assert stub["verification"]["hash"] == "sha512-" + hashlib.sha512(stored).hexdigest()
             assert noise in stored.decode()
         assert "nothing changes" in place.fleet("up").out
+
+
+@pytest.mark.parametrize(
+    ("platform", "old", "new"),
+    [("gcp", "labels: {a: b}", "tags: {a: b}"), ("digitalocean", "domain: x.org", "dns_zone: x.org")],
+)
+def test_an_option_gets_its_new_name_and_nothing_changes(stack: Stack, platform: str, old: str, new: str) -> None:
+    _, config = CLOUDS[platform]
+    options = "region: fra1, ssh_keys: ['1'], " if platform == "digitalocean" else ""
+    config = "" if options else f"{config}\n  "
+    with cloud(platform, stack, config=f"{config}fleet:{platform}: {{{options}{old}}}") as place:
+        place.lock("44.1")
+        place.write("one", count=1)
+        first = place.fleet("up")
+        assert first.status == 0, first
+        assert first.err.count("The old name still works.") == 1
+        plain = stack.pulumi("preview", "--stack", "test", "--non-interactive", "--expect-no-changes")
+        assert plain.status == 0, plain
+        assert (
+            f"warning: `fleet:{platform}` in the config of stack test: `{old.partition(':')[0]}` is called" in plain.out
+        )
+        stack.edit("Pulumi.test.yaml", old, new)
+        again = place.fleet("up")
+        assert (again.status, again.err) == (0, ""), again
+        assert "nothing changes" in again.out

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from hypothesis import strategies as st
 
 from fleet.config import Snippet, compose
 from fleet.dynamic.gate import reshaped
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, FleetWarning, UsageError
 from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, FleetPlan, LockedImage
 from fleet.planner import plan_spec
 from fleet.platforms import names, platform, platform_class
 from fleet.platforms.aws.platform import Aws, with_disk_rules
+from fleet.platforms.options import COMMON
 from fleet.platforms.qemu import machine as qemu_machine
 from fleet.platforms.tags import Tags
 from fleet.program.state import with_state
@@ -223,6 +225,70 @@ def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Fol
     with pytest.raises(UsageError) as refused:
         plan(locked, "vax" if mistake == "an unknown platform" else name, **{**SAID[name], **options})
     assert wanted in str(refused.value)
+
+
+RENAMED = [(name, old, new) for name in names() for old, new in platform_class(name).options_model.renamed.items()]
+VALUES: dict[str, object] = {
+    "gcp tags": {"team": "web"},
+    "gcp vpc": {"network": "shared", "subnetwork": "shared-a"},
+    "digitalocean dns_zone": "example.org",
+}
+"""A value for each option that had another name."""
+
+
+@pytest.mark.parametrize(("name", "old", "new"), RENAMED)
+def test_an_option_under_its_old_name_makes_the_same_nodes_and_is_warned_of(
+    locked: Folder, name: str, old: str, new: str
+) -> None:
+    def nodes(**options: object) -> list[object]:
+        where = platform(name, {**SAID[name], **options}, project=locked.path, stack="test", config=CONFIG.get)
+        planned = plan_spec(locked.path / "fleet.yaml", Resolver(), where, need_lock=True)
+        return [(where.trigger(node), where.shape(node), node.delivery, where.image(node)) for node in planned.nodes]
+
+    value = VALUES[f"{name} {new}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FleetWarning)
+        wanted = nodes(**{new: value})
+    with pytest.warns(FleetWarning, match=f"`{old}` is called `{new}` now. The old name still works."):
+        assert nodes(**{old: value}) == wanted
+    with pytest.raises(UsageError, match=f"`{old}` is the old name of `{new}`, and both are set. Remove `{old}`."):
+        nodes(**{old: value, new: value})
+
+
+def test_there_are_options_that_had_another_name() -> None:
+    assert {f"{name} {new}" for name, _, new in RENAMED} == VALUES.keys()
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_option_of_the_same_meaning_has_one_name_on_every_platform(name: str) -> None:
+    options = {each: set(platform_class(each).options_model.model_fields) for each in names()}
+    assert not options[name] & {word for words in COMMON.values() for word in words}
+    shared = {option for each in names() if each != name for option in options[each] & options[name]}
+    assert shared <= COMMON.keys()
+    assert set(COMMON) <= set.union(*options.values())
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("labels", "tags"), ("network", "vpc"), ("zone", "zones"), ("arch", "architecture")]
+)
+def test_another_providers_word_for_an_option_is_answered_with_the_option(
+    locked: Folder, said: str, meant: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        plan(locked, "aws", **{said: "x"})
+    assert f"`{said}`: There is no such option. Did you mean `{meant}`?" in str(refused.value)
+
+
+def test_a_command_warns_once_on_standard_error_and_goes_on(locked: Folder) -> None:
+    locked.make_project("{}")
+    locked.write("Pulumi.test.yaml", "config:\n  fleet:platform: gcp\n  fleet:gcp: {labels: {team: web}}\n")
+    done = locked.fleet("validate", "fleet.yaml", "--stack", "test")
+    assert done.status == 0, done
+    assert done.err == (
+        "Warning: `fleet:gcp` in the config of stack test: `labels` is called `tags` now. The old name still works.\n"
+    )
+    rendered = locked.fleet("render", "fleet.yaml", "--stack", "test", "--node", "web-0")
+    assert json.loads(rendered.out)["ignition"]
 
 
 @pytest.mark.parametrize("name", names())

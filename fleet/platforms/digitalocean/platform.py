@@ -120,11 +120,12 @@ class DigitalOcean(BasePlatform):
         if plan.network:
             raise UsageError(
                 "DigitalOcean gives no planned addresses to machines of a custom image, which Fedora CoreOS is.",
-                fix="Take `network` out of the spec, and name a `domain` in `fleet:digitalocean` for names.",
+                fix="Take `network` out of the spec, and name a `dns_zone` in `fleet:digitalocean` for names.",
             )
+        zone = self.options.dns_zone
         for name in [name for group in plan.groups.values() for name in group.names]:
-            if self.options.domain and name != self.options.domain and not name.endswith(f".{self.options.domain}"):
-                raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
+            if zone and name != zone and not name.endswith(f".{zone}"):
+                raise UsageError(f"The name {name} is not in {zone}, the `dns_zone` of `fleet:digitalocean`.")
         for node in plan.nodes:
             self.size(node)
             check_disk_count(node, _MOST_DISKS, "DigitalOcean")

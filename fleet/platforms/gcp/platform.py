@@ -200,7 +200,7 @@ class Gcp(BasePlatform):
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
     def shape(self, node: NodePlan) -> dict[str, str]:
-        options, join = self.options, self.options.network
+        options, join = self.options, self.options.vpc
         shape: dict[str, object] = {
             "size": self.size(node),
             "project": self.project,
