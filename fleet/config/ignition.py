@@ -18,6 +18,16 @@ def file(path: str, content: str | bytes, *, mode: int, overwrite: bool = False)
     return entry
 
 
+def hostname(name: str) -> dict[str, Any]:
+    """The file that gives a node its host name. Afterburn may have written it before Ignition comes to it."""
+    return file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)
+
+
+def keyfile(connection: str, text: str) -> dict[str, Any]:
+    """A connection of NetworkManager's (nm-settings-keyfile(5)), which ignores one that others may read."""
+    return file(f"/etc/NetworkManager/system-connections/{connection}.nmconnection", text, mode=0o600)
+
+
 def unit(name: str, contents: str, *, enabled: bool = True) -> dict[str, Any]:
     """A systemd unit; enabling it needs an ``[Install]`` section."""
     return {"name": name, "contents": contents, "enabled": enabled}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from fleet.config.ignition import file
+from fleet.config.ignition import hostname, keyfile
 from fleet.errors import UsageError
 from fleet.library.base import LibrarySnippet, NodeName
 
@@ -38,7 +38,7 @@ class Hostname(LibrarySnippet):
 
     def _sections(self, node: NodeName) -> dict[str, Any]:
         name = f"{node.name}.{self.domain}" if self.domain else _item(self.names, "names", node)
-        return {"storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]}}
+        return {"storage": {"files": [hostname(name)]}}
 
 
 class StaticNetwork(LibrarySnippet):
@@ -89,9 +89,7 @@ class StaticNetwork(LibrarySnippet):
         text = f"[connection]\nid={name}\ntype=ethernet\ninterface-name={self.interface}\n"
         for family in ("ipv4", "ipv6"):
             text += f"\n[{family}]\n" + "".join(f"{line}\n" for line in sections[family])
-        # NetworkManager ignores a keyfile that others may read.
-        path = f"/etc/NetworkManager/system-connections/{name}.nmconnection"
-        return {"storage": {"files": [file(path, text, mode=0o600)]}}
+        return {"storage": {"files": [keyfile(name, text)]}}
 
 
 class TimeZone(LibrarySnippet):

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fleet import ssh
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
@@ -264,9 +265,7 @@ class Session:
             "UserKnownHostsFile": f'"{folder / KNOWN_HOSTS}"',
             "StrictHostKeyChecking": "accept-new",
         }
-        given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-        key = ["-i", str(identity)] if identity else []
-        return ["ssh", "-p", str(port), *given, *key, f"core@{host}"]
+        return ssh.command(str(host), port, options, identity=str(identity or ""))
 
     def console(self, node: str) -> str:
         """The end of a node's serial console.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
 from fleet.config import Snippet
-from fleet.config.ignition import file
+from fleet.config.ignition import file, keyfile
 from fleet.plan import Interface, PlanningPlatform
 from fleet.spec.model import FleetSpec
 
@@ -55,7 +55,7 @@ def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -
     for systemd-networkd, which other images have. The interface is found by its MAC address.
     """
     gateway = interface.gateway
-    keyfile = (
+    connection = (
         f"[connection]\nid=fleet-private\ntype=ethernet\n\n[ethernet]\nmac-address={interface.mac.upper()}\n\n"
         f"[ipv4]\nmethod=manual\naddress1={address}\n"
         + (f"gateway={gateway}\ndns={gateway};\n" if gateway else "never-default=true\n")
@@ -67,7 +67,7 @@ def interface_snippet(name: str, address: IPv4Interface, interface: Interface) -
     return Snippet.from_ignition(
         f"private address of {name}",
         _config(
-            file("/etc/NetworkManager/system-connections/fleet-private.nmconnection", keyfile, mode=0o600),
+            keyfile("fleet-private", connection),
             file("/etc/systemd/network/10-fleet-private.network", network, mode=0o644),
         ),
     )

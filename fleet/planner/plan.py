@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
 from fleet.config.difference import file_texts
-from fleet.config.ignition import file
+from fleet.config.ignition import hostname
 from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import LibrarySnippet, MetadataGuard, NodeName, StaticNetwork
@@ -306,7 +306,7 @@ def _check_disk_owners(spec: LoadedSpec, name: str, group: Group, config: Machin
 def _identity(name: str) -> Snippet:
     config = {
         "ignition": {"version": "3.0.0"},
-        "storage": {"files": [file("/etc/hostname", f"{name}\n", mode=0o644, overwrite=True)]},
+        "storage": {"files": [hostname(name)]},
     }
     return Snippet.from_ignition(f"hostname of {name}", config)
 
@@ -362,8 +362,8 @@ def _shared(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatfor
     if spec.fleet.network:
         snippets.append(hosts_snippet(spec.fleet, platform))
     for disk, what in sorted(group.data_disks.items()):
-        device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
-        snippets.append(data_disk_snippet(disk, what, device, rule, services))
+        link = platform.disk_link(disk)
+        snippets.append(data_disk_snippet(disk, what, link.path, link.rule, group.services_on(what.mount)))
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard())
     # The group is its workload; one with nothing in it makes an empty snippet.

@@ -229,10 +229,6 @@ class BasePlatform:
     image_types: tuple[str, ...] = ()
     metadata_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
 
-    def disk_rule(self, disk: str) -> str:
-        """None: the disk has its path by itself."""
-        return ""
-
     @property
     def place(self) -> str:
         """Each platform says its own."""

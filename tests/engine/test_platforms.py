@@ -247,5 +247,5 @@ def test_an_option_gets_its_new_name_and_nothing_changes(stack: Stack, platform:
         )
         stack.edit("Pulumi.test.yaml", old, new)
         again = place.fleet("up")
-        assert (again.status, again.err) == (0, ""), again
+        assert (again.status, "Warning" in again.err) == (0, False), again
         assert "nothing changes" in again.out

@@ -227,6 +227,18 @@ def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Fol
     assert wanted in str(refused.value)
 
 
+@pytest.mark.parametrize("name", names())
+def test_a_node_finds_each_of_its_data_disks_by_a_link_of_its_own(locked: Folder, name: str) -> None:
+    where = platform(name, SAID[name], project=locked.path, stack="test", config=CONFIG.get)
+    links = [where.disk_link(disk) for disk in ("a", "db", "site")]
+    assert len({link.path for link in links}) == 3
+    for link in links:
+        assert link.path.startswith("/dev/disk/")
+        # What a platform's own rule makes is not among udev's own links, and the other way round.
+        assert link.path.startswith("/dev/disk/by-id/") or name == "aws" or link.rule
+        assert link.rule == "" or link.rule.endswith(f', SYMLINK+="{link.path[5:]}"\n')
+
+
 RENAMED = [(name, old, new) for name in names() for old, new in platform_class(name).options_model.renamed.items()]
 VALUES: dict[str, object] = {
     "gcp tags": {"team": "web"},

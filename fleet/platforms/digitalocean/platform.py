@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.errors import UsageError
 from fleet.images import DiskArtifact
 from fleet.plan import (
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Limits,
@@ -89,15 +90,9 @@ class DigitalOcean(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return ""
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/fleet/{disk}"
-
-    def disk_rule(self, disk: str) -> str:
+    def disk_link(self, disk: str) -> DiskLink:
         # A volume's serial number ends with the volume's name.
-        return (
-            f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}", '
-            f'SYMLINK+="disk/fleet/{disk}"\n'
-        )
+        return DiskLink(f"/dev/disk/fleet/{disk}", f'ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}"')
 
     @property
     def place(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet.plan import DiskPlan, FleetPlan, Limits, NodePlan
+from fleet.plan import DiskLink, DiskPlan, FleetPlan, Limits, NodePlan
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disks, refuse_snapshots
 from fleet.platforms.options import read_options
@@ -46,8 +46,8 @@ class Toy(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return "toys have one file a node"
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/by-id/toy-{disk}"
+    def disk_link(self, disk: str) -> DiskLink:
+        return DiskLink(f"/dev/disk/by-id/toy-{disk}")
 
     def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
         return {}
