@@ -81,6 +81,10 @@ class UsageError(FleetError):
     exit_code = 2
 
 
+class FleetWarning(UserWarning):
+    """What the user may mend later. Commands show it on standard error, and ``pulumi up`` as a warning; each once."""
+
+
 DEBUG = "FLEET_DEBUG"
 """The environment variable that, when it is set, has the traceback of what nobody expected be shown."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fleet import ssh
 from fleet.files import read_json
 from fleet.plan import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
 
@@ -155,12 +156,11 @@ def _at(text: str, path: str, mask: Mask) -> Any:
 
 def _ask_ssh(probe: SshProbe, target: Target) -> None:
     host, port = target.endpoint(SSH_PORT)
-    options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ConnectTimeout=5"]
-    command = ["ssh", "-p", str(port), *(part for option in options for part in ("-o", option)), "-o", "LogLevel=ERROR"]
-    command += ["-i", probe.identity] if probe.identity else []
+    options = {"BatchMode": "yes", **ssh.UNCHECKED, "ConnectTimeout": "5", "LogLevel": "ERROR"}
+    command = ssh.command(host, port, options, user=probe.user, identity=probe.identity)
     try:
         done = subprocess.run(
-            [*command, f"{probe.user}@{host}", "--", _SHELL],
+            [*command, "--", _SHELL],
             capture_output=True,
             # Not as an argument, which every process of this machine, and of the node, can read. The shell has read all
             # of it before it runs any, so a command that reads its input finds that empty, and takes nothing away.

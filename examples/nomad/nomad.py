@@ -81,7 +81,9 @@ class Cluster:
         names = [f"server-{index}" for index in range(MOST_SERVERS)]
         if not self.planned:
             self.cidr = options.get("cidr", self.cidr)
-            names = [f"{name}.nomad.{options.get('domain', 'example.org')}" for name in names]
+            # `domain` is what `dns_zone` was called.
+            zone = options.get("dns_zone") or options.get("domain", "example.org")
+            names = [f"{name}.nomad.{zone}" for name in names]
         self.join = {"server_join": {"retry_join": names, "retry_interval": "10s"}}
 
     def secrets(self) -> dict[str, Any]:

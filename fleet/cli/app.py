@@ -8,14 +8,15 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fleet.cli.terminal import Terminal, err, out
-from fleet.errors import FleetError, UsageError, unexpected
+from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
 from fleet.stack_config import DEFAULT_PLATFORM
 
@@ -382,9 +383,15 @@ def _need_terminal() -> None:
         raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    Terminal().warn(f"Warning: {message}")
+
+
 def main() -> None:
     """Run the command; an error is one paragraph on standard error, and a signal ends it cleanly."""
     SIGNALS.catch(Terminal().warn)
+    warnings.filterwarnings("once", category=FleetWarning)
+    warnings.showwarning = _show_warning
     try:
         app()
     except FleetError as error:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
+from fleet import ssh
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
@@ -256,9 +257,7 @@ class Session:
             "UserKnownHostsFile": f'"{folder / KNOWN_HOSTS}"',
             "StrictHostKeyChecking": "accept-new",
         }
-        flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-        key = ["-i", str(identity)] if identity else []
-        return ["ssh", "-p", str(port), *flags, *key, f"core@{host}", *command]
+        return [*ssh.command(str(host), port, options, identity=str(identity or "")), *command]
 
     def logs(self, node: str, service: str = "", *, follow: bool, lines: int, identity: Path | None) -> list[str]:
         """The command that shows a node's journal.

@@ -2,7 +2,7 @@
 
 from fleet.plan.config import Delivery, Limits, MachineConfig
 from fleet.plan.image import Disk, LockedImage
-from fleet.plan.machine import Interface, Needs, Peer, Watch
+from fleet.plan.machine import DiskLink, Interface, Needs, Peer, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
 from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe, probe_kinds
@@ -12,6 +12,7 @@ __all__ = [
     "SSH_PORT",
     "Delivery",
     "Disk",
+    "DiskLink",
     "DiskPlan",
     "DrainPlan",
     "FleetPlan",

@@ -27,6 +27,27 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class DiskLink:
+    """How a node finds one of its data disks: by a link that udev makes.
+
+    Attributes:
+        path: The link, below ``/dev``; the same for every machine of the node.
+        match: What tells the disk from others, as udev(7) matches it; empty where udev's own rules make the link.
+    """
+
+    path: str
+    match: str = ""
+
+    @property
+    def rule(self) -> str:
+        """The udev rule that makes the link, a line; empty where none is needed."""
+        if not self.match:
+            return ""
+        link = self.path.removeprefix("/dev/")
+        return f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", {self.match}, SYMLINK+="{link}"\n'
+
+
+@dataclass(frozen=True)
 class Watch:
     """How to look at an instance from outside while it starts.
 

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Protocol
 
 from fleet.plan.config import Limits
-from fleet.plan.machine import Interface
+from fleet.plan.machine import DiskLink, Interface
 from fleet.plan.node import FleetPlan
 
 
@@ -42,12 +42,12 @@ class PlanningPlatform(Protocol):
         """
         ...
 
-    def device(self, disk: str) -> str:
-        """The stable path under ``/dev`` at which a node finds one of its data disks."""
-        ...
+    def disk_link(self, disk: str) -> DiskLink:
+        """How a node finds one of its data disks.
 
-    def disk_rule(self, disk: str) -> str:
-        """The udev rule that gives a data disk the path of :meth:`device`; empty where none is needed."""
+        Args:
+            disk: The disk's name in the spec.
+        """
         ...
 
     def private(self, group: str, index: int) -> IPv4Interface | None:

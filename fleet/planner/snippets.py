@@ -103,10 +103,10 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(hosts_snippet(spec.fleet, platform))
     filling = frozenset().union(*(spec.secrets_in("groups", name, kind) for kind in Workload.model_fields))
     for disk, what in sorted(group.data_disks.items()):
-        device, rule, services = platform.device(disk), platform.disk_rule(disk), group.services_on(what.mount)
+        link, services = platform.disk_link(disk), group.services_on(what.mount)
         # Where containers' data lies says which services wait for the disk.
         secrets = filling | spec.secrets_in("groups", name, "data_disks", disk)
-        snippets.append(replace(data_disk_snippet(disk, what, device, rule, services), secrets=secrets))
+        snippets.append(replace(data_disk_snippet(disk, what, link.path, link.rule, services), secrets=secrets))
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard())
     # The group is its workload; one with nothing in it makes an empty snippet.

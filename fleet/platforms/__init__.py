@@ -46,9 +46,14 @@ def platform_class(name: str) -> type[PlatformClass]:
 
     Raises:
         UsageError: There is no such platform.
-        FleetError: Several packages bring it, or it cannot be imported.
+        FleetError: There is none at all, several packages bring it, or it cannot be imported.
     """
     entries = _entries().get(name, [])
+    if not names():
+        raise FleetError(
+            "No platform is installed, not even fleet's own: the installed package's metadata is older than its code.",
+            fix="Install fleet again, with `pip install`.",
+        )
     if not entries:
         raise UsageError(f"There is no platform {name!r}.", fix=f"The platforms are: {', '.join(names())}.")
     if len(entries) > 1:

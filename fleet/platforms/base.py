@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Artifact, Progress
-from fleet.model import Model
 from fleet.plan import (
     DiskPlan,
     FleetPlan,
@@ -27,6 +26,7 @@ from fleet.plan import (
     Probe,
     StateEntry,
 )
+from fleet.platforms.options import PlatformOptions
 from fleet.stack_config import ConfigReader
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class PlatformClass(Platform, Protocol):
     """
 
     name: str
-    options_model: type[Model]
+    options_model: type[PlatformOptions]
     artifacts: Collection[Artifact]
     first_stack: str
 
@@ -232,10 +232,6 @@ class BasePlatform:
     rule_types: tuple[str, ...] = ()
     image_types: tuple[str, ...] = ()
     metadata_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
-
-    def disk_rule(self, disk: str) -> str:
-        """None: the disk has its path by itself."""
-        return ""
 
     @property
     def place(self) -> str:

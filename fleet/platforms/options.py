@@ -1,24 +1,56 @@
-"""The options of a stack's platform: ``fleet:<platform>`` in its config."""
+"""The options of a stack's platform: ``fleet:<platform>`` in its config.
+
+What means the same has the same name on every platform, :data:`COMMON`. An option that is renamed keeps its old name,
+in :attr:`PlatformOptions.renamed`: a stack that says it is what it was, and its user is told once.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
 
 from fleet.core_schema import Plain
 from fleet.document import Document, Located, Location
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, FleetWarning, Position, UsageError
 from fleet.model import Model
 from fleet.project import Project
 
-M = TypeVar("M", bound=Model)
+COMMON: Mapping[str, tuple[str, ...]] = {
+    "architecture": ("arch",),
+    "bucket": ("object_store", "storage_bucket"),
+    "cidr": ("network_cidr", "range", "ip_range", "address_space"),
+    "dns_zone": ("domain", "hosted_zone", "managed_zone"),
+    "public_addresses": ("public_ips", "external_addresses", "floating_ips"),
+    "root_size_gib": ("root_disk_gib", "boot_disk_size", "os_disk_size"),
+    "spot": ("preemptible",),
+    "tags": ("labels", "metadata"),
+    "vpc": ("network", "vnet", "virtual_network"),
+    "zones": ("availability_zones", "locations"),
+}
+"""Options that platforms share, and what users and providers call them besides."""
+
+
+class PlatformOptions(Model):
+    """The options of a platform.
+
+    Attributes:
+        renamed: Today's name of an option by each name of before.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+
+M = TypeVar("M", bound=PlatformOptions)
 
 
 def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, stack: str, project: Path) -> M:
-    """Read ``fleet:<platform>``.
+    """Read ``fleet:<platform>``. An option under an old name is a :class:`~fleet.errors.FleetWarning`.
 
     Args:
         model: What the options are.
@@ -30,7 +62,16 @@ def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, s
     Raises:
         UsageError: An option is wrong; names its place.
     """
-    return StackOptions(platform, stack, project).read(model, dict(options))
+    where = f"`fleet:{platform}` in the config of stack {stack}"
+    current = dict(options)
+    for old, new in model.renamed.items():
+        if old not in current:
+            continue
+        if new in current:
+            raise UsageError(f"{where}: `{old}` is the old name of `{new}`, and both are set.", fix=f"Remove `{old}`.")
+        current[new] = current.pop(old)
+        warnings.warn(f"{where}: `{old}` is called `{new}` now. The old name still works.", FleetWarning, stacklevel=2)
+    return StackOptions(platform, stack, project).read(model, current)
 
 
 class StackOptions(Located):
@@ -67,6 +108,13 @@ class StackOptions(Located):
         if self._document is None:
             return Position(self._source)
         return self._document._at(("config", self._key, *location), on_key=on_key)
+
+    def _message(self, model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
+        name = str(location[-1]) if location else ""
+        meant = next((key for key, words in COMMON.items() if name in words and key in model.model_fields), None)
+        if detail["type"] == "extra_forbidden" and meant:
+            return f"There is no key `{name}`. Did you mean `{meant}`?"
+        return super()._message(model, detail, location)
 
     def _is_open(self, value: Any, location: Location) -> bool:
         written: Any = self._value if self._document else None

@@ -7,6 +7,7 @@ import contextlib
 import json
 import shlex
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from pulumi.runtime import config as runtime_config
 
 from fleet.components.group import Fleet
 from fleet.dynamic.tokens import READY
-from fleet.errors import FleetError, unexpected
+from fleet.errors import FleetError, FleetWarning, unexpected
 from fleet.files import stack_folder
 from fleet.plan import FleetPlan
 from fleet.platforms.base import Platform
@@ -106,15 +107,19 @@ async def _program() -> None:
     spec = values.get("fleet:spec") or DEFAULT_SPEC
     preview = pulumi.runtime.is_dry_run()
     try:
-        plan, platform = plan_stack(
-            folder / spec,
-            values.get,
-            project=pulumi.get_project(),
-            folder=folder,
-            stack=pulumi.get_stack(),
-            full_name=_full_name(),
-            secrets="imagine" if preview else "generate",
-        )
+        with warnings.catch_warnings(record=True) as noted:
+            warnings.simplefilter("always", FleetWarning)
+            plan, platform = plan_stack(
+                folder / spec,
+                values.get,
+                project=pulumi.get_project(),
+                folder=folder,
+                stack=pulumi.get_stack(),
+                full_name=_full_name(),
+                secrets="imagine" if preview else "generate",
+            )
+        for each in noted:
+            pulumi.log.warn(str(each.message))
         state = _state(folder, _full_name())
         recover = f"fleet up {shlex.quote(spec)} --stack {shlex.quote(pulumi.get_stack())}"
         for line in await check_interrupted(state, platform, command=recover, preview=preview):

@@ -21,7 +21,8 @@ from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, LockedImage
 from tests.bench.cost import Cost, cost
 from tests.conftest import FLEET
-from tests.engine.cloud import Libvirt, World, serving
+from tests.engine.cloud import World, serving
+from tests.engine.on.libvirt import Libvirt
 
 SIZES = (10, 100)
 """Nodes. 500 take more than twenty minutes in all, most of it two first updates: `python -m tests.bench 500`."""

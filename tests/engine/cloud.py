@@ -9,14 +9,12 @@ stay, user data has a limit. Every machine answers HTTP at its addresses, all of
 from __future__ import annotations
 
 import base64
-import hashlib
 import http.server
 import itertools
 import json
 import random
 import re
 import ssl
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -199,8 +197,15 @@ class Cloud:
         self.world = world
         self.resources: dict[tuple[str, str], dict[str, Any]] = {}
 
+    from_file = False
+    """Whether the platform takes its image from this machine."""
+
     def install(self, folder: Path) -> None:
         """Put commands of the platform's into a folder."""
+
+    def copies(self) -> list[tuple[str, str]]:
+        """The resources that are copies of the image."""
+        return []
 
     def close(self) -> None:
         """End what serves it."""
@@ -268,293 +273,6 @@ class Cloud:
             raise CloudError(f"user data of {len(text)} bytes is more than {self.limit}")
         json.loads(text)
         return text
-
-
-class Gcp(Cloud):
-    """Google Cloud."""
-
-    package = "gcp"
-    limit = 262144
-    unique = ("Network", "Subnetwork", "Firewall", "Address", "Disk", "Instance")
-
-    def create_Address(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        return f"addresses/{props['name']}", {"address": self.world.new_address()}
-
-    def create_Disk(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        id_ = f"projects/shop/zones/{props['zone']}/disks/{props['name']}"
-        self.world.disks[id_] = int(props["size"])
-        return id_, {}
-
-    def delete_Disk(self, id_: str, props: dict[str, Any]) -> None:
-        if any(id_ in machine.disks for machine in self.world.machines.values()):
-            raise CloudError(f"disk {id_} is in use")
-        del self.world.disks[id_]
-
-    def create_Snapshot(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        self.world.snapshots.append(props["sourceDisk"])
-        return self.world.new_id("snapshot-"), {}
-
-    def create_Instance(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        (nic,) = props["networkInterfaces"]
-        disks = props.get("attachedDisks", [])
-        for disk in disks:
-            if f"/{props['zone']}/" not in disk["source"]:
-                raise CloudError(f"disk {disk['source']} is in another zone")
-        wanted = {access["natIp"] for access in nic.get("accessConfigs", [])} | {nic.get("networkIp", "")} - {""}
-        for machine in self.world.machines.values():
-            if taken := wanted & machine.addresses:
-                raise CloudError(f"address {taken} is in use by {machine.id}")
-        if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
-                            props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
-            raise CloudError("there is no such image")
-        self.call_getImage({"name": props["bootDisk"]["initializeParams"]["image"].rpartition("/")[2]})
-        number = self.world.new_id("")
-        data = self.check_user_data(props["metadata"]["user-data"])
-        if props["metadata"].get("block-project-ssh-keys") != "true":
-            raise CloudError("whoever has a key of the project may log in")
-        image = props["bootDisk"]["initializeParams"]["image"]
-        self.world.start(Machine(name, number, data, image, wanted))
-        for disk in disks:
-            self.world.attach(disk["source"], number)
-        private = nic.get("networkIp") or self.world.new_address()
-        id_ = f"projects/shop/zones/{props['zone']}/instances/{props['name']}"
-        fingerprint = base64.b64encode(hashlib.sha256(data.encode()).digest()).decode()
-        return id_, {
-            "instanceId": number,
-            "networkInterfaces": [{**nic, "networkIp": private}],
-            "metadataFingerprint": fingerprint,
-        }
-
-    def create_BucketObject(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        md5 = hashlib.md5(props["content"].encode()).digest()
-        return f"{props['bucket']}-{props['name']}", {"md5hash": base64.b64encode(md5).decode()}
-
-    def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
-        self.world.stop(props["instanceId"])
-
-    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        name = arguments["name"]
-        if name in self.world.gone:
-            raise CloudError(
-                "googleapi: Error 404: The resource 'projects/fedora-coreos-cloud/global/images/"
-                f"{name}' was not found, notFound"
-            )
-        return {"id": name, "name": name, "project": "fedora-coreos-cloud", "status": "READY"}
-
-    def call_getMachineTypes(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        size = arguments["filter"].split('"')[1]
-        listed = [] if size in self.world.gone else [{"name": size}]
-        return {"id": "found", "zone": arguments["zone"], "machineTypes": listed}
-
-
-class DigitalOcean(Cloud):
-    """DigitalOcean."""
-
-    package = "digitalocean"
-    limit = 65536
-    unique = ("Volume", "Firewall", "Vpc")
-
-    def create_CustomImage(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if props["url"] in self.world.gone:
-            raise CloudError(f"the image at {props['url']} could not be imported")
-        number = int(self.world.new_id(""), 16)
-        return str(number), {"imageId": number}
-
-    def create_ReservedIp(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        address = self.world.new_address()
-        return address, {"ipAddress": address}
-
-    def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        id_ = self.world.new_id("volume-")
-        self.world.disks[id_] = int(props["size"])
-        return id_, {}
-
-    def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
-        del self.world.disks[id_]
-
-    def create_VolumeSnapshot(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        self.world.snapshots.append(props["volumeId"])
-        return self.world.new_id("snapshot-"), {}
-
-    def create_Tag(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        return props["name"], {}
-
-    def create_Firewall(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        for tag in props["tags"]:
-            if tag not in self.of("Tag"):
-                raise CloudError(f"there is no tag {tag}")
-        return self.world.new_id("firewall-"), {}
-
-    def create_Droplet(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if not props.get("sshKeys"):
-            raise CloudError("custom images need an SSH key")
-        if props["image"] not in self.of("CustomImage"):
-            raise CloudError(f"there is no image {props['image']}")
-        id_ = str(int(self.world.new_id(""), 16))
-        address = self.world.new_address()
-        self.world.start(Machine(name, id_, self.check_user_data(props["userData"]), props["image"], {address}))
-        return id_, {"ipv4Address": address, "ipv4AddressPrivate": self.world.new_address()}
-
-    def call_getImage(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        if str(arguments["id"]) not in self.of("CustomImage"):
-            raise CloudError(
-                f"GET https://api.digitalocean.com/v2/images/{arguments['id']}: 404 The resource you were accessing "
-                "could not be found."
-            )
-        return {"id": arguments["id"], "status": "available"}
-
-    def call_getSizes(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        (slug,) = arguments["filters"][0]["values"]
-        listed = [{"slug": slug, "available": slug not in self.world.gone, "regions": ["fra1", "ams3"]}]
-        return {"id": "found", "sizes": listed}
-
-    def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = {each["key"]: each["values"] for each in arguments["filters"]}
-        found = [
-            {"id": int(id_), "tags": props["tags"]}
-            for id_, props in self.of("Droplet").items()
-            if props["name"] in wanted["name"] and props["vpcUuid"] in wanted["vpc_uuid"]
-        ]
-        return {"id": "found", "droplets": found}
-
-    def delete_Droplet(self, id_: str, props: dict[str, Any]) -> None:
-        if self.world.machines[id_].disks:
-            raise CloudError(f"droplet {id_} has volumes attached")
-        self.world.stop(id_)
-
-    def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("VolumeAttachment", props):
-            return there, {}
-        self.world.attach(props["volumeId"], str(int(props["dropletId"])))
-        return self.world.new_id("attachment-"), {}
-
-    def delete_VolumeAttachment(self, id_: str, props: dict[str, Any]) -> None:
-        self.world.detach(props["volumeId"])
-
-    def create_ReservedIpAssignment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("ReservedIpAssignment", props):
-            return there, {}
-        self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
-        return self.world.new_id("assignment-"), {}
-
-    def read_ReservedIpAssignment(self, props: dict[str, Any]) -> dict[str, Any] | None:
-        droplet = self.world.at(props["ipAddress"])
-        return props if droplet and droplet.id == str(int(props["dropletId"])) else None
-
-    def delete_ReservedIpAssignment(self, id_: str, props: dict[str, Any]) -> None:
-        """The provider asks which droplet has the address, and falls over if none has."""
-        droplet = self.world.at(props["ipAddress"])
-        if droplet is None:
-            raise CloudError("invalid memory address or nil pointer dereference")
-        if droplet.id == str(int(props["dropletId"])):
-            droplet.addresses.remove(props["ipAddress"])
-
-
-class Libvirt(Cloud):
-    """libvirt. A root volume that was booted from once is provisioned: Ignition would not run from it again."""
-
-    package = "libvirt"
-    unique = ("Volume", "Domain", "Network", "Ignition")
-
-    def virsh(self, command: str, *arguments: str) -> str:
-        """What ``virsh`` does."""
-        kinds = {"vol-delete": ("Volume", "Ignition"), "vol-path": ("Volume",), "domuuid": ("Domain",)}
-        with self.world.lock:
-            if command == "vol-info":
-                return "" if arguments[-1] in self.of("Volume") else f"!failed to get vol '{arguments[-1]}'"
-            for kind, id_ in list(self.resources):
-                if kind in kinds.get(command, ()) and self.resources[kind, id_]["name"] == arguments[-1]:
-                    if command != "vol-delete":
-                        return id_
-                    self.delete(kind, id_)
-        return ""
-
-    def install(self, folder: Path) -> None:
-        """Put a ``virsh`` into a folder that speaks to this."""
-        libvirt = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                arguments = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(libvirt.virsh(*arguments).encode())
-
-            def log_message(self, format: str, *values: object) -> None:  # noqa: A002
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        script = folder / "virsh"
-        script.write_text(
-            f"#!{sys.executable}\nimport json, sys, urllib.request\n"
-            # After `--connect URI --quiet`.
-            f"url, asked = 'http://127.0.0.1:{self._server.server_port}', json.dumps(sys.argv[4:]).encode()\n"
-            "answer = urllib.request.urlopen(url, asked).read().decode()\n"
-            "sys.exit('error: ' + answer[1:]) if answer.startswith('!') else print(answer)\n"
-        )
-        script.chmod(0o755)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        id_ = f"/pool/{props['name']}"
-        base = props.get("baseVolumeId")
-        if base and base not in self.of("Volume"):
-            raise CloudError(f"there is no volume {base}")
-        if "source" in props and not Path(props["source"]).exists():
-            raise CloudError(f"Error while determining image type for {props['source']}: no such file or directory")
-        if not base and "source" not in props:
-            self.world.disks[id_] = int(props["size"]) >> 30
-        return id_, {"provisioned": False}
-
-    def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
-        if any(id_ == other.get("baseVolumeId") for other in self.of("Volume").values()):
-            raise CloudError(f"volume {id_} is the base of another")
-        if any(id_ == disk["volumeId"] for domain in self.of("Domain").values() for disk in domain["disks"]):
-            raise CloudError(f"volume {id_} is in use")
-        self.world.disks.pop(id_, None)
-
-    def create_Ignition(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        return f"/pool/{props['name']};{self.world.new_id('')}", {}
-
-    def create_Domain(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        root, *data = (disk["volumeId"] for disk in props["disks"])
-        volume = self.resources["Volume", root]
-        if volume["provisioned"]:
-            raise CloudError(f"{root} is provisioned already")
-        volume["provisioned"] = True
-        content = self.check_user_data(self.resources["Ignition", props["coreosIgnition"]]["content"])
-        (nic,) = props["networkInterfaces"]
-        # What the node gives itself is no property of the domain; its MAC address is made of it.
-        addresses = {".".join(str(int(byte, 16)) for byte in nic["mac"].split(":")[2:])}
-        for machine in self.world.machines.values():
-            if machine.addresses & addresses:
-                raise CloudError(f"{addresses} is in use")
-        id_ = self.world.new_id("domain-")
-        self.world.start(Machine(name, id_, content, volume["baseVolumeId"], addresses))
-        for disk in data:
-            self.world.attach(disk, id_)
-        return id_, {}
-
-    def delete_Network(self, id_: str, props: dict[str, Any]) -> None:
-        """libvirt takes a network away from running domains, which nobody reaches from then on."""
-        for domain, there in self.of("Domain").items():
-            if any(nic.get("networkId") == id_ for nic in there["networkInterfaces"]):
-                self.world.machines[domain].addresses.clear()
-
-    def read_Network(self, props: dict[str, Any]) -> dict[str, Any]:
-        return {**props, "dhcp": {"enabled": True}}
-
-    def read_Domain(self, props: dict[str, Any]) -> dict[str, Any]:
-        """Without a lease, the provider finds no addresses."""
-        (nic,) = props["networkInterfaces"]
-        return {**props, "networkInterfaces": [{**nic, "addresses": []}]}
-
-    def delete_Domain(self, id_: str, props: dict[str, Any]) -> None:
-        self.world.stop(id_)
 
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):

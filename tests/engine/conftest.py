@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fleet.platforms import names
 from tests.conftest import Folder, in_turn
-from tests.engine.places import CLOUDS, CloudPlace, Place, QemuPlace, cloud
+from tests.engine.places import CloudPlace, Place, QemuPlace, cloud
 from tests.engine.stack import OFFSET, Stack
 
 
@@ -50,7 +51,7 @@ def qemu(stack: Stack) -> QemuPlace:
     return made
 
 
-@pytest.fixture(params=["qemu", *CLOUDS])
+@pytest.fixture(params=names())
 def place(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Place]:
     if request.param == "qemu":
         yield request.getfixturevalue("qemu")

@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from fleet.images import ImageLock, read_lock, write_lock
+from fleet.images import QEMU_DISK, DiskArtifact, ImageLock, read_lock, write_lock
 from fleet.plan import Disk, LockedImage
+from fleet.platforms import artifacts, names
 from tests.conftest import STACK, Result
-from tests.engine.cloud import PORT, Cloud, DigitalOcean, Gcp, Libvirt, World, serving
-from tests.engine.cloud_aws import Aws
+from tests.engine.cases import case
+from tests.engine.cloud import PORT, Cloud, World, serving
 from tests.engine.stack import GROUP, OFFSET, Stack
 
 REGION = "eu-central-1"
-CLOUDS: dict[str, tuple[type[Cloud], str]] = {
-    "aws": (Aws, f"aws:region: {REGION}"),
-    "gcp": (Gcp, "gcp:project: shop\n  gcp:zone: europe-west3-a"),
-    "digitalocean": (DigitalOcean, 'fleet:digitalocean: {region: fra1, ssh_keys: ["1"]}'),
-    "libvirt": (Libvirt, "fleet:libvirt: {cidr: 127.78.0.0/16}"),
-}
 
 STATELESS = "name: web\n{more}groups:\n" + GROUP.replace("{name}", "web").replace("{port}", "8080")
 SPEC = (
@@ -83,11 +78,12 @@ class _Place:
         image = LockedImage(
             release=release,
             ignition_spec="3.5.0",
-            disks={"qemu": disk, "digitalocean": remote},
-            images={
-                "aws": {REGION: f"ami-{digest[:17]}"},
-                "gcp": {"project": "fedora-coreos-cloud", "name": f"fedora-coreos-{release.replace('.', '-')}"},
+            disks={
+                each.name: disk if each == QEMU_DISK else remote
+                for each in artifacts()
+                if isinstance(each, DiskArtifact)
             },
+            images={name: image(release, digest) for name in names() if (image := case(name).image)},
         )
         write_lock(self.stack.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
 
@@ -195,30 +191,25 @@ class CloudPlace(_Place):
 
     def lose(self, release: str) -> None:
         self.world.gone |= self._images(release)
-        if isinstance(self.cloud, Libvirt):
+        if self.cloud.from_file:
             super().lose(release)
 
     def lose_copy(self) -> None:
-        if isinstance(self.cloud, DigitalOcean):
-            for key in [key for key in self.cloud.resources if key[0] == "CustomImage"]:
-                self._taken[key] = self.cloud.resources.pop(key)
-        elif isinstance(self.cloud, Libvirt):
-            for key in [
-                key for key in self.cloud.resources if key[0] == "Volume" and "source" in self.cloud.resources[key]
-            ]:
-                self._taken[key] = self.cloud.resources.pop(key)
+        for key in self.cloud.copies():
+            self._taken[key] = self.cloud.resources.pop(key)
 
     def find(self, release: str) -> None:
         self.world.gone -= self._images(release)
         self.cloud.resources.update(self._taken)
         self._taken.clear()
-        if isinstance(self.cloud, Libvirt):
+        if self.cloud.from_file:
             super().find(release)
 
     def _images(self, release: str) -> set[str]:
         image = read_lock(self.stack.path / "image.lock.yaml").image("x86_64")
         assert image.release == release
-        return {image.images["aws"][REGION], image.images["gcp"]["name"], image.disks["digitalocean"].location}
+        published = {word for words in image.images.values() for word in words.values()}
+        return published | {disk.location for disk in image.disks.values() if disk.remote}
 
     def orphans(self) -> list[str]:
         known = {(r["type"].rpartition(":")[2], r.get("id")) for r in self.state()["resources"]}
@@ -229,8 +220,9 @@ class cloud:  # noqa: N801  (used like a function)
     """A stack on a cloud's stand-in."""
 
     def __init__(self, name: str, stack: Stack, *, config: str = "", tls: Path | None = None, port: int = PORT) -> None:
-        self._kind, given = CLOUDS[name]
-        self._config = config or given
+        kind = case(name).cloud
+        assert kind
+        self._kind, self._config = kind, config or case(name).text
         self._name, self._stack = name, stack
         self._world = World(tls, port)
 

@@ -6,7 +6,6 @@ option or a key that is new has to get a value here, where none can be derived.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,85 +19,16 @@ from fleet.dynamic.gate import reshaped
 from fleet.images import read_lock, write_lock
 from fleet.plan import NodePlan
 from fleet.planner import plan_spec
+from fleet.platforms import names, platform_class
 from fleet.platforms import platform as platform_of
 from fleet.platforms.base import Platform
 from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group
 from fleet.workloads import Workload
+from tests.engine.cases import case
 from tests.engine.cloud import FACTS
-from tests.engine.places import CLOUDS, REGION, Place, QemuPlace
+from tests.engine.places import Place, QemuPlace
 from tests.engine.stack import OFFSET
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "qemu": {"fleet:qemu": {"port_offset": OFFSET}},
-    "libvirt": {"fleet:libvirt": {"cidr": "127.78.0.0/16"}},
-    "aws": {"aws:region": REGION},
-    "gcp": {"gcp:project": "shop", "gcp:zone": "europe-west3-a"},
-    "digitalocean": {"fleet:digitalocean": {"region": "fra1", "ssh_keys": ["1"]}},
-}
-"""The stack's config besides its platform."""
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "qemu": {
-        "state_dir": "elsewhere",
-        "bind": "127.0.0.2",
-        "port_offset": OFFSET + 1,
-        "host_ports": {"web-0:22": 17222},
-    },
-    "libvirt": {
-        "pool": "fast",
-        "cidr": "127.79.0.0/16",
-        "bridge": "br0",
-        "gateway": "127.78.9.9",
-        "machine": "q35",
-        "firmware": "/usr/share/OVMF/OVMF_CODE.fd",
-        "emulator": "/usr/bin/qemu-system-x86_64",
-    },
-    "aws": {
-        "zones": [f"{REGION}b"],
-        "vpc": {"id": "vpc-0abc", "subnets": {f"{REGION}a": "subnet-0a", f"{REGION}b": "subnet-0b"}},
-        "instance_profile": "reader",
-        "dns_zone": "Z0",
-        "bucket": "configs",
-        "tags": {"team": "web"},
-    },
-    "gcp": {
-        "zones": ["europe-west3-b"],
-        "network": {"network": "shared", "subnetwork": "shared-a"},
-        "disk_type": "pd-ssd",
-        "service_account": "reader@shop.iam.gserviceaccount.com",
-        "bucket": "configs",
-        "dns_zone": "zone",
-        "labels": {"team": "web"},
-    },
-    "digitalocean": {
-        "region": "ams3",
-        "ssh_keys": ["2"],
-        "vpc": "0b0b",
-        "domain": "example.org",
-        "tags": ["team"],
-    },
-}
-"""Other values of options, by platform, where none can be derived from the option's type."""
-
-MASKED = {"aws": {"cidr"}, "gcp": {"cidr"}, "digitalocean": {"cidr"}, "libvirt": {"cidr"}}
-"""Options that others make ineffective: they are changed by themselves."""
-
-REFUSED = {"digitalocean": {"network", "addresses_from"}}
-"""Keys that a platform has not."""
-
-HARD = {"qemu": "memory_mib", "libvirt": "name", "aws": "cidr", "gcp": "zones", "digitalocean": "cidr"}
-"""A change, for each platform, that is to come while a node is sick."""
-
-UNCHANGED = {
-    "qemu": set[str](),
-    "libvirt": set[str](),
-    "aws": {"ami"},
-    "gcp": set[str](),
-    "digitalocean": {"dropletAgent", "monitoring", "sshKeys"},
-}
-"""Inputs of machines for which a provider replaces them, and that are the same whatever a user says, or
-whose change is ignored unless the gate is asked for the image's sake."""
 
 FLEET_KEYS: dict[str, Any] = {
     "name": "shop",
@@ -155,9 +85,9 @@ class Change:
 
 def options_of(name: str) -> Iterator[Change]:
     """Another value for each option of a platform."""
-    for key, field in importlib.import_module(f"fleet.platforms.{name}.options").Options.model_fields.items():
-        if key in OPTIONS[name]:
-            value = OPTIONS[name][key]
+    for key, field in platform_class(name).options_model.model_fields.items():
+        if key in case(name).other:
+            value = case(name).other[key]
         elif field.annotation is bool:
             value = not field.default
         elif field.annotation is int:
@@ -167,7 +97,7 @@ def options_of(name: str) -> Iterator[Change]:
         elif get_origin(field.annotation) is Literal:
             value = next(word for word in get_args(field.annotation) if word != field.default)
         else:
-            pytest.fail(f"{name} has a new option, {key}: give it another value in OPTIONS")
+            pytest.fail(f"{name} has a new option, {key}: give it another value in its case, tests/engine/on")
         yield Change("option", key, value)
 
 
@@ -177,8 +107,8 @@ def keys() -> Iterator[Change]:
         ("fleet", FleetSpec.model_fields.keys() - {"groups"}, FLEET_KEYS),
         ("group", Group.model_fields.keys() - Workload.model_fields.keys() | {"containers"}, GROUP_KEYS),
     ]
-    for where, names, values in parts:
-        assert names == values.keys(), f"give what is new another value: {names ^ values.keys()}"
+    for where, fields, values in parts:
+        assert fields == values.keys(), f"give what is new another value: {fields ^ values.keys()}"
         for key, value in values.items():
             yield Change(where, key, value)
 
@@ -196,7 +126,7 @@ class Changing:
 
     def write(self, changes: list[Change]) -> None:
         """The baseline with changes."""
-        config = {"fleet:platform": self.name, **SETTINGS[self.name]}
+        config = {"fleet:platform": self.name, **case(self.name).config}
         options = dict(config.get(f"fleet:{self.name}", {}))
         spec: dict[str, Any] = {"name": "web"}
         group = dict(GROUP)
@@ -232,7 +162,7 @@ class Changing:
         return steps
 
 
-@pytest.mark.parametrize("place", ["qemu", *CLOUDS], indirect=True)
+@pytest.mark.parametrize("place", names(), indirect=True)
 def test_no_option_and_no_key_of_the_spec_replaces_a_machine_unasked_and_without_a_reason(
     place: Place, request: pytest.FixtureRequest
 ) -> None:
@@ -246,7 +176,7 @@ def test_no_option_and_no_key_of_the_spec_replaces_a_machine_unasked_and_without
     # What of each change, alone, is said to re-provision the first node.
     gated: dict[tuple[str, str], tuple[Change, set[str]]] = {}
     calm: list[Change] = []
-    every = [each for each in [*options_of(name), *keys()] if each.key not in REFUSED.get(name, ())]
+    every = [each for each in [*options_of(name), *keys()] if each.key not in case(name).refused]
     for change in every:
         others = TOGETHER.get((change.where, change.key), set())
         stack.write([*(each for each in every if (each.where, each.key) in others), change])
@@ -268,7 +198,7 @@ def test_no_option_and_no_key_of_the_spec_replaces_a_machine_unasked_and_without
 
     # All the rest: the gates are asked, and each change is a reason.
     changed: set[str] = set()
-    masked = {at for at in gated if at[1] in MASKED.get(name, ())}
+    masked = {at for at in gated if at[1] in case(name).masked}
     for batch in (gated.keys() - masked, masked):
         if not batch:
             continue
@@ -292,13 +222,13 @@ def test_no_option_and_no_key_of_the_spec_replaces_a_machine_unasked_and_without
         facts = json.loads((FACTS / f"{name}.json").read_text())["resources"][platform.machine_type]["inputs"]
         machine = next(r for r in place.state()["resources"] if r["type"] == platform.machine_type)
         left = {key for key in machine["inputs"] if facts.get(key, {}).get("replaces")} - changed
-        assert left == UNCHANGED[name], "what changes these, and is the gate asked then?"
+        assert left == set(case(name).unchanged), "what changes these, and is the gate asked then?"
 
     # A peer is sick: nothing is touched.
     place.started()
     running = place.running()
     place.sicken("web-1")
-    stack.write([change for change in every if change.key == HARD[name]])
+    stack.write([change for change in every if change.key == case(name).hard])
     refused = place.stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
     assert refused.status != 0
     assert "Node web-0 is left as it is: web-1 is not ready" in refused.out

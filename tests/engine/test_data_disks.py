@@ -25,46 +25,14 @@ from fleet.program.state import with_state
 from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group, NodeOverride
 from fleet.workloads import DataDisk
+from tests.engine.cases import CLOUDS, case
 from tests.engine.cloud import FACTS
-from tests.engine.places import CLOUDS, Place, QemuPlace, cloud
-from tests.engine.stack import OFFSET, Stack
+from tests.engine.places import Place, QemuPlace, cloud
+from tests.engine.stack import Stack
 
 REGION = "eu-central-1"
 ZONES = f"aws:region: {REGION}\n  fleet:aws: {{zones: [eu-central-1a, eu-central-1b]}}"
-TOUCHED: dict[str, dict[str, Any]] = {
-    "aws": {"aws:region": REGION},
-    "gcp": {"gcp:project": "shop", "gcp:zone": "europe-west3-a"},
-    "digitalocean": {"fleet:digitalocean": {"region": "fra1", "ssh_keys": ["1"]}},
-    "libvirt": {"libvirt:uri": "qemu:///system", "fleet:libvirt": {"cidr": "127.78.0.0/16"}},
-    "qemu": {"fleet:qemu": {"port_offset": OFFSET}},
-}
-"""The config that each platform's stack begins with. Its keys are changed, too."""
-KEYS: dict[str, list[Any]] = {
-    "aws:region": ["us-east-1"],
-    "gcp:project": ["bakery"],
-    "gcp:zone": ["us-east1-b", "europe-west3-b"],
-    "libvirt:uri": ["qemu+ssh://other/system"],
-}
 VALUES: dict[str, dict[str, Any]] = {
-    "aws": {
-        "zones": ["eu-central-1b", "eu-central-1a"], "cidr": "10.78.0.0/16",
-        "vpc": {"id": "vpc-1", "subnets": {"eu-central-1b": "subnet-1"}}, "instance_profile": "reader",
-        "dns_zone": "Z1", "bucket": "configs", "tags": {"a": "b"},
-    },
-    "gcp": {
-        "zones": ["europe-west3-b", "europe-west3-a"], "cidr": "10.78.0.0/16",
-        "network": {"network": "n", "subnetwork": "s"}, "disk_type": "pd-ssd", "service_account": "reader@shop",
-        "bucket": "configs", "dns_zone": "zone", "labels": {"a": "b"},
-    },
-    "digitalocean": {
-        "region": "ams3", "ssh_keys": ["2"], "cidr": "10.78.0.0/16", "vpc": "0a-1", "domain": "example.org",
-        "tags": ["a"],
-    },
-    "libvirt": {
-        "pool": "other", "cidr": "127.79.0.0/16", "bridge": "br0", "gateway": "127.78.0.2", "machine": "q35",
-        "firmware": "/firmware", "emulator": "/qemu",
-    },
-    "qemu": {"state_dir": "elsewhere", "bind": "127.0.0.2", "host_ports": {"web-0:8080": 17080}},
     "FleetSpec": {
         "name": "shop", "image": {"reprovision": "always"}, "ssh_authorized_keys": ["ssh-ed25519 AAAA me"],
         "secrets": {"token": {"env": "PATH"}}, "variables": {"colour": "red"}, "network": {"cidr": "127.77.0.0/24"},
@@ -97,14 +65,14 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
 """Changes a spec, and a stack's config."""
 
 
-def other(owner: str, name: str, field: FieldInfo) -> list[Any]:
-    """Other valid values of a model's field.
+def other(values: Mapping[str, Any], owner: str, name: str, field: FieldInfo) -> list[Any]:
+    """Other valid values of a model's field: those that are known, or what its type has.
 
     Raises:
-        LookupError: None is known: add one to :data:`VALUES`.
+        LookupError: None is known: add one to :data:`VALUES`, or to the platform's case.
     """
-    if name in VALUES[owner]:
-        value = VALUES[owner][name]
+    if name in values:
+        value = values[name]
         return list(value) if name == "size_gib" else [value]
     if field.annotation is bool:
         return [not field.default]
@@ -117,10 +85,10 @@ def other(owner: str, name: str, field: FieldInfo) -> list[Any]:
 
 def changes(platform: str) -> Iterator[tuple[str, Change]]:
     """A change of each field of the options and of the spec, and of each key of the provider's config."""
-    options: type[Model] = importlib.import_module(f"fleet.platforms.{platform}.options").Options
+    options: type[Model] = platforms.platform_class(platform).options_model
     key = f"fleet:{platform}"
     for name, field in options.model_fields.items():
-        for value in other(platform, name, field):
+        for value in other(case(platform).other_for_disks, platform, name, field):
             yield f"{key}.{name}", _in_options(key, name, value)
     places: list[tuple[type[Model], Callable[[dict[str, Any]], dict[str, Any]]]] = [
         (FleetSpec, lambda spec: spec),
@@ -132,10 +100,10 @@ def changes(platform: str) -> Iterator[tuple[str, Change]]:
         for name, field in model.model_fields.items():
             if name in WALKED and model is not NodeOverride:
                 continue
-            for value in other(model.__name__, name, field):
+            for value in other(VALUES[model.__name__], model.__name__, name, field):
                 yield f"{model.__name__}.{name} = {value}", _in_spec(place, name, value)
-    for name, values in KEYS.items():
-        for value in values if name in TOUCHED[platform] else ():
+    for name, values in case(platform).other_config.items():
+        for value in values:
             yield f"{name} = {value}", _in_config(name, value)
 
 
@@ -221,7 +189,7 @@ def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
     platform, stack = request.node.callspec.params["place"], place.stack
 
     def write(*wanted: Change) -> dict[str, Any]:
-        spec, config = copy.deepcopy(BASE), copy.deepcopy(TOUCHED[platform])
+        spec, config = copy.deepcopy(BASE), copy.deepcopy(dict(case(platform).config))
         for change in wanted:
             change(spec, config)
         stack.write("fleet.yaml", yaml.safe_dump(spec))
@@ -239,7 +207,7 @@ def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
             continue
         finally:
             monkeypatch.undo()
-        if name.partition(" ")[0] in TOUCHED[platform] or any(after.get(disk) != before[disk] for disk in before):
+        if name.partition(" ")[0] in case(platform).config or any(after.get(disk) != before[disk] for disk in before):
             reaching[name] = change
     # What is known to reach a disk, so that this does not pass for want of a change.
     assert {"DataDisk.size_gib = 3", "DataDisk.size_gib = 1", "NodeOverride.data_disks = {'site': '/of/another'}"} <= (
@@ -272,13 +240,9 @@ def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
     write()
 
 
-@pytest.mark.parametrize("platform", list(CLOUDS))
+@pytest.mark.parametrize("platform", CLOUDS)
 def test_every_input_that_would_make_a_new_disk_is_ignored(platform: str) -> None:
-    kinds = {
-        "aws": "aws:ebs/volume:Volume", "gcp": "gcp:compute/disk:Disk",
-        "digitalocean": "digitalocean:index/volume:Volume", "libvirt": "libvirt:index/volume:Volume",
-    }  # fmt: skip
-    facts = json.loads((Path(FACTS) / f"{platform}.json").read_text())["resources"][kinds[platform]]["inputs"]
+    facts = json.loads((Path(FACTS) / f"{platform}.json").read_text())["resources"][case(platform).disk_type]["inputs"]
     module = importlib.import_module(f"fleet.platforms.{platform}.site")
     assert {name for name, fact in facts.items() if fact.get("replaces")} <= set(module.FIXED)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine import earlier
-from tests.engine.places import CLOUDS, CloudPlace, Place, cloud
+from tests.engine.cases import CLOUDS
+from tests.engine.places import CloudPlace, Place, cloud
 from tests.engine.stack import Stack
 
 NODES = ("db-0", "web-0", "web-1")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.places import CLOUDS, cloud
+from tests.engine.cases import CLOUDS
+from tests.engine.places import cloud
 from tests.engine.stack import Stack
 
 NODES = {"matrix": ["matrix-0"], "nomad": ["client-0", "client-1", "client-2", "server-0", "server-1", "server-2"]}
 
 
-@pytest.mark.parametrize("platform", list(CLOUDS))
+@pytest.mark.parametrize("platform", CLOUDS)
 def test_the_examples_can_be_previewed_on_their_own_stack_files(stack: Stack, platform: str) -> None:
     with cloud(platform, stack) as place:
         place.lock("44.1")

@@ -16,11 +16,11 @@ import yaml
 from fleet.config import Snippet, compose, deliver
 from fleet.plan import Limits
 from tests.conftest import Folder, file_text
-from tests.engine.places import CLOUDS, cloud
+from tests.engine.cases import CLOUDS, as_config, case
+from tests.engine.places import cloud
 from tests.engine.stack import Stack
 
 STACK = ("matrix.py", "--stack", "test")
-ZONES = {"aws": "fleet:aws: {dns_zone: Z1}", "gcp": "fleet:gcp: {dns_zone: home}", "digitalocean": "", "libvirt": ""}
 
 
 @pytest.fixture
@@ -35,14 +35,12 @@ def certificate(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("platform", list(CLOUDS))
+@pytest.mark.parametrize("platform", CLOUDS)
 def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
     stack: Stack, certificate: Path, platform: str
 ) -> None:
-    _, config = CLOUDS[platform]
-    if platform == "digitalocean":
-        config = config.replace("}", ", domain: example.org}")
-    config += f"\n  {ZONES[platform]}\n  matrix:domain: example.org\n  matrix:acme_staging: true\n"
+    config = as_config({**case(platform).config, **case(platform).dns})
+    config += "\n  matrix:domain: example.org\n  matrix:acme_staging: true\n"
     stack.take_example("matrix")
     with cloud(platform, stack, config=config, tls=certificate) as place:
         place.lock("44.1")
@@ -53,7 +51,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         assert f"example.org, matrix.example.org, element.example.org: to lead to {first.address}" in waiting
         for name in ("example.org", "matrix.example.org", "element.example.org"):
             assert f"{name}: to lead to {first.address}" in up.out
-        if platform != "libvirt":
+        if case(platform).dns:
             records = [props for (kind, _), props in place.cloud.resources.items() if kind in RECORDS]
             assert len([record for record in records if first.address in json.dumps(record)]) == 3
         assert stack.secrets()

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from tests.conftest import Folder, file_text
-from tests.engine.places import CLOUDS, cloud
+from tests.engine.cases import CLOUDS, case
+from tests.engine.places import cloud
 from tests.engine.stack import Stack, looked_at
 from tools.cache import ROOT
 
@@ -32,9 +33,9 @@ CONFIG = """
     [pytest.param(name, marks=() if name in ("aws", "digitalocean") else pytest.mark.long) for name in CLOUDS],
 )
 def test_servers_roll_one_by_one_and_groups_change_apart(stack: Stack, platform: str) -> None:
-    _, config = CLOUDS[platform]
+    config = case(platform).text
     if platform == "digitalocean":
-        config = config.replace("}", ", domain: example.org}")
+        config = config.replace("}", ", dns_zone: example.org}")
     # Every address of a stand-in's machine is one of loopback.
     config += CONFIG + ("" if platform == "digitalocean" else "  nomad:cidr: 127.77.0.0/24\n")
     stack.take_example("nomad")

@@ -11,8 +11,9 @@ import random
 
 import pytest
 
-from tests.engine.cloud_aws import Aws
-from tests.engine.places import CLOUDS, REGION, STATELESS, CloudPlace, Place, cloud
+from tests.engine.cases import CLOUDS, case
+from tests.engine.on.aws import REGION, Aws
+from tests.engine.places import STATELESS, CloudPlace, Place, cloud
 from tests.engine.secrecy import digests, text_of
 from tests.engine.stack import Stack, looked_at
 
@@ -167,7 +168,7 @@ def test_a_snapshot_is_taken_before_each_re_provisioning_if_asked_and_kept(place
     assert "nothing changes" in place.fleet("up").out
 
 
-@pytest.mark.parametrize("place", list(CLOUDS), indirect=True)
+@pytest.mark.parametrize("place", CLOUDS, indirect=True)
 def test_a_data_disk_that_was_left_is_taken_over(place: CloudPlace) -> None:
     place.write("one", count=1)
     assert place.fleet("up").status == 0
@@ -187,7 +188,7 @@ def test_a_data_disk_that_was_left_is_taken_over(place: CloudPlace) -> None:
 
 @pytest.mark.parametrize("platform", ["aws", "gcp"])
 def test_a_config_that_is_too_large_for_user_data_goes_through_the_object_store(stack: Stack, platform: str) -> None:
-    _, config = CLOUDS[platform]
+    config = case(platform).text
     account = {"aws": "instance_profile: reader", "gcp": "service_account: reader@shop"}[platform]
     config += f"\n  fleet:{platform}: {{bucket: configs, {account}}}"
     noise = random.Random(0).randbytes(300_000).hex()
@@ -224,3 +225,28 @@ def test_a_config_that_is_too_large_for_user_data_goes_through_the_object_store(
             assert stub["verification"]["hash"] == "sha512-" + hashlib.sha512(stored).hexdigest()
             assert noise in stored.decode()
         assert "nothing changes" in place.fleet("up").out
+
+
+@pytest.mark.parametrize(
+    ("platform", "old", "new"),
+    [("gcp", "labels: {a: b}", "tags: {a: b}"), ("digitalocean", "domain: x.org", "dns_zone: x.org")],
+)
+def test_an_option_gets_its_new_name_and_nothing_changes(stack: Stack, platform: str, old: str, new: str) -> None:
+    config = case(platform).text
+    options = "region: fra1, ssh_keys: ['1'], " if platform == "digitalocean" else ""
+    config = "" if options else f"{config}\n  "
+    with cloud(platform, stack, config=f"{config}fleet:{platform}: {{{options}{old}}}") as place:
+        place.lock("44.1")
+        place.write("one", count=1)
+        first = place.fleet("up")
+        assert first.status == 0, first
+        assert first.err.count("The old name still works.") == 1
+        plain = stack.pulumi("preview", "--stack", "test", "--non-interactive", "--expect-no-changes")
+        assert plain.status == 0, plain
+        assert (
+            f"warning: `fleet:{platform}` in the config of stack test: `{old.partition(':')[0]}` is called" in plain.out
+        )
+        stack.edit("Pulumi.test.yaml", old, new)
+        again = place.fleet("up")
+        assert (again.status, "Warning" in again.err) == (0, False), again
+        assert "nothing changes" in again.out

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.engine import earlier
-from tests.engine.places import CLOUDS, Place, cloud
+from tests.engine.cases import CLOUDS
+from tests.engine.places import Place, cloud
 from tests.engine.stack import Stack
 
 

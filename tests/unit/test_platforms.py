@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -18,24 +20,26 @@ from hypothesis import strategies as st
 
 from fleet.config import Snippet, compose
 from fleet.dynamic.gate import reshaped
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, FleetWarning, UsageError
 from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, FleetPlan, LockedImage
 from fleet.planner import plan_spec
 from fleet.platforms import names, platform, platform_class
 from fleet.platforms.aws.platform import Aws, with_disk_rules
+from fleet.platforms.options import COMMON
 from fleet.platforms.qemu import machine as qemu_machine
 from fleet.platforms.tags import Tags
 from fleet.program.state import with_state
 from fleet.spec import Resolver
 from tests.conftest import Folder, file_text
+from tests.engine.cases import case
 
 CONFIG = {"aws:region": "eu-central-1", "gcp:project": "shop", "gcp:zone": "europe-west3-a"}
 JOINED = {"id": "vpc-1", "subnets": {"a": "subnet-1", "b": "subnet-2"}}
 PRIVATE = "network: {cidr: 10.7.0.0/24}\ngroups:\n  web:\n    addresses_from: "
 
 
-def plan(folder: Folder, name: str, **options: object) -> FleetPlan:
+def plan(folder: Folder, name: str, /, **options: object) -> FleetPlan:
     where = platform(name, options, project=folder.path, stack="test", config=CONFIG.get)
     return plan_spec(folder.path / "fleet.yaml", Resolver(), where, need_lock=True)
 
@@ -193,17 +197,14 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         assert done.stderr == "[]\n"
 
 
-SAID = {
-    "aws": {},
-    "gcp": {},
-    "libvirt": {},
-    "qemu": {},
-    "digitalocean": {"region": "fra1", "ssh_keys": ["1"]},
-}
-"""What the options of a platform have to say."""
+def said(name: str) -> dict[str, Any]:
+    """The options of a stack on a platform."""
+    return dict(case(name).config.get(f"fleet:{name}", {}))
+
+
 MISTAKES: dict[str, tuple[dict[str, object], tuple[str, str], str]] = {
     "an unknown option": ({"colour": "red"}, ("", ""), "`colour`: There is no such option"),
-    "an option of the wrong kind": ({"tags": 7, "bind": 7, "pool": 7, "zones": 7}, ("", ""), "`fleet:"),
+    "an option of the wrong kind": ({"": [{"x": []}]}, ("", ""), "`fleet:"),
     "an unknown size": ({}, ("count: 1", "size: huge"), "There is no size 'huge' for web"),
     "more data disks than a machine takes": (
         {},
@@ -220,17 +221,86 @@ MISTAKES: dict[str, tuple[dict[str, object], tuple[str, str], str]] = {
 @pytest.mark.parametrize("name", names())
 def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Folder, name: str, mistake: str) -> None:
     options, (old, new), wanted = MISTAKES[mistake]
-    known = platform_class(name).options_model.model_fields
-    if mistake == "an option of the wrong kind":
-        options = dict([next((key, value) for key, value in options.items() if key in known)])
+    # Whichever option is the platform's first: no option is such a list.
+    options = {key or next(iter(platform_class(name).options_model.model_fields)): options[key] for key in options}
     disks = ", ".join(f"d{number}: {{size_gib: 1, mount: /var/d{number}}}" for number in range(128))
     locked.edit("fleet.yaml", old, new.replace("DISKS", disks))
     if mistake == "a lock without its image":
         image = LockedImage(release="44.1", ignition_spec="3.5.0")
         write_lock(locked.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
     with pytest.raises(UsageError) as refused:
-        plan(locked, "vax" if mistake == "an unknown platform" else name, **{**SAID[name], **options})
+        plan(locked, "vax" if mistake == "an unknown platform" else name, **{**said(name), **options})
     assert wanted in str(refused.value)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_node_finds_each_of_its_data_disks_by_a_link_of_its_own(locked: Folder, name: str) -> None:
+    where = platform(name, said(name), project=locked.path, stack="test", config=CONFIG.get)
+    links = [where.disk_link(disk) for disk in ("a", "db", "site")]
+    assert len({link.path for link in links}) == 3
+    for link in links:
+        assert link.path.startswith("/dev/disk/")
+        # What a platform's own rule makes is not among udev's own links, and the other way round.
+        assert link.path.startswith("/dev/disk/by-id/") or name == "aws" or link.rule
+        assert link.rule == "" or link.rule.endswith(f', SYMLINK+="{link.path[5:]}"\n')
+
+
+RENAMED = [(name, old, new) for name in names() for old, new in platform_class(name).options_model.renamed.items()]
+
+
+@pytest.mark.parametrize(("name", "old", "new"), RENAMED)
+def test_an_option_under_its_old_name_makes_the_same_nodes_and_is_warned_of(
+    locked: Folder, name: str, old: str, new: str
+) -> None:
+    def nodes(**options: object) -> list[object]:
+        where = platform(name, {**said(name), **options}, project=locked.path, stack="test", config=CONFIG.get)
+        planned = plan_spec(locked.path / "fleet.yaml", Resolver(), where, need_lock=True)
+        return [(where.trigger(node), where.shape(node), node.delivery, where.image(node)) for node in planned.nodes]
+
+    value = case(name).other[new]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FleetWarning)
+        wanted = nodes(**{new: value})
+    with pytest.warns(FleetWarning, match=f"`{old}` is called `{new}` now. The old name still works."):
+        assert nodes(**{old: value}) == wanted
+    with pytest.raises(UsageError, match=f"`{old}` is the old name of `{new}`, and both are set. Remove `{old}`."):
+        nodes(**{old: value, new: value})
+
+
+def test_there_are_options_that_had_another_name() -> None:
+    assert {("gcp", "labels", "tags"), ("gcp", "network", "vpc"), ("digitalocean", "domain", "dns_zone")} <= {*RENAMED}
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_option_of_the_same_meaning_has_one_name_on_every_platform(name: str) -> None:
+    options = {each: set(platform_class(each).options_model.model_fields) for each in names()}
+    assert not options[name] & {word for words in COMMON.values() for word in words}
+    shared = {option for each in names() if each != name for option in options[each] & options[name]}
+    assert shared <= COMMON.keys()
+    assert set(COMMON) <= set.union(*options.values())
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("labels", "tags"), ("network", "vpc"), ("zone", "zones"), ("arch", "architecture")]
+)
+def test_another_providers_word_for_an_option_is_answered_with_the_option(
+    locked: Folder, said: str, meant: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        plan(locked, "aws", **{said: "x"})
+    assert f"`{said}`: There is no such option. Did you mean `{meant}`?" in str(refused.value)
+
+
+def test_a_command_warns_once_on_standard_error_and_goes_on(locked: Folder) -> None:
+    locked.make_project("{}")
+    locked.write("Pulumi.test.yaml", "config:\n  fleet:platform: gcp\n  fleet:gcp: {labels: {team: web}}\n")
+    done = locked.fleet("validate", "fleet.yaml", "--stack", "test")
+    assert done.status == 0, done
+    assert done.err == (
+        "Warning: `fleet:gcp` in the config of stack test: `labels` is called `tags` now. The old name still works.\n"
+    )
+    rendered = locked.fleet("render", "fleet.yaml", "--stack", "test", "--node", "web-0")
+    assert json.loads(rendered.out)["ignition"]
 
 
 @pytest.mark.parametrize("name", names())

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fleet import platforms
+from fleet.errors import FleetError
 from tests.conftest import Folder, Result, file_text, install_toy
 
 BROKEN = {
@@ -101,3 +103,9 @@ def test_platforms_are_looked_for_only_when_one_is_asked_for(folder: Folder) -> 
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=folder.path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_fleet_whose_metadata_is_older_than_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platforms, "_entries", dict)
+    with pytest.raises(FleetError, match="No platform is installed, not even fleet's own"):
+        platforms.platform_class("aws")

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 
 
 class Join(Model):
@@ -22,7 +23,7 @@ class Join(Model):
     subnets: dict[str, str] = Field(min_length=1)
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:aws``. The region is the stack's ``aws:region``, or AWS_REGION.
 
     Attributes:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import islice
@@ -21,6 +20,7 @@ from fleet.config.ignition import file
 from fleet.errors import UsageError
 from fleet.images import PublishedImage
 from fleet.plan import (
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Limits,
@@ -105,8 +105,9 @@ class Aws(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return "its nodes have planned private addresses" if addressed else ""
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/fleet/{disk}"
+    def disk_link(self, disk: str) -> DiskLink:
+        # What tells the disk is known only when there is one: its rule is added to the user data then.
+        return _link(disk)
 
     @property
     def place(self) -> str:
@@ -326,19 +327,22 @@ def _bits(network: IPv4Network) -> int:
     return max(0, min(_ZONES.bit_length() - 1, _SMALLEST - network.prefixlen))
 
 
+def _link(disk: str, volume: str = "") -> DiskLink:
+    """How a node finds a data disk, once its EBS volume is known.
+
+    An NVMe disk's serial number is the volume's id without its dash (EC2 User Guide, "Map NVMe disks to volumes").
+    """
+    return DiskLink(f"/dev/disk/fleet/{disk}", f'ATTRS{{serial}}=="{volume.replace("-", "")}*"' if volume else "")
+
+
 def with_disk_rules(user_data: str, volumes: Mapping[str, str]) -> str:
     """User data that also gives data disks their stable paths.
 
     Args:
         user_data: As planned: a whole config, or a stub.
-        volumes: Ids of EBS volumes by the data disk's name. An NVMe disk's serial number is the id without its dash
-            (EC2 User Guide, "Map NVMe disks to volumes").
+        volumes: Ids of EBS volumes by the data disk's name.
     """
-    rules = "".join(
-        f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ATTRS{{serial}}=="{re.sub("-", "", volume)}*", '
-        f'SYMLINK+="disk/fleet/{name}"\n'
-        for name, volume in sorted(volumes.items())
-    )
+    rules = "".join(_link(name, volume).rule for name, volume in sorted(volumes.items()))
     config = json.loads(user_data)
     inner = config["ignition"].get("config", {})
     if "replace" in inner:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
+from typing import ClassVar
 
 from pydantic import Field
 
-from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:digitalocean``. The token is the stack's ``digitalocean:token``, or DIGITALOCEAN_TOKEN.
 
     Attributes:
@@ -18,8 +20,8 @@ class Options(Model):
             image without. The keys that may log in are those of the spec.
         cidr: The VPC's range.
         vpc: The UUID of an existing VPC to join.
-        domain: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's private
-            address.
+        dns_zone: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's
+            private address.
         tags: Put on every droplet and volume.
     """
 
@@ -27,5 +29,6 @@ class Options(Model):
     ssh_keys: list[str] = []
     cidr: IPv4Network = IPv4Network("10.77.0.0/16")
     vpc: str = Field(default="", pattern=r"^[0-9a-f-]*$")
-    domain: str = ""
+    dns_zone: str = ""
     tags: list[str] = []
+    renamed: ClassVar[Mapping[str, str]] = {"domain": "dns_zone"}

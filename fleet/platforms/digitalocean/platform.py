@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.errors import UsageError
 from fleet.images import DiskArtifact
 from fleet.plan import (
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Limits,
@@ -89,15 +90,9 @@ class DigitalOcean(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return ""
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/fleet/{disk}"
-
-    def disk_rule(self, disk: str) -> str:
+    def disk_link(self, disk: str) -> DiskLink:
         # A volume's serial number ends with the volume's name.
-        return (
-            f'SUBSYSTEM=="block", ENV{{DEVTYPE}}=="disk", ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}", '
-            f'SYMLINK+="disk/fleet/{disk}"\n'
-        )
+        return DiskLink(f"/dev/disk/fleet/{disk}", f'ENV{{ID_SERIAL}}=="0DO_Volume_*--{disk}"')
 
     @property
     def place(self) -> str:
@@ -120,11 +115,12 @@ class DigitalOcean(BasePlatform):
         if plan.network:
             raise UsageError(
                 "DigitalOcean gives no planned addresses to machines of a custom image, which Fedora CoreOS is.",
-                fix="Take `network` out of the spec, and name a `domain` in `fleet:digitalocean` for names.",
+                fix="Take `network` out of the spec, and name a `dns_zone` in `fleet:digitalocean` for names.",
             )
+        zone = self.options.dns_zone
         for name in [name for group in plan.groups.values() for name in group.names]:
-            if self.options.domain and name != self.options.domain and not name.endswith(f".{self.options.domain}"):
-                raise UsageError(f"The name {name} is not in the domain {self.options.domain} of `fleet:digitalocean`.")
+            if zone and name != zone and not name.endswith(f".{zone}"):
+                raise UsageError(f"The name {name} is not in {zone}, the `dns_zone` of `fleet:digitalocean`.")
         for node in plan.nodes:
             self.size(node)
             check_disk_count(node, _MOST_DISKS, "DigitalOcean")

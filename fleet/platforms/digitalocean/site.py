@@ -102,7 +102,7 @@ class Site:
         return self._addresses[node.name].ip_address
 
     def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
-        domain = self._options.domain
+        domain = self._options.dns_zone
         for name in names if domain else ():
             short = name.removesuffix(domain).removesuffix(".") or "@"
             for index, address in enumerate(addresses):
@@ -197,10 +197,10 @@ class Site:
                     f"{node.name}-{disk.name}", droplet_id=droplet, volume_id=disks[disk.name].id, opts=replaced
                 )
             )
-        if options.domain:
+        if options.dns_zone:
             digitalocean.DnsRecord(
                 node.name,
-                domain=options.domain,
+                domain=options.dns_zone,
                 type="A",
                 name=f"{node.name}.{self._fleet}",
                 value=machine.ipv4_address_private,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 
 
 class Join(Model):
@@ -22,7 +24,7 @@ class Join(Model):
     subnetwork: str
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:gcp``.
 
     Project and zone are the stack's ``gcp:project`` and ``gcp:zone``, or GOOGLE_PROJECT and GOOGLE_ZONE.
@@ -31,7 +33,7 @@ class Options(Model):
         architecture: "x86_64" or "aarch64".
         zones: Zones of one region; nodes are spread over them by their index. ``gcp:zone`` by default.
         cidr: The subnetwork's range, where the spec plans no addresses.
-        network: An existing network to join.
+        vpc: An existing network to join.
         public_addresses: Whether nodes have static external addresses. Without, they are reached by their private ones.
         root_size_gib: A node's root disk in GiB.
         disk_type: The type of data disks.
@@ -39,13 +41,13 @@ class Options(Model):
         spot: Spot instances.
         bucket: A bucket for configs that are larger than metadata can be; the service account must read it.
         dns_zone: The name of a managed zone of Cloud DNS, for the groups' names.
-        labels: Put on every resource that has labels.
+        tags: Labels that are put on every resource that has labels.
     """
 
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
     zones: list[str] = []
     cidr: IPv4Network = IPv4Network("10.77.0.0/16")
-    network: Join | None = None
+    vpc: Join | None = None
     public_addresses: bool = True
     root_size_gib: int = Field(default=16, ge=10)
     disk_type: str = "pd-balanced"
@@ -53,4 +55,5 @@ class Options(Model):
     spot: bool = False
     bucket: str = ""
     dns_zone: str = ""
-    labels: dict[str, str] = {}
+    tags: dict[str, str] = {}
+    renamed: ClassVar[Mapping[str, str]] = {"labels": "tags", "network": "vpc"}

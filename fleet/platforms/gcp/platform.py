@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fleet.errors import UsageError
 from fleet.images import PublishedImage
 from fleet.plan import (
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Limits,
@@ -111,9 +112,9 @@ class Gcp(BasePlatform):
         # A static address is a part of the instance, not of something between.
         return "its nodes have static addresses" if self.options.public_addresses else ""
 
-    def device(self, disk: str) -> str:
+    def disk_link(self, disk: str) -> DiskLink:
         # By udev's own rules; the links that begin with google- need a package of Google's.
-        return f"/dev/disk/by-id/scsi-0Google_PersistentDisk_{disk}"
+        return DiskLink(f"/dev/disk/by-id/scsi-0Google_PersistentDisk_{disk}")
 
     @property
     def place(self) -> str:
@@ -200,7 +201,7 @@ class Gcp(BasePlatform):
         return digest([node.delivery.user_data, *shape, disks, str(node.private or ""), options.public_addresses])
 
     def shape(self, node: NodePlan) -> dict[str, str]:
-        options, join = self.options, self.options.network
+        options, join = self.options, self.options.vpc
         shape: dict[str, object] = {
             "size": self.size(node),
             "project": self.project,

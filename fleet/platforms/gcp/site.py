@@ -56,14 +56,14 @@ class Site:
 
     def __init__(self, platform: Gcp, plan: FleetPlan, opts: pulumi.ResourceOptions) -> None:
         self._platform, self._options, self._fleet = platform, platform.options, plan.name
-        self._labels = {**self._options.labels, "fleet": plan.name, "stack": platform.stack.lower()}
+        self._labels = {**self._options.tags, "fleet": plan.name, "stack": platform.stack.lower()}
         self._addresses: dict[str, gcp.compute.Address] = {}
         self._zones: dict[str, pulumi.Input[str]] = {}
         self._lookups = Lookups(gcp, opts)
         cidr = str(plan.network or self._options.cidr)
-        if self._options.network:
-            network: pulumi.Input[str] = self._options.network.network
-            self._subnetwork: pulumi.Input[str] = self._options.network.subnetwork
+        if self._options.vpc:
+            network: pulumi.Input[str] = self._options.vpc.network
+            self._subnetwork: pulumi.Input[str] = self._options.vpc.subnetwork
         else:
             made = gcp.compute.Network(plan.name, auto_create_subnetworks=False, opts=opts)
             network = made.id

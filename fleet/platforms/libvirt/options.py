@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:libvirt``. The URI is the stack's ``libvirt:uri``, or LIBVIRT_DEFAULT_URI.
 
     Attributes:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from fleet.errors import UsageError
 from fleet.images import QEMU_DISK, Progress, obtain
 from fleet.plan import (
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Interface,
@@ -86,8 +87,8 @@ class Libvirt(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on libvirt every node has a planned address"
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/by-id/wwn-0x{wwn(disk)}"
+    def disk_link(self, disk: str) -> DiskLink:
+        return DiskLink(f"/dev/disk/by-id/wwn-0x{wwn(disk)}")
 
     def private(self, group: str, index: int) -> IPv4Interface | None:
         return None if self.options.bridge else slot(self.options.cidr, group, index)

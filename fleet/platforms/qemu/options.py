@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 from fleet.platforms.qemu.accelerator import Choice
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:qemu``.
 
     Attributes:

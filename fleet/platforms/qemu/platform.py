@@ -28,6 +28,7 @@ from fleet.files import stack_folder
 from fleet.images import QEMU_DISK, Progress, obtain
 from fleet.plan import (
     SSH_PORT,
+    DiskLink,
     DiskPlan,
     FleetPlan,
     Interface,
@@ -97,8 +98,8 @@ class Qemu(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/by-id/virtio-{machine.disk_serial(disk)}"
+    def disk_link(self, disk: str) -> DiskLink:
+        return DiskLink(f"/dev/disk/by-id/virtio-{machine.disk_serial(disk)}")
 
     def place_of(self, disk: StateEntry) -> str:
         """Nowhere else."""

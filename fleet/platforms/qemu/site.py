@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 
+from fleet import ssh
 from fleet.dynamic.outputs import sealed
 from fleet.images import QEMU_DISK
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, Needs, NodePlan, Watch
@@ -14,8 +15,6 @@ from fleet.platforms.qemu import tokens
 from fleet.platforms.qemu.platform import Qemu
 from fleet.platforms.qemu.resource import DIGEST, QemuDisk, QemuMachine
 from fleet.platforms.site import Instance, secret_options
-
-_NO_HOST_KEY = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
 
 
 class Site:
@@ -70,8 +69,7 @@ class Site:
             id=machine.id,
             address=host,
             endpoints=endpoints,
-            # A new node has a new host key, at the port of the old one.
-            ssh=f"ssh -p {endpoints[SSH_PORT][1]} {_NO_HOST_KEY} core@{host}",
+            ssh=" ".join(ssh.command(host, endpoints[SSH_PORT][1], ssh.UNCHECKED)),
             console=str(folder / "console.log"),
             watch=Watch(tokens.WATCHER, pulumi.Output.concat(str(folder), " ", machine.id)),
         )

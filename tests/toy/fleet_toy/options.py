@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fleet.model import Model
+from fleet.platforms.options import PlatformOptions
 
 
-class Options(Model):
+class Options(PlatformOptions):
     """The stack's ``fleet:toy``.
 
     Attributes:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fleet.plan import DiskPlan, FleetPlan, Limits, NodePlan
+from fleet.images import QEMU_DISK
+from fleet.plan import DiskLink, DiskPlan, FleetPlan, Limits, NodePlan
 from fleet.platforms.base import BasePlatform
-from fleet.platforms.checks import check_disks, refuse_snapshots
+from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import custom_size, described, digest
 from fleet.stack_config import ConfigReader, no_config
@@ -27,6 +28,7 @@ class Toy(BasePlatform):
 
     name = "toy"
     options_model = Options
+    artifacts = (QEMU_DISK,)
     machine_type = "pulumi-python:dynamic/toy:Machine"
     replaced_types = (machine_type,)
     limits = Limits(raw=None, most=None)
@@ -46,8 +48,8 @@ class Toy(BasePlatform):
     def cannot_surge(self, *, addressed: bool) -> str:
         return "toys have one file a node"
 
-    def device(self, disk: str) -> str:
-        return f"/dev/disk/by-id/toy-{disk}"
+    def disk_link(self, disk: str) -> DiskLink:
+        return DiskLink(f"/dev/disk/by-id/toy-{disk}")
 
     def new_disk(self, node: NodePlan, disk: DiskPlan) -> Mapping[str, Any]:
         return {}
@@ -56,6 +58,9 @@ class Toy(BasePlatform):
         refuse_snapshots(plan, self.name)
         for node in plan.nodes:
             self.size(node)
+            check_disk_count(node, 100, self.name)
+            if node.image:
+                locked_disk(node.image, QEMU_DISK, self.name)
 
     def check_deployed(self, plan: FleetPlan) -> None:
         check_disks(self, plan)
@@ -68,7 +73,8 @@ class Toy(BasePlatform):
         return _SIZES.get(node.size) or custom_size(node)
 
     def image(self, node: NodePlan) -> str:
-        return node.image.release if node.image else ""
+        assert node.image is not None
+        return node.image.disks[QEMU_DISK.name].uncompressed_sha256
 
     def trigger(self, node: NodePlan) -> str:
         return digest([node.delivery.user_data, *self.size(node), [disk.name for disk in node.disks]])

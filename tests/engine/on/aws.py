@@ -1,4 +1,4 @@
-"""AWS's stand-in: the provider over moto's EC2 and S3, so that the API's own rules hold."""
+"""AWS's stand-in, and what tests have to know of it: over moto's EC2 and S3, so that the API's own rules hold."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from moto.ec2.models import ec2_backends
 from moto.moto_api._internal import mock_random
 from moto.server import ThreadedMotoServer
 
+from tests.engine.cases import Case
 from tests.engine.cloud import Cloud, CloudError, Machine, World, decoded
 
 REGION = "eu-central-1"
@@ -248,3 +249,33 @@ class Aws(Cloud):
                 for subnet in subnets.values():
                     subnet.del_subnet_ip(props["privateIp"])
         self.world.stop(id_)
+
+
+CASE = Case(
+    config={"aws:region": "eu-central-1"},
+    other={
+        "zones": ["eu-central-1b"],
+        "vpc": {"id": "vpc-0abc", "subnets": {"eu-central-1a": "subnet-0a", "eu-central-1b": "subnet-0b"}},
+        "instance_profile": "reader",
+        "dns_zone": "Z0",
+        "bucket": "configs",
+        "tags": {"team": "web"},
+    },
+    other_for_disks={
+        "zones": ["eu-central-1b", "eu-central-1a"],
+        "cidr": "10.78.0.0/16",
+        "vpc": {"id": "vpc-1", "subnets": {"eu-central-1b": "subnet-1"}},
+        "instance_profile": "reader",
+        "dns_zone": "Z1",
+        "bucket": "configs",
+        "tags": {"a": "b"},
+    },
+    other_config={"aws:region": ["us-east-1"]},
+    hard="cidr",
+    masked=["cidr"],
+    unchanged=["ami"],
+    cloud=Aws,
+    disk_type="aws:ebs/volume:Volume",
+    image=lambda release, digest: {REGION: f"ami-{digest[:17]}"},
+    dns={"fleet:aws": {"dns_zone": "Z1"}},
+)
