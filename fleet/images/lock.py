@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from fleet.core_schema import Plain
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, Remedy
 from fleet.files import read_text, write_whole
 from fleet.images.web import refuse_plain
 from fleet.model import Model
@@ -53,7 +53,7 @@ class ImageLock(Model):
             have = ", ".join(sorted(self.architectures)) or "none"
             raise FleetError(
                 f"The image lock has no image for {architecture} (it has: {have}).",
-                fix="Write a new lock with `fleet image update`.",
+                fix=Remedy.LOCK_ARCHITECTURE,
             ) from None
         trust = {"keys": self.keys, "unsigned": self.unsigned}
         return image.model_copy(
@@ -77,13 +77,11 @@ def read_lock(path: Path) -> ImageLock:
         raise FleetError(
             "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
             at=at,
-            fix="Write one with `fleet image lock SPEC`, and commit it.",
+            fix=Remedy.WRITE_LOCK,
         ) from None
     except (yaml.YAMLError, ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise FleetError(
-            f"This is not an image lock ({first}).", at=at, fix="Write a new one with `fleet image update SPEC`."
-        ) from None
+        raise FleetError(f"This is not an image lock ({first}).", at=at, fix=Remedy.WRITE_LOCK_ANEW) from None
     for disk in [disk for image in lock.architectures.values() for disk in image.disks.values() if disk.remote]:
         # Some platforms hand the URL on, and nobody would notice.
         refuse_plain(disk.location)
