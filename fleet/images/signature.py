@@ -74,8 +74,8 @@ def verify(file: Path, signature: bytes, keys: str, what: str) -> str:
 
     usable = _usable(keys)
     try:
-        made = pysequoia.Sig.from_bytes(signature)
-        valid = pysequoia.verify(file=str(file), store=lambda _: usable, signature=made).valid_sigs
+        parsed = pysequoia.Sig.from_bytes(signature)
+        valid = pysequoia.verify(file=str(file), store=lambda _: usable, signature=parsed).valid_sigs
     except Exception:  # the library has no kinds of errors
         valid = []
     if not valid:

@@ -123,7 +123,7 @@ class Session:
         self._ui.begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
         with _failing(stack, reporter, self._ui.say):
-            if first := _sick_before_well(deployed, plan):
+            if first := _not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
             stack.up(reporter.event)
@@ -420,16 +420,16 @@ def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:
             raise error
 
 
-def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
+def _not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
     """Nodes that are not ready, where others would change too: a gate would hold those back."""
     first: list[str] = []
     for group in plan.groups.values():
         changing = {node.name for node in group.nodes if deployed.changes(node)}
         if not changing:
             continue
-        sick = deployed.not_ready([node for node in group.nodes if node.name in deployed.known], patience=PATIENCE)
-        if changing - sick.keys():
-            first += [name for name in sick if name in changing or name not in deployed.machines]
+        down = deployed.not_ready([node for node in group.nodes if node.name in deployed.known], patience=PATIENCE)
+        if changing - down.keys():
+            first += [name for name in down if name in changing or name not in deployed.machines]
     return first
 
 
