@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleet.files import read_json
-from fleet.plan import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
+from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
 
 
 class NotReadyError(Exception):

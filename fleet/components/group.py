@@ -73,7 +73,7 @@ class NodeGroup(pulumi.ComponentResource):
                 address=addresses[node.name],
                 roster=roster,
                 down=plan.window,
-                pause=plan.pause if position else 0,
+                pause=plan.rollout.pause if position else 0,
                 after=[readies[behind].passed] if behind is not None else after,
                 ready_after=[ready.passed for ready in readies[-1:]],
                 opts=child,
