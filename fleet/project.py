@@ -70,7 +70,7 @@ class Project:
                 dict(content.get("config") or {}),
             )
         except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
-            raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
+            raise UsageError("This is not a Pulumi project file.", at=Position.of(file)) from None
 
     @classmethod
     def around(cls, spec: Path) -> Project:
@@ -124,7 +124,7 @@ class Project:
                 for key, value in entries
             }
         except yaml.YAMLError:
-            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+            raise UsageError("This is not the config file of a Pulumi stack.", at=Position.of(file)) from None
         except UsageError:
             if file.exists():
                 raise

@@ -36,7 +36,7 @@ class NodeGroup(pulumi.ComponentResource):
 
     Attributes:
         nodes: By name, in ascending order.
-        names: Names in the DNS, and the addresses that each is to lead to.
+        names: Names in the DNS, and the addresses that each should resolve to.
         last: The readiness of the node that comes last; ``None`` in an empty group.
     """
 
@@ -124,7 +124,7 @@ class Fleet(pulumi.ComponentResource):
 
     @property
     def names(self) -> Mapping[str, Sequence[pulumi.Input[str]]]:
-        """All names in the DNS, and the addresses that each is to lead to."""
+        """All names in the DNS, and the addresses that each should resolve to."""
         return {name: addresses for group in self.groups.values() for name, addresses in group.names.items()}
 
     @property

@@ -64,7 +64,7 @@ class Session:
         """Say what would be done; returns whether anything would."""
         plan, reporter = self._previewed(self._ui.say, "imagine")
         changed = bool(reporter.operations - {"same"})
-        self._ui.say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
+        self._ui.say("", f"Preview of {plan.name}: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 
     def _previewed(self, say: Say, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
@@ -111,7 +111,7 @@ class Session:
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform)
-        self._ui.say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
+        self._ui.say("", "The spec still has the newer configs: change it back before the next `fleet up`.")
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         self._check_deployed(plan, platform, self._ui.say)
@@ -139,7 +139,7 @@ class Session:
                 self._ui.say(name, f"port {port} at {endpoint}")
             self._ui.say(name, node["ssh"])
         for name, addresses in sorted(outputs.get("names", {}).items()):
-            self._ui.say("", f"{name}: to lead to {', '.join(addresses)}")
+            self._ui.say("", f"{name}: should resolve to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
@@ -218,7 +218,7 @@ class Session:
         if kept is None:
             raise FleetError(
                 f"The config that node {node.name} has is neither the spec's nor one of the last two rollouts', so it "
-                "cannot be had again.",
+                "cannot be restored.",
                 fix=fix,
             )
         if deployed.differs(kept):

@@ -388,7 +388,7 @@ def _readable(error: Exception, stack: Stack) -> FleetError:
     if isinstance(error, automation.StackNotFoundError):
         return stack.project.no_stack(stack.name)
     if "incorrect passphrase" in text:
-        return UsageError(f"The passphrase of stack {stack.name} is another one.", fix=f"Set {PASSPHRASE} right.")
+        return UsageError(f"The passphrase of stack {stack.name} is wrong.", fix=f"Set {PASSPHRASE} to the right one.")
     return FleetError(f"Pulumi failed: {_reason(text)}.")
 
 

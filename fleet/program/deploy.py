@@ -29,7 +29,7 @@ DEFAULT_SPEC = "fleet.yaml"
 
 async def deploy(plan: FleetPlan, platform: Platform, *, project: Path, stack: str) -> Fleet:
     """Declare a fleet, and export what its nodes offer as the stack output ``nodes``, and the addresses that its names
-    in the DNS are to lead to as ``names``. For a program that :func:`pulumi.run` runs.
+    in the DNS should resolve to as ``names``. For a program that :func:`pulumi.run` runs.
 
     Args:
         plan: What.
