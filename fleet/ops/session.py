@@ -1,4 +1,4 @@
-"""``fleet preview``, ``up`` and ``destroy``: the Automation API around a planned fleet."""
+"""A command's work on a stack (``fleet preview``, ``up``, ``destroy``): the Automation API around a planned fleet."""
 
 from __future__ import annotations
 
