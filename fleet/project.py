@@ -16,8 +16,16 @@ import yaml
 
 from fleet.core_schema import Plain
 from fleet.errors import Position, UsageError
-from fleet.files import project_file, read_text
+from fleet.files import read_text
 from fleet.stack_config import Secure
+
+PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
+"""What Pulumi calls the file of a project (``sdk/go/common/workspace`` of github.com/pulumi/pulumi)."""
+
+
+def project_file(folder: Path) -> Path | None:
+    """The file that makes a folder a Pulumi project; ``None`` if it is none."""
+    return next((folder / name for name in PROJECT_FILES if (folder / name).is_file()), None)
 
 
 def short_name(stack: str) -> str:
