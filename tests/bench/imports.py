@@ -16,10 +16,10 @@ WHOLE = (
 )
 PROGRAMS = {
     "pulumi_aws with all its modules": WHOLE,
-    "a stack on AWS": "import fleet.program; from fleet.platforms.aws import aws; "
+    "a stack on AWS": "import fleet.program.deploy; from fleet.platforms.aws import aws; "
     "aws.ec2.Instance, aws.ebs.Volume, aws.s3.BucketObjectv2, aws.route53.Record",
-    "a stack on libvirt": "import fleet.program; from fleet.platforms.libvirt import libvirt; libvirt.Domain",
-    "a stack on qemu": "import fleet.program, fleet.platforms.qemu",
+    "a stack on libvirt": "import fleet.program.deploy; from fleet.platforms.libvirt import libvirt; libvirt.Domain",
+    "a stack on qemu": "import fleet.program.deploy, fleet.platforms.qemu",
 }
 
 
