@@ -9,9 +9,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # what it is named for takes as long to import as all that fleet itself begins with
 
 MOVED = {
     "fleet.components.drain": "fleet.dynamic.drain",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fleet.errors import Position, UsageError
-from fleet.files import project_file
+from fleet.project import project_file
 
 
 @dataclass(frozen=True)

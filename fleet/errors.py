@@ -11,7 +11,7 @@ import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
+from enum import Enum
 from pathlib import Path
 
 
@@ -42,22 +42,56 @@ class Position:
         return ":".join(str(part) for part in (self.source, self.line, self.column) if part is not None)
 
 
+class Remedy(Enum):
+    """What mends an error of a layer that knows neither the spec nor the ``fleet`` command.
+
+    Such a layer names the kind of remedy, and the value is what users read, in the words of the spec and of the
+    command.
+    """
+
+    CHECK_NETWORK = "Check the network and run the command again."
+    RESUME_DOWNLOAD = "Check the network and run the command again: it goes on where it stopped."
+    WRITE_LOCK = "Write one with `fleet image lock SPEC`, and commit it."
+    WRITE_LOCK_ANEW = "Write a new one with `fleet image update SPEC`."
+    LOCK_ARCHITECTURE = "Write a new lock with `fleet image update`."
+    LOCK_FILE = "Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`."
+    LOCK_NEWER = "Old releases are removed upstream; lock a newer one with `fleet image update`."
+    LOCK_NEWER_OR_UNSIGNED = (
+        "Old releases are removed upstream; lock a newer one with `fleet image update`. An image that nobody signs is "
+        "used if the lock says so: `fleet image update SPEC --unsigned`."
+    )
+    RESTORE_FILE = "Put it back, or write a new lock with `fleet image update`."
+    RESTORE_OR_LOCK_FILE = (
+        "Put that one back, or, if this one is meant, lock it: `fleet image update SPEC --file FILE`."
+    )
+    NAME_KEYS = "Name others: `fleet image update SPEC --keys FILE`."
+    DISTRUST_SIGNATURE = (
+        "Do not use this image. If it is an old release, lock a newer one with `fleet image update`; if others than "
+        "Fedora sign it, name their keys: `fleet image update SPEC --keys FILE`."
+    )
+    ALLOW_WARNINGS = "What Butane warns of is seldom meant; if it is, name the snippet with `allow_warnings: true`."
+    DECLARE_OVERRIDE = "Take one of them out, or declare the later snippet an override: `{path: ..., override: true}`."
+    USE_VARIABLE = "Take it out of the snippet's `variables`, or use it."
+
+
 class FleetError(Exception):
     """Something that the user can mend.
 
     Args:
         what: What is wrong, in a sentence or two, without a secret in it.
         at: Where it is wrong.
-        fix: How to mend it.
+        fix: How to mend it, in words or as a kind.
 
     Attributes:
         exit_code: What a command exits with: 1 (failed), or 2 in :class:`UsageError`.
+        remedy: The kind of what mends it, where it was named as one.
     """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, at: Position | None = None, fix: str = "") -> None:
-        self.what, self.at, self.fix = what, at, fix
+    def __init__(self, what: str, *, at: Position | None = None, fix: str | Remedy = "") -> None:
+        self.remedy = fix if isinstance(fix, Remedy) else None
+        self.what, self.at, self.fix = what, at, fix.value if isinstance(fix, Remedy) else fix
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -102,6 +136,8 @@ def unexpected(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}. {DEBUG}=1 in the environment shows where that came from."
+    from importlib import metadata  # slow to import, and seldom needed
+
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "fleet" in Path(frame.filename).parts] or frames
     where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
@@ -114,5 +150,7 @@ def unexpected(error: BaseException) -> str:
 
 def _where_to_report() -> str:
     """As the package's metadata has it (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
+    from importlib import metadata
+
     urls = dict(entry.split(", ", 1) for entry in metadata.metadata("fleet").get_all("Project-URL") or ())
     return f" at {urls['Issues']}" if "Issues" in urls else " to whom you have fleet from"

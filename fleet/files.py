@@ -179,15 +179,6 @@ def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
         raise
 
 
-PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
-"""What Pulumi calls the file of a project (``sdk/go/common/workspace`` of github.com/pulumi/pulumi)."""
-
-
-def project_file(folder: Path) -> Path | None:
-    """The file that makes a folder a Pulumi project; ``None`` if it is none."""
-    return next((folder / name for name in PROJECT_FILES if (folder / name).is_file()), None)
-
-
 def stack_folder(project: Path, stack: str) -> Path:
     """Where a stack keeps, on this machine, what is not in its state.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from fleet import ssh
 from fleet.files import read_json
-from fleet.plan import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
+from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
 
 
 class NotReadyError(Exception):

@@ -16,8 +16,16 @@ import yaml
 
 from fleet.core_schema import Plain
 from fleet.errors import Position, UsageError
-from fleet.files import project_file, read_text
+from fleet.files import read_text
 from fleet.stack_config import Secure
+
+PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
+"""What Pulumi calls the file of a project (``sdk/go/common/workspace`` of github.com/pulumi/pulumi)."""
+
+
+def project_file(folder: Path) -> Path | None:
+    """The file that makes a folder a Pulumi project; ``None`` if it is none."""
+    return next((folder / name for name in PROJECT_FILES if (folder / name).is_file()), None)
 
 
 def short_name(stack: str) -> str:
@@ -70,7 +78,7 @@ class Project:
                 dict(content.get("config") or {}),
             )
         except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
-            raise UsageError("This is no Pulumi project file.", at=Position.of(file)) from None
+            raise UsageError("This is not a Pulumi project file.", at=Position.of(file)) from None
 
     @classmethod
     def around(cls, spec: Path) -> Project:
@@ -126,7 +134,7 @@ class Project:
                 for key, value in entries
             }
         except yaml.YAMLError:
-            raise UsageError("This is no config file of a Pulumi stack.", at=Position.of(file)) from None
+            raise UsageError("This is not the config file of a Pulumi stack.", at=Position.of(file)) from None
         except UsageError:
             if file.exists():
                 raise

@@ -38,7 +38,7 @@ class NodeGroup(pulumi.ComponentResource):
 
     Attributes:
         nodes: By name, in ascending order.
-        names: Names in the DNS, and the addresses that each is to lead to.
+        names: Names in the DNS, and the addresses that each should resolve to.
         last: The readiness of the node that comes last; ``None`` in an empty group.
     """
 
@@ -75,7 +75,7 @@ class NodeGroup(pulumi.ComponentResource):
                 address=addresses[node.name],
                 roster=roster,
                 down=plan.window,
-                pause=plan.pause if position else 0,
+                pause=plan.rollout.pause if position else 0,
                 after=[readies[behind].passed] if behind is not None else after,
                 ready_after=[ready.passed for ready in readies[-1:]],
                 opts=child,
@@ -126,7 +126,7 @@ class Fleet(pulumi.ComponentResource):
 
     @property
     def names(self) -> Mapping[str, Sequence[pulumi.Input[str]]]:
-        """All names in the DNS, and the addresses that each is to lead to."""
+        """All names in the DNS, and the addresses that each should resolve to."""
         return {name: addresses for group in self.groups.values() for name, addresses in group.names.items()}
 
     @property

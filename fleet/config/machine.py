@@ -16,7 +16,7 @@ from typing import Any
 from fleet.config import _transpiler
 from fleet.config.entries import LISTS
 from fleet.config.snippets import Snippet, load_all
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, Remedy
 from fleet.plan import MachineConfig
 
 NEWEST_SPEC = "3.6.0"
@@ -94,5 +94,5 @@ def _conflict(snippets: Sequence[Snippet], loss: dict[str, Any]) -> FleetError:
     return FleetError(
         f"{aspect[0].upper()}{aspect[1:]} is set here and, differently, in {loser.position_of(key)}.",
         at=winner.position_of(key),
-        fix="Take one of them out, or declare the later snippet an override: `{path: ..., override: true}`.",
+        fix=Remedy.DECLARE_OVERRIDE,
     )

@@ -20,7 +20,7 @@ from fleet.boundary import Boundary
 from fleet.config import _transpiler
 from fleet.config.template import Scalar, fill_text
 from fleet.core_schema import Plain
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, Remedy
 from fleet.files import read_text
 
 Kind = Literal["butane", "ignition"]
@@ -127,9 +127,9 @@ class Snippet:
             what += "; then: " + "; ".join(
                 f"{f['message']} (line {f['line']})" if "line" in f else f["message"] for f in more
             )
-        fix = ""
+        fix: str | Remedy = ""
         if first["level"] == "warning":
-            fix = "What Butane warns of is seldom meant; if it is, name the snippet with `allow_warnings: true`."
+            fix = Remedy.ALLOW_WARNINGS
         if "no such file" in what:
             fix = f"Local files are looked for in {self.files_dir}, beside the snippet."
         return FleetError(what + ".", at=Position(self.name, first.get("line"), first.get("column")), fix=fix)

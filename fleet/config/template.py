@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import yaml
 
 from fleet.core_schema import Plain
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, Remedy
 
 Scalar = str | int | float | bool
 
@@ -69,7 +69,7 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
         raise FleetError(
             f"It is given the variable {unused[0]}, but has no `${{{unused[0]}}}`.",
             at=Position(name),
-            fix="Take it out of the snippet's `variables`, or use it.",
+            fix=Remedy.USE_VARIABLE,
         )
     for begin, end, new in sorted(replaced, reverse=True):
         text = text[:begin] + new + text[end:]

@@ -19,16 +19,17 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import platformdirs
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, Remedy
 from fleet.images.kept import digest, fault, keep, unfit
 from fleet.images.signature import fingerprints, verify
-from fleet.images.web import client, fetch
+from fleet.images.web import client, fetch, translated
 from fleet.plan import Disk
 
 _CHUNK = 1 << 20
@@ -122,22 +123,12 @@ def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> N
     with contextlib.suppress(OSError):
         if not _fault(disk, _final(disk, cache), _nothing):
             return
-    import httpx  # slow to import, and most runs look for nothing
-
-    url = disk.location
-    try:
-        with client(timeout) as asking:
-            asking.head(url).raise_for_status()
-            if not disk.unsigned:
-                url = disk.signature_url
-                asking.head(url).raise_for_status()
-    except httpx.HTTPStatusError as error:
-        raise _refused(disk, url, error.response.status_code) from None
-    except httpx.HTTPError as error:
-        raise FleetError(
-            f"The server of the locked image {url} cannot be reached ({error or type(error).__name__}).",
-            fix="Check the network and run the command again.",
-        ) from None
+    with client(timeout) as asking:
+        with translated(disk.location, refused=Remedy.LOCK_NEWER):
+            asking.head(disk.location).raise_for_status()
+        if not disk.unsigned:
+            with _signature_asked(disk):
+                asking.head(disk.signature_url).raise_for_status()
 
 
 def _nothing(step: str, done: int, total: int | None) -> None:
@@ -181,16 +172,10 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _refused(disk: Disk, url: str, status: int) -> FleetError:
-    if url == disk.location:
-        fix = "Old releases are removed upstream; lock a newer one with `fleet image update`."
-        return FleetError(f"The server answered {status} for {url}.", fix=fix)
-    return FleetError(
-        f"The server answered {status} for {url}, the signature of {disk.location}, and without it nothing says who "
-        "made the image.",
-        fix="Old releases are removed upstream; lock a newer one with `fleet image update`. An image that nobody signs "
-        "is used if the lock says so: `fleet image update SPEC --unsigned`.",
-    )
+def _signature_asked(disk: Disk) -> AbstractContextManager[None]:
+    """A context in which the server is asked for an image's signature."""
+    what = f", the signature of {disk.location}, and without it nothing says who made the image"
+    return translated(disk.signature_url, what=what, refused=Remedy.LOCK_NEWER_OR_UNSIGNED)
 
 
 def _own(disk: Disk, cache: Path, report: Progress) -> Path:
@@ -202,12 +187,12 @@ def _own(disk: Disk, cache: Path, report: Progress) -> Path:
     except OSError as error:
         raise FleetError(
             f"The locked image {path} cannot be read: {error.strerror}.",
-            fix="Put it back, or write a new lock with `fleet image update`.",
+            fix=Remedy.RESTORE_FILE,
         ) from None
     if reason:
         raise FleetError(
             f"{path} is not the image that is locked: {reason}.",
-            fix="Put that one back, or, if this one is meant, lock it: `fleet image update SPEC --file FILE`.",
+            fix=Remedy.RESTORE_OR_LOCK_FILE,
         )
     return path
 
@@ -231,18 +216,8 @@ def _download(disk: Disk, final: Path, report: Progress, timeout: float) -> None
 
 
 def _signature(disk: Disk, timeout: float) -> bytes:
-    import httpx
-
-    url = disk.signature_url
-    try:
-        return fetch(url, most=_SIGNATURE_MOST, timeout=timeout)
-    except httpx.HTTPStatusError as error:
-        raise _refused(disk, url, error.response.status_code) from None
-    except httpx.HTTPError as error:
-        raise FleetError(
-            f"The signature {url} cannot be had ({error or type(error).__name__}).",
-            fix="Check the network and run the command again.",
-        ) from None
+    with _signature_asked(disk):
+        return fetch(disk.signature_url, most=_SIGNATURE_MOST, timeout=timeout)
 
 
 def _complete(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
@@ -251,18 +226,17 @@ def _complete(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
 
     if part.exists() and unfit(part):
         _remove(part)
-    for attempt in range(1, _TRIES + 1):
-        try:
-            _stream(disk.location, part, report, timeout)
-            return
-        except httpx.HTTPStatusError as error:
-            raise _refused(disk, disk.location, error.response.status_code) from None
-        except httpx.HTTPError as error:
-            if attempt == _TRIES:
-                raise FleetError(
-                    f"The download of {disk.location} broke off {_TRIES} times ({error or type(error).__name__}).",
-                    fix="Check the network and run the command again: it goes on where it stopped.",
-                ) from None
+    with translated(disk.location, refused=Remedy.LOCK_NEWER, failed=Remedy.RESUME_DOWNLOAD):
+        for attempt in range(1, _TRIES + 1):
+            try:
+                _stream(disk.location, part, report, timeout)
+                return
+            except httpx.HTTPStatusError:
+                raise
+            except httpx.HTTPError as error:
+                if attempt == _TRIES:
+                    text = f"it broke off {_TRIES} times ({error or type(error).__name__})"
+                    raise httpx.HTTPError(text) from None
 
 
 def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from fleet.core_schema import Plain
 from fleet.document import Document
-from fleet.errors import FleetError, Position, UsageError
+from fleet.errors import FleetError, Position, Remedy, UsageError
 from fleet.files import write_whole
 from fleet.images.web import refuse_plain
 from fleet.model import Model
@@ -54,7 +54,7 @@ class ImageLock(Model):
             have = ", ".join(sorted(self.architectures)) or "none"
             raise FleetError(
                 f"The image lock has no image for {architecture} (it has: {have}).",
-                fix="Write a new lock with `fleet image update`.",
+                fix=Remedy.LOCK_ARCHITECTURE,
             ) from None
         trust = {"keys": self.keys, "unsigned": self.unsigned}
         return image.model_copy(
@@ -73,14 +73,14 @@ def read_lock(path: Path) -> ImageLock:
         raise FleetError(
             "There is no image lock, so nothing says which release of Fedora CoreOS to run.",
             at=Position.of(path),
-            fix="Write one with `fleet image lock SPEC`, and commit it.",
+            fix=Remedy.WRITE_LOCK,
         )
     # PyYAML writes it, as YAML 1.1.
     document = Document(path, "image lock", loader=Plain)
     try:
         lock = document.read(ImageLock, document.value())
     except UsageError as error:
-        raise UsageError(error.what, at=error.at, fix="Write a new one with `fleet image update SPEC`.") from None
+        raise UsageError(error.what, at=error.at, fix=Remedy.WRITE_LOCK_ANEW) from None
     for disk in [disk for image in lock.architectures.values() for disk in image.disks.values() if disk.remote]:
         # Some platforms hand the URL on, and nobody would notice.
         refuse_plain(disk.location)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleet.errors import FleetError, Position
+from fleet.errors import FleetError, Position, Remedy
 from fleet.files import read_text
 
 if TYPE_CHECKING:
@@ -74,16 +74,15 @@ def verify(file: Path, signature: bytes, keys: str, what: str) -> str:
 
     usable = _usable(keys)
     try:
-        made = pysequoia.Sig.from_bytes(signature)
-        valid = pysequoia.verify(file=str(file), store=lambda _: usable, signature=made).valid_sigs
+        parsed = pysequoia.Sig.from_bytes(signature)
+        valid = pysequoia.verify(file=str(file), store=lambda _: usable, signature=parsed).valid_sigs
     except Exception:  # the library has no kinds of errors
         valid = []
     if not valid:
         raise FleetError(
             f"The signature of {what} is not valid: none of the keys "
             f"{', '.join(certificate.fingerprint[-16:].upper() for certificate in usable)} has signed this content.",
-            fix="Do not use this image. If it is an old release, lock a newer one with `fleet image update`; if others "
-            "than Fedora sign it, name their keys: `fleet image update SPEC --keys FILE`.",
+            fix=Remedy.DISTRUST_SIGNATURE,
         )
     return str(valid[0].certificate)
 
@@ -100,7 +99,7 @@ def _usable(keys: str) -> list[Cert]:
         raise FleetError(
             "Of the keys that are to have signed the image, none can be used: they are no OpenPGP public keys, or have "
             "expired, or were revoked.",
-            fix="Name others: `fleet image update SPEC --keys FILE`.",
+            fix=Remedy.NAME_KEYS,
         )
     return usable
 

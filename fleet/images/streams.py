@@ -8,11 +8,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, Remedy
 from fleet.images.artifacts import QEMU_DISK, Artifact
 from fleet.images.kept import digest, unfit
 from fleet.images.lock import ImageLock
-from fleet.images.web import fetch
+from fleet.images.web import fetch, translated
 from fleet.plan import Disk, LockedImage
 
 DEFAULT_BASE_URL = "https://builds.coreos.fedoraproject.org"
@@ -40,21 +40,11 @@ def lock_stream(
     Raises:
         FleetError: The server cannot be reached or does not answer with stream metadata.
     """
-    import httpx  # slow to import, and most runs ask no server
-
     url = f"{base_url.rstrip('/')}/streams/{stream}.json"
     try:
-        return parse_stream(json.loads(fetch(url, most=_MOST, timeout=timeout)), artifacts)
-    except httpx.HTTPStatusError as error:
-        raise FleetError(
-            f"The server answered {error.response.status_code} for {url}.",
-            fix=f"The streams are {', '.join(STREAMS)}.",
-        ) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise FleetError(
-            f"The stream metadata at {url} cannot be read: {error or type(error).__name__}.",
-            fix="Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`.",
-        ) from None
+        with translated(url, refused=f"The streams are {', '.join(STREAMS)}.", failed=Remedy.LOCK_FILE):
+            text = fetch(url, most=_MOST, timeout=timeout)
+        return parse_stream(json.loads(text), artifacts)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError, StopIteration) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FleetError(f"What {url} answers is no stream metadata ({reason}).") from None

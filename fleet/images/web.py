@@ -7,9 +7,11 @@ through ``SSL_CERT_FILE`` in the environment, as httpx reads it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, Remedy
 
 if TYPE_CHECKING:
     import httpx
@@ -26,6 +28,31 @@ def refuse_plain(url: str) -> None:
             f"{url} is not asked for over https, so anybody on the way could put something else in its place.",
             fix="Name a server that has https; a private authority's certificate is trusted with SSL_CERT_FILE.",
         )
+
+
+@contextlib.contextmanager
+def translated(
+    url: str, *, what: str = "", refused: str | Remedy = "", failed: str | Remedy = Remedy.CHECK_NETWORK
+) -> Iterator[None]:
+    """A context in which errors of asking a server become fleet's.
+
+    Args:
+        url: What is asked for.
+        what: More of what it is, where the URL alone does not say it: after it in the sentence.
+        refused: What to do if the server does not offer it.
+        failed: What to do if the server cannot be reached, or breaks off.
+
+    Raises:
+        FleetError: In place of any of httpx's.
+    """
+    import httpx  # slow to import, and most runs ask no server
+
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise FleetError(f"The server answered {error.response.status_code} for {url}{what}.", fix=refused) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise FleetError(f"The download of {url} failed: {error or type(error).__name__}.", fix=failed) from None
 
 
 def client(timeout: float) -> httpx.Client:
@@ -52,7 +79,7 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
         timeout: Seconds to wait for each step of the answer.
 
     Raises:
-        httpx.HTTPError: The server cannot be reached, or does not offer it.
+        httpx.HTTPError: The server cannot be reached, or does not offer it; see :func:`translated`.
         FleetError: It is larger, or not asked for over https.
     """
     content = bytearray()

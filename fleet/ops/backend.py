@@ -39,8 +39,8 @@ from fleet.files import read_json, write_whole
 from fleet.program.exported import is_of_node, is_own, outputs, pending_operations, resources_of
 from fleet.project import Project, short_name
 
-_SETTLED = 2.0
-"""Seconds after which a file that is not open anywhere counts as left: longer than any takes to be written."""
+_QUIET_SECONDS = 2.0
+"""Seconds after which a file that is not open anywhere counts as abandoned: longer than any takes to be written."""
 _LATEST = 50
 """How many updates' records are looked at: older ones were whole when these were written."""
 
@@ -89,7 +89,7 @@ class Backend:
         return resources_of(self._latest)
 
     @property
-    def is_made(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is such a stack."""
         return self._state_file.exists()
 
@@ -163,7 +163,7 @@ class Backend:
         for lock in self._locks():
             holder = _json(_read(lock))
             if not isinstance(holder, dict) or not holder.get("pid"):
-                if _left(lock, wait=True) and not isinstance(_json(_read(lock)), dict):
+                if _is_abandoned(lock, wait=True) and not isinstance(_json(_read(lock)), dict):
                     lock.unlink(missing_ok=True)
             elif holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
                 lock.unlink(missing_ok=True)
@@ -193,7 +193,7 @@ class Backend:
         for file in [*self._state_base.parent.glob(f"{self.stack}.*.tmp"), *of_history]:
             # Beside a broken state, the whole one may just have been written.
             of_state = file.name.startswith(f"{self.stack}.json") and file.parent == self._state_file.parent
-            if file.suffix == ".tmp" and (whole or not of_state) and _left(file, wait=False):
+            if file.suffix == ".tmp" and (whole or not of_state) and _is_abandoned(file, wait=False):
                 file.unlink(missing_ok=True)
 
     def _mend_layout(self) -> None:
@@ -240,7 +240,7 @@ class Backend:
         # A stack that was removed keeps backups.
         if text is None or state.suffix == ".zst" or _state(text):
             return
-        if not _left(state, wait=True) or _state(_read(state)):
+        if not _is_abandoned(state, wait=True) or _state(_read(state)):
             return
         for earlier in sorted(self._earlier(state), key=lambda file: file.stat().st_mtime, reverse=True):
             if content := _state(_read(earlier)):
@@ -280,7 +280,7 @@ class Backend:
         ]
         # Their names end with the time in nanoseconds, always as long.
         for record in sorted(records)[-_LATEST:]:
-            if not isinstance(_json(_read(record)), dict) and _left(record, wait=False):
+            if not isinstance(_json(_read(record)), dict) and _is_abandoned(record, wait=False):
                 record.unlink(missing_ok=True)
 
     def _files(self, *folders: str) -> Iterator[Path]:
@@ -369,7 +369,7 @@ def _note_machines(state: dict[str, Any]) -> None:
         latest["pending_operations"] = pending
 
 
-def _left(file: Path, *, wait: bool) -> bool:
+def _is_abandoned(file: Path, *, wait: bool) -> bool:
     """Whether no process on this machine has a file open, and it has not been written to for a while.
 
     Args:
@@ -381,11 +381,11 @@ def _left(file: Path, *, wait: bool) -> bool:
             age = time.time() - file.stat().st_mtime
         except FileNotFoundError:
             return False
-        if not 0 <= age < _SETTLED:
+        if not 0 <= age < _QUIET_SECONDS:
             break
         if not wait:
             return False
-        time.sleep(_SETTLED - age)
+        time.sleep(_QUIET_SECONDS - age)
     real = str(file.resolve())
     for opened in Path("/proc").glob("[0-9]*/fd/*"):
         with contextlib.suppress(OSError):

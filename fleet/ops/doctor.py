@@ -91,10 +91,10 @@ def _accelerator_state() -> tuple[bool | None, str]:
         return False, str(error)
     if choice == "tcg":
         return None, f"{qemu_accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
-    said = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
+    setting = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
     answer = qemu_accelerator.known()
     if answer.works is not False:
-        return True, f"{said}kvm: {answer.why}"
+        return True, f"{setting}kvm: {answer.why}"
     device = qemu_accelerator.DEVICE
     why = answer.why
     if not device.exists():
@@ -102,7 +102,7 @@ def _accelerator_state() -> tuple[bool | None, str]:
     elif not os.access(device, os.R_OK | os.W_OK):
         why = f"this user may not use {device}: `sudo usermod -aG kvm $USER`, then log in anew"
     if choice == "kvm":
-        return False, f"{said}but it does not work: {why}"
+        return False, f"{setting}but it does not work: {why}"
     return None, f"tcg, since KVM does not work here: {why}; QEMU emulates, and a boot takes a minute"
 
 

@@ -223,7 +223,7 @@ def _environments() -> Iterator[tuple[int, Sequence[bytes]]]:
                 yield int(entry.name), (entry / "environ").read_bytes().split(b"\0")
 
 
-def _lines(stream: IO[str] | None, told: Callable[[str], object] | None) -> Callable[[], str]:
+def _lines(stream: IO[str] | None, on_line: Callable[[str], object] | None) -> Callable[[], str]:
     """Read a stream to its end meanwhile; the result waits for that, and gives the text."""
     assert stream is not None
     lines: list[str] = []
@@ -231,8 +231,8 @@ def _lines(stream: IO[str] | None, told: Callable[[str], object] | None) -> Call
     def read() -> None:
         for line in stream:
             lines.append(line.rstrip())
-            if told:
-                told(lines[-1])
+            if on_line:
+                on_line(lines[-1])
         stream.close()
 
     thread = threading.Thread(target=read, daemon=True)

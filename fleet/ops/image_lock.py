@@ -119,7 +119,7 @@ def download(spec: Path, ui: Ui) -> Path:
 
     Args:
         spec: The spec.
-        ui: Shows how far it is.
+        ui: Shows how far it is, and is told of an image that was broken.
 
     Raises:
         FleetError: It cannot be had, or there is none.
@@ -129,7 +129,7 @@ def download(spec: Path, ui: Ui) -> Path:
     if disk is None:
         raise FleetError("The image lock has no disk image for qemu.")
     with ui.download() as progress:
-        return images.obtain(disk, progress=progress)
+        return images.obtain(disk, progress=progress, say=ui.warn)
 
 
 def _release(lock: images.ImageLock) -> str:

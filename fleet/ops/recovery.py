@@ -7,7 +7,7 @@ Which those are, :mod:`fleet.program.interrupted` says. Before an update:
   own functions, for which a program without resources is run. What exists is written into the state under its id: as
   what was to be created, so that the update goes on with it, or, where the state still has what it was to replace, as
   something to be deleted. Should it not exist after all, the refresh of the update takes it out.
-- What no platform can look for is said.
+- What no platform can look for is reported.
 """
 
 from __future__ import annotations

@@ -119,9 +119,9 @@ class Reporter:
             self._say(name, "started; waiting until it is ready")
             names = self._names.get(name)
             if names and self.nodes.get(name) == NodeReport("new"):
-                # What it waits for may be that its names lead to it.
+                # What it waits for may be that its names resolve to it.
                 inputs = step.new.inputs if step.new else None
-                self._say("", f"{', '.join(names)}: to lead to {(inputs or {}).get('address', 'it')}")
+                self._say("", f"{', '.join(names)}: should resolve to {(inputs or {}).get('address', 'it')}")
 
     @property
     def counts(self) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""``fleet preview``, ``up`` and ``destroy``: the Automation API around a planned fleet."""
+"""A command's work on a stack (``fleet preview``, ``up``, ``destroy``): the Automation API around a planned fleet."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Session:
         """Say what would be done; returns whether anything would."""
         plan, reporter = self._previewed(self._ui.say, "imagine")
         changed = bool(reporter.operations - {"same"})
-        self._ui.say("", f"{plan.name} would have: {reporter.summary()}." if changed else "Nothing would change.")
+        self._ui.say("", f"Preview of {plan.name}: {reporter.summary()}." if changed else "Nothing would change.")
         return changed
 
     def _previewed(self, say: Say, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
@@ -113,7 +113,7 @@ class Session:
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy(stack, plan, platform)
-        self._ui.say("", "The spec still has the newer configs: mend it before the next `fleet up`.")
+        self._ui.say("", "The spec still has the newer configs: change it back before the next `fleet up`.")
 
     def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         self._check_deployed(plan, platform, self._ui.say)
@@ -125,7 +125,7 @@ class Session:
         self._ui.begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
         with _failing(stack, reporter, self._ui.say):
-            if first := _sick_before_well(deployed, plan):
+            if first := _not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
             stack.up(reporter.event)
@@ -141,7 +141,7 @@ class Session:
                 self._ui.say(name, f"port {port} at {endpoint}")
             self._ui.say(name, node["ssh"])
         for name, addresses in sorted(outputs.get("names", {}).items()):
-            self._ui.say("", f"{name}: to lead to {', '.join(addresses)}")
+            self._ui.say("", f"{name}: should resolve to {', '.join(addresses)}")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
@@ -220,7 +220,7 @@ class Session:
         if kept is None:
             raise FleetError(
                 f"The config that node {node.name} has is neither the spec's nor one of the last two rollouts', so it "
-                "cannot be had again.",
+                "cannot be restored.",
                 fix=fix,
             )
         if deployed.differs(kept):
@@ -421,16 +421,16 @@ def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:
             raise error
 
 
-def _sick_before_well(deployed: Deployed, plan: FleetPlan) -> list[str]:
+def _not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
     """Nodes that are not ready, where others would change too: a gate would hold those back."""
     first: list[str] = []
     for group in plan.groups.values():
         changing = {node.name for node in group.nodes if deployed.changes(node)}
         if not changing:
             continue
-        sick = deployed.not_ready([node for node in group.nodes if node.name in deployed.known], patience=PATIENCE)
-        if changing - sick.keys():
-            first += [name for name in sick if name in changing or name not in deployed.machines]
+        down = deployed.not_ready([node for node in group.nodes if node.name in deployed.known], patience=PATIENCE)
+        if changing - down.keys():
+            first += [name for name in down if name in changing or name not in deployed.machines]
     return first
 
 

@@ -93,8 +93,8 @@ class Signals:
         _drop_dead_outputs()
         if self.engine is None or not self.engine.running:
             raise Stopped(number)
-        again = "press again" if number == signal.SIGINT else "send another signal"
-        self._tell(f"Stopping after the step that is going on; {again} to stop at once.")
+        how = "press again" if number == signal.SIGINT else "send another signal"
+        self._tell(f"Stopping after the step that is going on; {how} to stop at once.")
         self.engine.interrupt()
 
     def _end(self, number: int) -> None:
@@ -114,9 +114,9 @@ class Signals:
 def _drop_dead_outputs() -> None:
     """Have what is still to be said go nowhere where nobody reads it any more: what is cut off must not fail for it."""
     for number in (1, 2):
-        looked = select.poll()
-        looked.register(number, 0)
-        if any(state & (select.POLLHUP | select.POLLERR) for _, state in looked.poll(0)):
+        poll = select.poll()
+        poll.register(number, 0)
+        if any(state & (select.POLLHUP | select.POLLERR) for _, state in poll.poll(0)):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)

@@ -194,12 +194,12 @@ class Deployed:
             nodes: Those that are asked, all at once.
             patience: Seconds for which nodes are asked again that were ready when they were made.
         """
-        made = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
-        peers = [{"name": node.name, **self.peer(node.name, node.probes, node.hidden).describe()} for node in made]
+        deployed = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
+        peers = [{"name": node.name, **self.peer(node.name, node.probes, node.hidden).describe()} for node in deployed]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
         reasons = {
-            **{node.name: "it has no machine" for node in nodes if node not in made},
+            **{node.name: "it has no machine" for node in nodes if node not in deployed},
             **{peer["name"]: "it did not get ready in the last update" for peer in others},
             **not_ready(others),
             **not_ready(ready, patience=patience),

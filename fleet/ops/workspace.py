@@ -92,15 +92,15 @@ class Stack:
         copy.write_bytes(self._settings.read_bytes() if has_settings else b"")
         self._settings = copy
         environment: dict[str, str] = {}
-        is_made = self._files.is_made if self._files else self._is_made()
-        if not is_made and not has_settings:
+        exists = self._files.exists if self._files else self._exists()
+        if not exists and not has_settings:
             raise self._missing()
         if self._files:
             environment["PULUMI_BACKEND_URL"] = self._files.copied_to(scratch)
-        elif not is_made:
+        elif not exists:
             environment["PULUMI_BACKEND_URL"] = backend_of(scratch, self.project.name, f"{self.short_name}.json")
             self.automation.name = self.short_name
-        if is_made or _locked_by(self._settings):
+        if exists or _locked_by(self._settings):
             self._ask_passphrase()
         else:
             # What there is to lock is thrown away.
@@ -110,11 +110,11 @@ class Stack:
 
     def _take(self, *, make: bool) -> dict[str, str]:
         """Have the stack be there, and be whole; gives the config."""
-        if not self._settings.exists() and "fleet:platform" not in self.project.config and not self._is_made():
+        if not self._settings.exists() and "fleet:platform" not in self.project.config and not self._exists():
             raise self._missing()
         if self._files:
             self._files.mend(self._ui.warn)
-        if self._files and not make and not self._files.is_made:
+        if self._files and not make and not self._files.exists:
             raise self._missing()
         self._ask_passphrase()
         try:
@@ -134,10 +134,10 @@ class Stack:
             for key, entry in json.loads(shown).items()
         }
 
-    def _is_made(self) -> bool:
+    def _exists(self) -> bool:
         """Whether there is such a stack."""
         if self._files:
-            return self._files.is_made
+            return self._files.exists
         try:
             self._deployment()
         except automation.StackNotFoundError:
@@ -181,24 +181,24 @@ class Stack:
                 "it.",
                 fix=f"Set {PASSPHRASE}, or {PASSPHRASE}_FILE.",
             )
-        is_new = _locked_by(self._settings) != "passphrase" and not self._is_made()
+        is_new = _locked_by(self._settings) != "passphrase" and not self._exists()
         if is_new and self._ui.passphrase("The same again, since it is new: ") != phrase:
             raise UsageError("The two passphrases differ; nothing was done.")
         os.environ[PASSPHRASE] = phrase
 
     def _needs_passphrase(self) -> bool:
         """Whether a passphrase locks the secrets: the stack's config file says so, else its state, else its backend."""
-        said = _locked_by(self._settings)
-        if not said and not is_in_service(self.project):
+        provider = _locked_by(self._settings)
+        if not provider and not is_in_service(self.project):
             try:
-                said = (
+                provider = (
                     self._files.secrets_provider
                     if self._files
                     else str((self._deployment().get("secrets_providers") or {}).get("type") or "")
                 )
             except automation.StackNotFoundError:
-                said = ""
-        return (said or ("service" if is_in_service(self.project) else "passphrase")) == "passphrase"
+                provider = ""
+        return (provider or ("service" if is_in_service(self.project) else "passphrase")) == "passphrase"
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.
@@ -257,14 +257,14 @@ class Stack:
             event: Told what would be done.
         """
         workspace = self.automation.workspace
-        given = workspace.env_vars
+        before = workspace.env_vars
         # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
-        workspace.env_vars = {**given, "PULUMI_SKIP_CHECKPOINTS": "true"}
+        workspace.env_vars = {**before, "PULUMI_SKIP_CHECKPOINTS": "true"}
         heard, file = self.engine.hearing(event), str(self._settings)
         try:
             self.run(lambda: self.automation.preview(on_event=heard, refresh=True, config_file=file))
         finally:
-            workspace.env_vars = given
+            workspace.env_vars = before
 
     def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
         """Update the stack.
@@ -390,7 +390,7 @@ def _readable(error: Exception, stack: Stack) -> FleetError:
     if isinstance(error, automation.StackNotFoundError):
         return stack.project.no_stack(stack.name)
     if "incorrect passphrase" in text:
-        return UsageError(f"The passphrase of stack {stack.name} is another one.", fix=f"Set {PASSPHRASE} right.")
+        return UsageError(f"The passphrase of stack {stack.name} is wrong.", fix=f"Set {PASSPHRASE} to the right one.")
     return FleetError(f"Pulumi failed: {_reason(text)}.")
 
 

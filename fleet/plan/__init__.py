@@ -5,7 +5,8 @@ from fleet.plan.image import Disk, LockedImage
 from fleet.plan.machine import DiskLink, Interface, Needs, Peer, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
-from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe, probe_kinds
+from fleet.plan.probe import SSH_PORT, Probe, probe_kinds
+from fleet.plan.rollout import Rollout
 
 __all__ = [
     "ANYWHERE",
@@ -17,7 +18,6 @@ __all__ = [
     "DrainPlan",
     "FleetPlan",
     "GroupPlan",
-    "HttpProbe",
     "Interface",
     "Limits",
     "LockedImage",
@@ -28,9 +28,8 @@ __all__ = [
     "PlanningPlatform",
     "PortPlan",
     "Probe",
-    "SshProbe",
+    "Rollout",
     "StateEntry",
-    "TcpProbe",
     "Watch",
     "probe_kinds",
 ]

@@ -15,6 +15,7 @@ from fleet.model import Model
 from fleet.plan.config import Delivery, MachineConfig
 from fleet.plan.image import LockedImage
 from fleet.plan.probe import Probe
+from fleet.plan.rollout import Rollout
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
@@ -162,20 +163,16 @@ class GroupPlan:
     Attributes:
         name: The group's name.
         nodes: In ascending order.
-        order: Indices of nodes in the order in which they change.
-        window: How many may be down at once.
-        canary: The first one goes alone.
-        pause: Seconds between one node's readiness and the next one's turn.
+        count: How many nodes the spec says; the plan may have some of them alone.
+        rollout: How a change goes through them.
         after: Groups that change before this one.
         names: Names in the DNS that lead to the nodes.
     """
 
     name: str
     nodes: tuple[NodePlan, ...]
-    order: tuple[int, ...]
-    window: int = 1
-    canary: bool = False
-    pause: float = 0
+    count: int
+    rollout: Rollout
     after: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
@@ -183,14 +180,16 @@ class GroupPlan:
     def in_order(self) -> list[NodePlan]:
         """The nodes in the order in which they change."""
         nodes = {node.index: node for node in self.nodes}
-        return [nodes[index] for index in self.order if index in nodes]
+        return [nodes[index] for index in self.rollout.indices(self.count) if index in nodes]
+
+    @property
+    def window(self) -> int:
+        """How many may be down at once."""
+        return self.rollout.most_down(self.count)
 
     def waits_for(self, position: int) -> int | None:
         """The position in the order whose readiness the one at ``position`` waits for; ``None``: it begins."""
-        behind = position - self.window
-        if self.canary and position > 0:
-            behind = max(behind, 0)
-        return behind if behind >= 0 else None
+        return self.rollout.waits_for(position, self.count)
 
 
 @dataclass(frozen=True)

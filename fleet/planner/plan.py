@@ -160,14 +160,11 @@ def plan_fleet(
             for index, config in zip(wanted(name), configs, strict=True)
         )
         ahead += ((name, ports if group.count else ()),)
-        rollout = group.rollout
         groups[name] = GroupPlan(
             name=name,
             nodes=nodes,
-            order=rollout.indices(group.count),
-            window=rollout.most_down(group.count),
-            canary=rollout.canary,
-            pause=rollout.pause,
+            count=group.count,
+            rollout=group.rollout,
             after=tuple(group.after),
             names=tuple(group.names),
         )

@@ -29,7 +29,7 @@ from pydantic import (
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import PLAIN, SEALED, Model, Shorthand
-from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe
+from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
 
@@ -306,43 +306,6 @@ class PrivateNetwork(Model):
     """
 
     cidr: IPv4Network
-
-
-def _window(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    if isinstance(value, str) and re.fullmatch(r"([1-9][0-9]?|100)%", value):
-        return value
-    raise ValueError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
-
-
-class Rollout(Model):
-    """How a change goes through a group.
-
-    Attributes:
-        strategy: "recreate": the old machine goes, then the new one comes; "surge": the other way round. By default
-            what the platform, data disks and fixed addresses allow: surge if they do.
-        window: How many nodes may be down at once: a number, or a share of the group such as "25%", at least one.
-        canary: The first node goes alone, whatever the window.
-        order: Indices of the nodes that go first, in this order; the others follow in ascending order.
-        pause: Seconds between one node's readiness and the next one's turn.
-    """
-
-    strategy: Literal["recreate", "surge"] | None = None
-    window: Annotated[Any, AfterValidator(_window)] = 1
-    canary: bool = False
-    order: list[Annotated[int, Field(ge=0)]] = []
-    pause: float = Field(default=0, ge=0)
-
-    def most_down(self, count: int) -> int:
-        """The window of a group of so many nodes."""
-        if isinstance(self.window, str):
-            return max(1, count * int(self.window.rstrip("%")) // 100)
-        return int(self.window)
-
-    def indices(self, count: int) -> tuple[int, ...]:
-        """The order of a group of so many nodes."""
-        return tuple(dict.fromkeys([*(index for index in self.order if index < count), *range(count)]))
 
 
 class ComposeRef(Shorthand):

@@ -16,10 +16,11 @@ WHOLE = (
 )
 PROGRAMS = {
     "pulumi_aws with all its modules": WHOLE,
-    "a stack on AWS": "import fleet.program; from fleet.platforms.aws.site import aws; "
+    "a stack on AWS": "import fleet.program.deploy; from fleet.platforms.aws.site import aws; "
     "aws.ec2.Instance, aws.ebs.Volume, aws.s3.BucketObjectv2, aws.route53.Record",
-    "a stack on libvirt": "import fleet.program; from fleet.platforms.libvirt.site import libvirt; libvirt.Domain",
-    "a stack on qemu": "import fleet.program, fleet.platforms.qemu.site",
+    "a stack on libvirt": "import fleet.program.deploy; "
+    "from fleet.platforms.libvirt.site import libvirt; libvirt.Domain",
+    "a stack on qemu": "import fleet.program.deploy, fleet.platforms.qemu.site",
 }
 
 

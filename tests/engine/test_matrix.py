@@ -48,9 +48,9 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         assert up.status == 0, up
         first = place.running()["matrix-0"]
         waiting = up.out.partition("ready after")[0]
-        assert f"example.org, matrix.example.org, element.example.org: to lead to {first.address}" in waiting
+        assert f"example.org, matrix.example.org, element.example.org: should resolve to {first.address}" in waiting
         for name in ("example.org", "matrix.example.org", "element.example.org"):
-            assert f"{name}: to lead to {first.address}" in up.out
+            assert f"{name}: should resolve to {first.address}" in up.out
         if case(platform).dns:
             records = [props for (kind, _), props in place.cloud.resources.items() if kind in RECORDS]
             assert len([record for record in records if first.address in json.dumps(record)]) == 3

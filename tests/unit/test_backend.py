@@ -106,7 +106,7 @@ def test_a_stack_may_be_named_with_its_organization_and_project(folder: Folder) 
     for name in ("test", "organization/web/test"):
         files = Backend.of_stack(project, name)
         assert files
-        assert files.is_made
+        assert files.exists
     state.unlink()
     done = folder.fleet("ssh", "fleet.yaml", "web-0", "--stack", "organization/web/test")
     assert done.err.startswith("Error: There is no node web-0 in stack organization/web/test.")

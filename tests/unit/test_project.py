@@ -7,9 +7,8 @@ import itertools
 import pytest
 
 from fleet.boundary import Boundary
-from fleet.files import PROJECT_FILES
 from fleet.program.secrets import keep_secret
-from fleet.project import Project
+from fleet.project import PROJECT_FILES, Project
 from tests.conftest import FLEET, Folder
 
 
