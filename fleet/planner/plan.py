@@ -20,7 +20,7 @@ from fleet.planner.network import private_address
 from fleet.planner.secrecy import with_secrecy
 from fleet.planner.snippets import node_snippets, shared_snippets
 from fleet.spec import LoadedSpec, Resolver, load_spec
-from fleet.spec.loader import told
+from fleet.spec.loader import error_to_report
 from fleet.spec.model import Group
 from fleet.spec.values import concealed
 
@@ -71,7 +71,7 @@ def plan_spec(
                 planned(spec.masked)
             except FleetError as other:
                 failure = other
-        raise told(error, failure, spec.values) from None
+        raise error_to_report(error, failure, spec.values) from None
 
 
 def plan_fleet(

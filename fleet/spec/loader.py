@@ -114,10 +114,10 @@ def load_spec(path: Path, resolver: Resolver, platform: str) -> LoadedSpec:
         with concealed(values.plain):
             return replace(source.load(values), masked=masked)
     except FleetError as error:
-        raise told(error, failure, values) from None
+        raise error_to_report(error, failure, values) from None
 
 
-def told(error: FleetError, masked: FleetError | None, values: Values) -> FleetError:
+def error_to_report(error: FleetError, masked: FleetError | None, values: Values) -> FleetError:
     """What to say of a spec that is wrong.
 
     Args:
