@@ -46,6 +46,10 @@ class Located:
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         raise NotImplementedError
 
+    def _as_written(self, location: Location) -> Location:
+        """Where the user wrote what is checked at a location."""
+        return location
+
     def read(self, model: type[M], value: Any) -> M:
         """Check a value that was made from it.
 
@@ -67,8 +71,9 @@ class Located:
     def _problem(self, model: type[BaseModel], detail: ErrorDetails) -> tuple[Position, str]:
         location = [part for part in detail["loc"] if part != "[key]"]
         on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
-        named = f"{'.'.join(map(str, location))}: " if self._by_path and location else ""
-        return self._at(location, on_key=on_key), named + self._message(model, detail, location)
+        written = self._as_written(location)
+        named = f"{'.'.join(map(str, written))}: " if self._by_path and location else ""
+        return self._at(written, on_key=on_key), named + self._message(model, detail, location)
 
     def _message(self, model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
         return described(model, detail, location, what=self.what, show=self._is_open(detail["input"], location))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,15 @@ from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
 
 GROUP = tokens.PLATFORMS
 """The group of entry points."""
+
+_FACE: Mapping[str, Any] = {
+    "name": str,
+    "options_model": type,
+    "artifacts": Collection,
+    "first_stack": str,
+    "from_options": Callable,
+}
+"""What every command may ask of a platform's class (:class:`fleet.platforms.base.PlatformClass`)."""
 
 
 @functools.cache
@@ -65,15 +74,15 @@ def platform_class(name: str) -> type[PlatformClass]:
     (entry,) = entries
     try:
         loaded: type[PlatformClass] = entry.load()
-    # Whatever a module of somebody else's raises when it is imported.
-    except Exception as error:
+    # Whatever a module of somebody else's raises when it is imported, `sys.exit()` included.
+    except (Exception, SystemExit) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise FleetError(
             f"The platform {name!r}, of the Python package {_package(entry)}, cannot be imported: "
             f"{type(error).__name__}{f': {reason}' if reason else ''}.",
             fix="Install what it needs, or another release of it.",
         ) from error
-    lacking = [each for each in ("name", "options_model", "from_options") if not hasattr(loaded, each)]
+    lacking = [each for each, kind in _FACE.items() if not isinstance(getattr(loaded, each, None), kind)]
     if lacking or loaded.name != name:
         what = f"has no `{lacking[0]}`" if lacking else f"calls itself {loaded.name!r}"
         raise FleetError(

@@ -63,15 +63,15 @@ def read_options(model: type[M], options: Mapping[str, Any], *, platform: str, s
         UsageError: An option is wrong; names its place.
     """
     where = f"`fleet:{platform}` in the config of stack {stack}"
-    current = dict(options)
+    current, written = dict(options), dict[str, str]()
     for old, new in model.renamed.items():
         if old not in current:
             continue
         if new in current:
             raise UsageError(f"{where}: `{old}` is the old name of `{new}`, and both are set.", fix=f"Remove `{old}`.")
-        current[new] = current.pop(old)
+        current[new], written[new] = current.pop(old), old
         warnings.warn(f"{where}: `{old}` is called `{new}` now. The old name still works.", FleetWarning, stacklevel=2)
-    return StackOptions(platform, stack, project).read(model, current)
+    return StackOptions(platform, stack, project, written).read(model, current)
 
 
 class StackOptions(Located):
@@ -85,11 +85,13 @@ class StackOptions(Located):
         platform: The platform's name.
         stack: The stack's name.
         folder: The project's.
+        written: The name under which an option is written, by today's name, where that is another one.
     """
 
     what = "options of the platform"
 
-    def __init__(self, platform: str, stack: str, folder: Path) -> None:
+    def __init__(self, platform: str, stack: str, folder: Path, written: Mapping[str, str]) -> None:
+        self._written = written
         self._key = f"fleet:{platform}"
         self._source = f"{self._key} in the config of stack {stack}"
         self._document: Document | None = None
@@ -104,6 +106,9 @@ class StackOptions(Located):
             pass  # What reads the config says what is wrong with it.
         self._by_path = self._document is None
 
+    def _as_written(self, location: Location) -> Location:
+        return [self._written.get(str(part), part) if index == 0 else part for index, part in enumerate(location)]
+
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         if self._document is None:
             return Position(self._source)
@@ -114,11 +119,13 @@ class StackOptions(Located):
         meant = next((key for key, words in COMMON.items() if name in words and key in model.model_fields), None)
         if detail["type"] == "extra_forbidden" and meant:
             return f"There is no key `{name}`. Did you mean `{meant}`?"
-        return super()._message(model, detail, location)
+        text = super()._message(model, detail, location)
+        old = self._written.get(name) if len(location) == 1 else None
+        return text.replace(f"`{name}`", f"`{old}`", 1) if old else text
 
     def _is_open(self, value: Any, location: Location) -> bool:
         written: Any = self._value if self._document else None
-        for part in location:
+        for part in self._as_written(location):
             try:
                 written = written[part]
             except (KeyError, IndexError, TypeError):

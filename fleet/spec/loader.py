@@ -223,15 +223,25 @@ def _with_marks(values: Values) -> Values:
 
 
 def _places(value: Any, values: Values, where: Location = ()) -> Iterator[tuple[Location, frozenset[str]]]:
-    """The places of texts that hold a mark, and the secrets of these."""
+    """The places of texts that hold a mark, and the secrets of these.
+
+    A Compose file can have a variable in a key, too, such as in a list of labels: the key, with its mark, is then the
+    end of the place.
+    """
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _places(item, values, (*where, key))
+            yield from _secrets_of(key, values, (*where, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _places(item, values, (*where, index))
-    elif isinstance(value, str) and _MARK in value:
-        variables = re.findall(f"{_MARK}({NAME}){_MARK}", value)
+    else:
+        yield from _secrets_of(value, values, where)
+
+
+def _secrets_of(text: Any, values: Values, where: Location) -> Iterator[tuple[Location, frozenset[str]]]:
+    if isinstance(text, str) and _MARK in text:
+        variables = re.findall(f"{_MARK}({NAME}){_MARK}", text)
         yield where, frozenset(values.filling[variable] for variable in variables)
 
 

@@ -267,6 +267,21 @@ def test_an_option_under_its_old_name_makes_the_same_nodes_and_is_warned_of(
         nodes(**{old: value, new: value})
 
 
+@pytest.mark.parametrize(("name", "old", "new"), RENAMED)
+def test_a_mistake_in_an_option_under_its_old_name_is_said_where_and_as_it_is_written(
+    locked: Folder, name: str, old: str, new: str
+) -> None:
+    locked.make_project("{}")
+    locked.write("Pulumi.test.yaml", f"config:\n  fleet:platform: {name}\n  fleet:{name}:\n    {old}: 3\n")
+    with pytest.warns(FleetWarning), pytest.raises(UsageError) as refused:
+        plan(locked, name, **{**said(name), old: 3})
+    assert f"Pulumi.test.yaml:4:{len(old) + 7}: `{old}` " in str(refused.value)
+    assert f"`{new}`" not in str(refused.value)
+    (locked.path / "Pulumi.test.yaml").unlink()
+    with pytest.warns(FleetWarning), pytest.raises(UsageError, match=f"stack test: {old}: `{old}` "):
+        plan(locked, name, **{**said(name), old: 3})
+
+
 def test_there_are_options_that_had_another_name() -> None:
     assert {("gcp", "labels", "tags"), ("gcp", "network", "vpc"), ("digitalocean", "domain", "dns_zone")} <= {*RENAMED}
 

@@ -18,6 +18,10 @@ BROKEN = {
     "def": "cannot be imported: SyntaxError: ",
     "raise RuntimeError('two\\nlines')": "cannot be imported: RuntimeError: two lines.",
     "": "cannot be imported: AttributeError: ",
+    "import sys; sys.exit(3)": "cannot be imported: SystemExit: 3.",
+    "from fleet.platforms.qemu.platform import Qemu\nclass Box(Qemu):\n    name, artifacts = 'box', property(list)": (
+        "is none for this fleet: box:Box has no `artifacts`."
+    ),
     "class Box: pass": "is none for this fleet: box:Box has no `name`.",
     "from fleet.platforms.qemu.platform import Qemu as Box": "is none for this fleet: box:Box calls itself 'qemu'.",
 }
@@ -55,6 +59,15 @@ def test_a_broken_platform_hurts_no_other_and_the_doctor_names_it(folder: Folder
     assert (
         "missing  platforms: The platform 'box', of the Python package fleet-box 2.0, cannot be imported" in doctor.out
     )
+
+
+def test_a_lock_keeps_what_the_other_platforms_need_whatever_a_broken_one_does(folder: Folder, other: Path) -> None:
+    for index, code in enumerate(BROKEN):
+        package(other, f"fleet-box{index}", f"box{index} = box{index}:Box")
+        (other / f"box{index}.py").write_text(code.replace("'box'", f"'box{index}'") + "\n")
+    code = "from fleet import platforms; print(len(platforms.names()), len(platforms.artifacts()))"
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=folder.environment)
+    assert asked.stdout == f"{len(platforms.names()) + len(BROKEN)} {len(platforms.artifacts())}\n", asked.stderr
 
 
 def test_two_packages_with_one_platform_are_both_named(folder: Folder, other: Path) -> None:

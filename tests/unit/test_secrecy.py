@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fleet.config.difference import changes
+from fleet.errors import FleetError
 from fleet.model import Secrecy
 from fleet.ops.state import Deployed
 from fleet.plan import NodePlan
@@ -162,6 +163,36 @@ def test_what_a_compose_file_cannot_be_marked_for_is_secret_and_its_probes_are_n
     assert unit == {"path": "/etc/containers/systemd/app.container", "contents": "(secret size, token)"}
     assert file_text(json.loads(node.shown), "/etc/hostname") == "web-0\n"
     assert [bool(node.unread), bool(node.unasked)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "labels: ['${token}']",
+        "environment: ['${token}=1']",
+        "annotations: ['${token}=1']",
+        "extra_hosts: ['${token}:10.0.0.1']",
+        "sysctls: ['net.core.${token}=1']",
+        "command: ['${token}']",
+    ],
+)
+def test_a_secret_is_hidden_wherever_a_compose_file_puts_it(
+    folder: Folder, secrets: pytest.MonkeyPatch, lines: str
+) -> None:
+    secrets.setenv("TOKEN", "plover93")
+    folder.write("fetched.bu", FETCHED)
+    folder.write("compose.yaml", f"services:\n  db:\n    image: docker.io/library/caddy:2\n    {lines}\n")
+    folder.write("fleet.yaml", SPEC.replace("groups:\n  web:", "groups:\n  web:\n    compose: compose.yaml"))
+    node = planned(folder)["web-0"]
+    holders = [entry for entry in entries(node.config.ignition).values() if told("plover93", json.dumps(entry))]
+    assert {entry["mode"] for entry in holders} == {0o600}
+    assert not told("plover93", node.shown)
+    secrets.delenv("TOKEN")
+    try:
+        missing = str(planned(folder, lenient=True)["web-0"].unread)
+    except FleetError as error:
+        missing = str(error)
+    assert "TOKEN" in missing
 
 
 def test_a_config_that_an_earlier_fleet_could_not_show_counts_as_unchanged(
