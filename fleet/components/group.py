@@ -21,8 +21,7 @@ from fleet.dynamic.gate import Roster
 from fleet.dynamic.ready import Ready
 from fleet.dynamic.record import Record
 from fleet.plan import FleetPlan, GroupPlan
-from fleet.platforms.base import Platform
-from fleet.platforms.site import Site
+from fleet.platforms.base import Platform, Site
 
 
 class NodeGroup(pulumi.ComponentResource):

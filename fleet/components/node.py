@@ -12,8 +12,7 @@ from fleet.dynamic.gate import Gate, Roster
 from fleet.dynamic.outputs import sealed
 from fleet.dynamic.ready import Ready
 from fleet.plan import NodePlan, Peer
-from fleet.platforms.base import Platform
-from fleet.platforms.site import Instance, Site
+from fleet.platforms.base import Instance, Platform, Site
 
 
 class DataDisk(pulumi.ComponentResource):

@@ -64,7 +64,9 @@ class LockedImage(Model):
             return content
         own = {key: value for key, value in content.items() if key in cls.model_fields}
         images = {key: value for key, value in content.items() if key not in own}
-        return {**own, "images": {**own["images"], **images} if "images" in own else images}
+        if isinstance(listed := own.get("images", {}), dict):
+            own["images"] = {**listed, **images}
+        return own
 
     @model_serializer(mode="wrap")
     def _spread(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

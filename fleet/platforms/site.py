@@ -1,94 +1,18 @@
-"""What platforms declare: the interfaces of that part of theirs, and how a machine is replaced as a whole."""
+"""What the sites of platforms share: how a machine is replaced as a whole, how a data disk is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import pulumi
 
 from fleet.dynamic.outputs import sealed
 from fleet.errors import FleetError
-from fleet.plan import DiskPlan, Needs, NodePlan, Watch
+from fleet.plan import DiskPlan, NodePlan
 from fleet.platforms.base import Platform
 
 NAME_TTL = 60
 """Seconds that others may remember a name's address. Addresses outlive nodes; a name moves when the fleet grows."""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """What a platform made of a node.
-
-    Attributes:
-        resources: What a later resource waits for.
-        id: Changes exactly when the node is re-provisioned.
-        address: The address that reaches this machine.
-        endpoints: By TCP port of the node: host and port that reach it from here. Ports that are not named are
-            reached at ``address`` under their own number.
-        ssh: The command that logs in.
-        console: Where its serial console can be read, in words or as a path.
-        watch: How to look at it while it starts, if there is a way.
-        hand_over: Declares that the node's address leads to this machine from now on; given what to wait for. ``None``
-            where it leads there from the machine's start.
-    """
-
-    resources: Sequence[pulumi.Resource]
-    id: pulumi.Output[str]
-    address: pulumi.Input[str]
-    endpoints: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-    ssh: pulumi.Input[str] = ""
-    console: pulumi.Input[str] = ""
-    watch: Watch | None = None
-    hand_over: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
-
-
-class Site(Protocol):
-    """A platform's part that declares resources, in one run of a program. Making one declares what nodes share."""
-
-    def address(self, node: NodePlan, opts: pulumi.ResourceOptions) -> pulumi.Input[str]:
-        """Declare what reaches a node from outside, whichever machine it is at the time.
-
-        Args:
-            node: The plan.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
-
-    def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
-        """Declare names in the DNS, where the stack's options say in which zone.
-
-        Args:
-            names: Full names.
-            addresses: What :meth:`address` gave: each name leads to all of these.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
-
-    def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        """Declare a data disk: kept when its node is re-provisioned and when the stack is destroyed.
-
-        Disks that are taken over are declared before a node's others, which are made where those are.
-        """
-        ...
-
-    def needs(self, node: NodePlan) -> Needs:
-        """Look up what a new machine of a node needs, once for whatever several nodes need."""
-        ...
-
-    def instance(
-        self, node: NodePlan, disks: Mapping[str, Any], after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions
-    ) -> Instance:
-        """Declare the machine of a node, replaced as a whole whenever anything of it changes.
-
-        Args:
-            node: The plan.
-            disks: What :meth:`data_disk` returned, by the disk's name.
-            after: Resources that must be there first: the node's gate.
-            opts: Options to pass on; they set the parent.
-        """
-        ...
 
 
 def machine_options(

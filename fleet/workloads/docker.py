@@ -10,7 +10,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from fleet.config.ignition import Entry, unit_text
 from fleet.workloads.container import Container, HealthCheck, volume_source
@@ -72,20 +71,18 @@ def _refuse(name: str, container: Container) -> None:
             raise docker_cannot(f"Container {name}", key, why)
 
 
-class _Run(NamedTuple):
+class _Run:
     """A container that is run.
 
-    Attributes:
+    Args:
         name: Its name.
         container: What it is.
         secrets: The folder on the node with its secrets.
         environment: A file on the node with more variables; empty if there is none.
     """
 
-    name: str
-    container: Container
-    secrets: str
-    environment: str
+    def __init__(self, name: str, container: Container, secrets: str, environment: str) -> None:
+        self.name, self.container, self.secrets, self.environment = name, container, secrets, environment
 
 
 def _service_unit(run: _Run, workload: Workload) -> str:

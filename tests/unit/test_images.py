@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 
 from fleet import images, platforms
 from fleet.cli.app import app
-from fleet.errors import FleetError
+from fleet.errors import FleetError, UsageError
 from fleet.images import download
 from fleet.plan import Disk, LockedImage
 from tests.conftest import FLEET, Folder
@@ -638,7 +638,7 @@ def test_a_lock_whose_image_is_no_image_is_refused(folder: Folder, wrong: str) -
     path = folder.write("image.lock.yaml", LOCK.replace("    ignition_spec", f"    {wrong}\n    ignition_spec"))
     if wrong.startswith("disks"):
         path.write_text(LOCK.partition("    disks")[0] + f"    {wrong}" + LOCK[LOCK.index("\n    gcp") :])
-    with pytest.raises(FleetError, match="This is not an image lock"):
+    with pytest.raises(UsageError, match=r"image\.lock\.yaml:\d+:\d+: `\w+` .*Write a new one with"):
         images.read_lock(path)
 
 

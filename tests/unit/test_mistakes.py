@@ -43,6 +43,7 @@ def read_locked(value: Any, folder: Path) -> None:
 
 def options_of(name: str) -> Callable[[Any, Path], None]:
     def read(value: Any, folder: Path) -> None:
+        (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
         file = folder / "Pulumi.test.yaml"
         file.write_text(yaml.safe_dump({"config": {"fleet:platform": name, f"fleet:{name}": value}}))
         platforms.platform(name, value, project=folder, stack="test")
@@ -96,6 +97,8 @@ def mistakes(kind: str) -> Iterator[tuple[str, Any, str]]:
             continue
         seen.add((where, field is None))
         label = ".".join(map(str, where))
+        if field is None and where[:1] == ("architectures",) and len(where) == 2:
+            continue  # Any key may be the image of a platform that is not installed.
         if field is None:
             yield f"unknown {label}", built(model, (*where, "colour"), "red", required), r"There is no key `colour`\. "
             continue

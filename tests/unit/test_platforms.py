@@ -203,8 +203,8 @@ def said(name: str) -> dict[str, Any]:
 
 
 MISTAKES: dict[str, tuple[dict[str, object], tuple[str, str], str]] = {
-    "an unknown option": ({"colour": "red"}, ("", ""), "`colour`: There is no such option"),
-    "an option of the wrong kind": ({"": [{"x": []}]}, ("", ""), "`fleet:"),
+    "an unknown option": ({"colour": "red"}, ("", ""), "There is no key `colour`. The keys here are"),
+    "an option of the wrong kind": ({"": [{"x": []}]}, ("", ""), ", but it is a list."),
     "an unknown size": ({}, ("count: 1", "size: huge"), "There is no size 'huge' for web"),
     "more data disks than a machine takes": (
         {},
@@ -288,7 +288,7 @@ def test_another_providers_word_for_an_option_is_answered_with_the_option(
 ) -> None:
     with pytest.raises(UsageError) as refused:
         plan(locked, "aws", **{said: "x"})
-    assert f"`{said}`: There is no such option. Did you mean `{meant}`?" in str(refused.value)
+    assert f"There is no key `{said}`. Did you mean `{meant}`?" in str(refused.value)
 
 
 def test_a_command_warns_once_on_standard_error_and_goes_on(locked: Folder) -> None:

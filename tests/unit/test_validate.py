@@ -50,7 +50,7 @@ OPTIONS: list[dict[str, object]] = [
     {"zones": ["europe-west3-a", "us-east1-b"]},
     {"architecture": "aarch64"},
     {"bridge": "br0"},
-    {"domain": "example.org"},
+    {"dns_zone": "example.org"},
     {"host_ports": {"web-0:22": 8080}},
     {"ssh_keys": []},
 ]

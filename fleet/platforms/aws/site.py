@@ -23,16 +23,9 @@ from fleet.plan import (
     NodePlan,
 )
 from fleet.platforms.aws.platform import DEVICES, Aws, with_disk_rules
+from fleet.platforms.base import Instance
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
-from fleet.platforms.site import (
-    NAME_TTL,
-    Instance,
-    disk_options,
-    machine_options,
-    one_place,
-    secret_options,
-    snapshot_options,
-)
+from fleet.platforms.site import NAME_TTL, disk_options, machine_options, one_place, secret_options, snapshot_options
 
 if TYPE_CHECKING:
     import pulumi_aws as aws

@@ -19,15 +19,10 @@ from fleet.plan import (
     Needs,
     NodePlan,
 )
+from fleet.platforms.base import Instance
 from fleet.platforms.digitalocean.platform import DISK, DigitalOcean
 from fleet.platforms.lookups import Lookups, Sdk, needs_of
-from fleet.platforms.site import (
-    NAME_TTL,
-    Instance,
-    disk_options,
-    machine_options,
-    snapshot_options,
-)
+from fleet.platforms.site import NAME_TTL, disk_options, machine_options, snapshot_options
 from fleet.platforms.tags import Tags
 
 if TYPE_CHECKING:

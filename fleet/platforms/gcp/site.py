@@ -20,18 +20,11 @@ from fleet.plan import (
     Needs,
     NodePlan,
 )
+from fleet.platforms.base import Instance
 from fleet.platforms.gcp.platform import Gcp
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
 from fleet.platforms.shapes import digest
-from fleet.platforms.site import (
-    NAME_TTL,
-    Instance,
-    disk_options,
-    machine_options,
-    one_place,
-    secret_options,
-    snapshot_options,
-)
+from fleet.platforms.site import NAME_TTL, disk_options, machine_options, one_place, secret_options, snapshot_options
 from fleet.platforms.tags import Tags
 
 if TYPE_CHECKING:

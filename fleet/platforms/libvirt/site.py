@@ -25,13 +25,10 @@ from fleet.plan import (
     Needs,
     NodePlan,
 )
+from fleet.platforms.base import Instance
 from fleet.platforms.libvirt.platform import GIB, Libvirt, wwn
 from fleet.platforms.lookups import Sdk
-from fleet.platforms.site import (
-    Instance,
-    disk_options,
-    machine_options,
-)
+from fleet.platforms.site import disk_options, machine_options
 
 if TYPE_CHECKING:
     import pulumi_libvirt as libvirt

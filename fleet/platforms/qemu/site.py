@@ -11,10 +11,11 @@ from fleet import ssh
 from fleet.dynamic.outputs import sealed
 from fleet.images import QEMU_DISK
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, Needs, NodePlan, Watch
+from fleet.platforms.base import Instance
 from fleet.platforms.qemu import tokens
 from fleet.platforms.qemu.platform import Qemu
 from fleet.platforms.qemu.resource import DIGEST, QemuDisk, QemuMachine
-from fleet.platforms.site import Instance, secret_options
+from fleet.platforms.site import secret_options
 
 
 class Site:

@@ -13,7 +13,8 @@ from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 from fleet.dynamic.outputs import sealed
 from fleet.dynamic.provider import DynamicResource, Provider
 from fleet.plan import DiskPlan, FleetPlan, Needs, NodePlan
-from fleet.platforms.site import Instance, secret_options
+from fleet.platforms.base import Instance
+from fleet.platforms.site import secret_options
 from fleet_toy.platform import Toy
 
 
