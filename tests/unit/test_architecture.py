@@ -28,6 +28,25 @@ def test_the_picture_in_the_docs_has_the_layers_of_the_contract() -> None:
     assert [re.split(r" [|:] ", layer) for layer in drawn] == layers()
 
 
+def test_the_page_names_only_what_is_in_the_code() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    code = "\n".join(file.read_text() for file in (ROOT / "fleet").rglob("*.py"))
+    defined = set(re.findall(r"^\s*(?:class|def) (\w+)", code, re.M))
+    way = page.partition("## From a spec to machines")[2].split("```")[1]
+    named = set(re.findall(r"\b(?:[a-z]+_[a-z_]+|[A-Z][a-z]+[A-Z]\w+)\b", way))
+    assert len(named) > 5
+    assert named - defined - OTHERS == set()
+    rows = re.findall(r"^\| .+ \| (.+) \|$", page.partition("## Where to put what")[2].partition("\n## ")[0], re.M)
+    paths = {path for row in rows for path in re.findall(r"`([\w/]+(?:/|\.py))`", row)}
+    assert len(paths) > 10
+    folders = (ROOT, ROOT / "fleet", ROOT / "fleet/workloads")
+    assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []
+
+
+OTHERS = {"CoreOS"}
+"""Names that are no code of fleet's."""
+
+
 def test_pulumi_is_forbidden_below_the_line_of_the_picture() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
     below = text.partition("---- Pulumi")[2].partition("```")[0].splitlines()[1:]

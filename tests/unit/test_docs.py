@@ -1,4 +1,4 @@
-"""The pages say what the models say: every key, and the defaults that they name."""
+"""The pages say what the models say: every key, and the defaults that they name. Their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import typing
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -14,8 +15,9 @@ from pydantic import BaseModel
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.spec.model import Authority, Certificate, FleetSpec, Generate, Group, Image
 from tests.models import models
+from tools.cache import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = ROOT / "docs"
 SPEC = (DOCS / "spec.md").read_text()
 CODE = re.findall(r"```yaml\n.*?```|`[^`\n]+`", SPEC, re.DOTALL)
 
@@ -67,3 +69,28 @@ def test_the_page_of_the_library_has_every_parameter_and_its_default(kind: type[
             assert default is None or default[1] == str(field.default), f"{use}: {name}"
     named = set(re.findall(r"`([a-z_]+)`", row.split("|")[2]))
     assert named <= set(kind.model_fields), "a parameter that it does not have"
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob("stacks/*.md")])
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+
+
+def anchors(page: Path) -> set[str]:
+    """What links can name of a page: its headings, as hosts of repositories make anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_in_the_repository_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        url = urlsplit(link)
+        if url.scheme:
+            continue
+        target = page.parent / url.path if url.path else page
+        assert target.exists(), link
+        assert not url.fragment or url.fragment in anchors(target), link
