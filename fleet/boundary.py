@@ -1,4 +1,4 @@
-"""Which files of this machine a spec may put on a node: those of its project, and others where the spec says so.
+"""Which local files a spec may put on a node: those of its project, and others where the spec says so.
 
 A folder that somebody else has a hand in, such as a checkout, may hold a symbolic link to ``/etc/shadow``, or a path
 with ``..`` in it; what that leads to would be in a config that many can read.
@@ -26,7 +26,7 @@ class Boundary:
 
     @classmethod
     def of(cls, spec: Path) -> Boundary:
-        """The folder of the Pulumi project that a spec belongs to; its own where it belongs to none.
+        """The folder of the Pulumi project that a spec belongs to, or the spec's own folder if there is none.
 
         Args:
             spec: The spec's file.
@@ -35,7 +35,7 @@ class Boundary:
         return cls(next((folder for folder in (own, *own.parents) if project_file(folder)), own))
 
     def check(self, path: Path, what: str, *, outside: bool = False, at: Position | None = None) -> Path:
-        """The path, if it leads to a place in the folder.
+        """Return the path if it is inside the folder.
 
         Args:
             path: A path; what it names need not be there.
@@ -52,7 +52,7 @@ class Boundary:
         return path
 
     def refusal(self, what: str, *, at: Position | None) -> UsageError:
-        """The error that something leads out of the folder.
+        """The error for a path that leads out of the folder.
 
         Args:
             what: What leads where, as the beginning of a sentence.

@@ -29,7 +29,7 @@ _SCALARS = (
 
 
 class Integer(int):
-    """A whole number that is written in another way than Python would, such as 0x1f; its text is as it is written."""
+    """A whole number in a notation that is not Python's own, such as 0x1f; its text is kept as written."""
 
     text: str
 
@@ -38,7 +38,7 @@ class Integer(int):
 
 
 class Real(float):
-    """A number that is written in another way than Python would, such as 1.10 or 1e3; its text is as it is written."""
+    """A number in a notation that is not Python's own, such as 1.10 or 1e3; its text is kept as written."""
 
     text: str
 
@@ -47,9 +47,9 @@ class Real(float):
 
 
 _DEEPEST = 100
-"""Levels that a document may have; real ones have a dozen."""
+"""Maximum nesting depth of a document; real ones have about a dozen levels."""
 _MOST_BY_ALIASES = 100_000
-"""Nodes that aliases may stand for in a document, all together."""
+"""Maximum number of nodes that all aliases of a document may expand to."""
 
 
 class Plain(yaml.SafeLoader):
@@ -67,7 +67,7 @@ class Plain(yaml.SafeLoader):
         self._anchored: dict[int, tuple[int, int]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """A node, if there may be one more."""
+        """A node, within the limits on depth and aliases."""
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
             node = super().compose_node(parent, index)
@@ -115,7 +115,7 @@ def _refusal(what: str, event: yaml.Event) -> ComposerError:
 
 
 class Loader(Plain):
-    """The same with YAML 1.2's core schema."""
+    """:class:`Plain` with YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 

@@ -33,7 +33,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Located:
-    """What a user wrote, whose parts can be checked and have a place.
+    """Input from a user, whose parts can be validated and have a position.
 
     Attributes:
         what: What errors call the whole of it, such as "spec".
@@ -41,7 +41,7 @@ class Located:
 
     what = "document"
     _by_path = False
-    """Whether errors name a part by its path, since it has no line."""
+    """Whether errors name a part by its path, because it has no line."""
 
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         raise NotImplementedError
@@ -51,7 +51,7 @@ class Located:
         return location
 
     def read(self, model: type[M], value: Any) -> M:
-        """Check a value that was made from it.
+        """Validate a value that was read from it.
 
         Args:
             model: What it has to be.
@@ -79,12 +79,12 @@ class Located:
         return described(model, detail, location, what=self.what, show=self._is_open(detail["input"], location))
 
     def _is_open(self, value: Any, location: Location) -> bool:
-        """Whether an error may show a value of it."""
+        """Whether an error may show its value."""
         return True
 
 
 def several(problems: Iterable[tuple[Position, str]]) -> UsageError:
-    """One error of several problems, each on a line of its own with its place, so that an editor can go to it.
+    """One error for several problems, each on a line of its own with its position, so that editors can jump to it.
 
     Args:
         problems: Place and text of each; there is at least one.
@@ -131,36 +131,36 @@ class Document(Located):
             raise UsageError(f"The YAML cannot be read: {' '.join(str(error).split())}.", at=at) from None
 
     def copy(self) -> Document:
-        """A document whose graph can be changed."""
+        """A copy whose graph can be changed."""
         other = copy.copy(self)
         other.root = copy.deepcopy(self.root)
         return other
 
     def value(self) -> Any:
-        """Its Python value."""
+        """The document as a Python value."""
         # Constructing flattens merge keys (`<<`) in place, which would count as duplicates.
         return self._loader("").construct_document(copy.deepcopy(self.root))
 
     def at(self, *location: str | int) -> Position:
-        """Where a part of it stands, such as ``at("groups", "web", "ready", 0)``."""
+        """The position of a part, such as ``at("groups", "web", "ready", 0)``."""
         return self._at(location)
 
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         return Position.of(self.path) if self._by_path else _position(self.path, self.root, location, on_key=on_key)
 
     def of(self, node: yaml.Node) -> Position:
-        """Where a node of its graph stands."""
+        """The position of a node of its graph."""
         return Position.of(self.path) if self._by_path else _mark(self.path, node)
 
 
 def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
-    """YAML forbids a key twice; PyYAML takes the last."""
-    pending, done = [root], set()
+    """Refuse duplicate keys: YAML forbids them, but PyYAML silently takes the last."""
+    pending, visited = [root], set()
     while pending:
         node = pending.pop()
-        if id(node) in done:
+        if id(node) in visited:
             continue
-        done.add(id(node))
+        visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
             seen: dict[str, yaml.Node] = {}
             for key, value in node.value:
@@ -181,7 +181,7 @@ def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
 def described(
     model: type[BaseModel], detail: ErrorDetails, location: Location, *, what: str = "spec", show: bool = True
 ) -> str:
-    """What a finding of pydantic says to a user.
+    """A validation error of pydantic, in words for the user.
 
     Args:
         model: What was to be read.
@@ -228,7 +228,7 @@ def described(
 
 
 def _kind_of(value: Any) -> str:
-    """What a value is, in the words of YAML."""
+    """The kind of a value, in YAML's terms."""
     kinds: tuple[tuple[type, str], ...] = (
         (bool, "a boolean"), (str, "text"), (int, "a number"), (float, "a number"), (dict, "a mapping"),
         (list, "a list"),
@@ -237,7 +237,7 @@ def _kind_of(value: Any) -> str:
 
 
 def fields_at(model: type[BaseModel], location: Location) -> Iterator[tuple[str, FieldInfo]]:
-    """The fields that a path leads through, and their keys, from the outermost on; of all members of a union.
+    """The fields along a path, with their keys, outermost first; for a union, those of all members.
 
     Args:
         model: What the path begins in.
@@ -255,7 +255,7 @@ def fields_at(model: type[BaseModel], location: Location) -> Iterator[tuple[str,
 
 
 def _keys(model: type[BaseModel], location: Location) -> set[str]:
-    """The keys that a mapping of the document knows."""
+    """The keys that a mapping of the document accepts."""
     annotations: list[Any] = [model]
     for part in location:
         annotations = [inner for each in annotations for inner in _inside(each, part)]
@@ -282,7 +282,7 @@ def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
 
 
 def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
-    """What a snippet of the library is called."""
+    """The names of the library's snippets."""
     use = model.model_fields.get("use")
     return typing.get_args(use.annotation) if use else ()
 
@@ -300,7 +300,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _position(path: Path, root: yaml.Node, location: Location, *, on_key: bool = False) -> Position:
-    """The mark of the deepest part of ``location`` that is there."""
+    """The mark of the deepest part of ``location`` that exists."""
     node, deepest = root, root
     for index, part in enumerate(location):
         if isinstance(node, yaml.MappingNode):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Position:
-    """A place in something the user wrote.
+    """A position in a file that the user wrote.
 
     Attributes:
         source: A file's path, or a name in words for text that is in no file ("group web").
@@ -31,7 +31,7 @@ class Position:
 
     @classmethod
     def of(cls, path: Path, line: int | None = None, column: int | None = None) -> Position:
-        """The position in a file, its path as short as it can be written from the working folder."""
+        """A position in a file, its path relative to the working folder where that is shorter."""
         try:
             shown = Path(os.path.realpath(path)).relative_to(Path.cwd())
         except ValueError:
@@ -43,7 +43,7 @@ class Position:
 
 
 class Remedy(Enum):
-    """What mends an error of a layer that knows neither the spec nor the ``fleet`` command.
+    """How to fix an error from a layer that knows neither the spec nor the ``fleet`` command.
 
     Such a layer names the kind of remedy, and the value is what users read, in the words of the spec and of the
     command.
@@ -75,7 +75,7 @@ class Remedy(Enum):
 
 
 class FleetError(Exception):
-    """Something that the user can mend.
+    """An error that the user can fix.
 
     Args:
         what: What is wrong, in a sentence or two, without a secret in it.
@@ -98,7 +98,7 @@ class FleetError(Exception):
         return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.fix)))
 
     def hide(self, mask: Callable[[str], str]) -> None:
-        """Take secrets out of it.
+        """Mask secrets in its texts.
 
         Args:
             mask: Takes them out of a text.
@@ -110,21 +110,21 @@ class FleetError(Exception):
 
 
 class UsageError(FleetError):
-    """The command or its input is wrong in itself; nothing was tried."""
+    """The command or its input is invalid; nothing was attempted."""
 
     exit_code = 2
 
 
 class FleetWarning(UserWarning):
-    """What the user may mend later. Commands show it on standard error, and ``pulumi up`` as a warning; each once."""
+    """A problem that can be fixed later. Commands show it on standard error, ``pulumi up`` as a warning; each once."""
 
 
 DEBUG = "FLEET_DEBUG"
-"""The environment variable that, when it is set, has the traceback of what nobody expected be shown."""
+"""The environment variable that, when set, makes unexpected errors show their traceback."""
 
 
 def unexpected(error: BaseException) -> str:
-    """What to tell the user of an error that is no :class:`FleetError`, as one paragraph.
+    """One paragraph for the user about an error that is not a :class:`FleetError`.
 
     What the error itself says is left out unless :data:`DEBUG` is set: nobody has seen to it that no secret is in it.
 
@@ -149,7 +149,7 @@ def unexpected(error: BaseException) -> str:
 
 
 def _where_to_report() -> str:
-    """As the package's metadata has it (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
+    """The issue tracker's URL, from the package's metadata (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
     from importlib import metadata
 
     urls = dict(entry.split(", ", 1) for entry in metadata.metadata("fleet").get_all("Project-URL") or ())

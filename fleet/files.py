@@ -1,4 +1,4 @@
-"""Files: read if they are what a user may have written, written whole or not at all, by one process at a time."""
+"""Files: read with limits, written atomically, and locked between processes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 from fleet.errors import FleetError, Position, UsageError
 
 OWN_FOLDER = ".fleet"
-"""What a project's folder is called in which stacks keep, on this machine, what is not in their states."""
+"""The folder of a project for stacks' local data that is not in their states."""
 
 
 def private_folder(folder: Path) -> None:
-    """Make a folder that its owner alone can look into, with its parents.
+    """Make a folder that only its owner can read, with its parents.
 
     Of one that is there the access of others is taken away; so it is of :data:`OWN_FOLDER`, if it lies in that, and of
     what is between.
@@ -38,7 +38,7 @@ def private_folder(folder: Path) -> None:
 
 
 def write_private(file: Path, text: str) -> None:
-    """:func:`write_whole` a file that its owner alone can read, whatever it was before, in a folder likewise.
+    """:func:`write_whole` a file that only its owner can read, whatever its mode was before, in a private folder.
 
     Raises:
         OSError: It cannot be written; the file is as it was.
@@ -51,7 +51,7 @@ def write_private(file: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """A context that no other process of this machine is in for the same file, which stays as it is.
+    """A context that holds an exclusive lock on a file among the processes of this machine; the file is not changed.
 
     Args:
         file: The file. It is there, and nobody puts another in its place.
@@ -60,20 +60,20 @@ def locked(file: Path) -> Iterator[None]:
         OSError: It cannot be locked.
     """
     # A network file system locks only what is open for writing.
-    with file.open("r+b" if os.access(file, os.W_OK) else "rb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with file.open("r+b" if os.access(file, os.W_OK) else "rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 MOST = 64 << 20
-"""Bytes of a file that is read whole: many times what a config can have, and what any machine has room for."""
+"""Maximum bytes of a file that is read whole: many times the size of any config, and small for any machine's memory."""
 
 TEXT_MOST = 4 << 20
-"""Bytes of a text: many times those of the longest spec, and what is parsed in some seconds."""
+"""Maximum bytes of a text: many times the longest spec, and parsed in a few seconds."""
 
 
 def irregular(path: Path) -> str:
-    """Why a path names no file with content of its own, such as "a folder"; empty if it does.
+    """Why a path is not a regular file, such as "a folder"; empty if it is one.
 
     A pipe would be waited for, and a device may never end.
 
@@ -103,20 +103,20 @@ def read_bytes(
         FleetError: There is none, it is no file, it cannot be read, or it is larger.
     """
     at = at or Position.of(path)
-    named = "" if at == Position.of(path) else f" {path}"
+    location = "" if at == Position.of(path) else f" {path}"
     try:
         if reason := irregular(path):
-            raise kind(f"The {what}{named} is {reason}, not a file.", at=at)
+            raise kind(f"The {what}{location} is {reason}, not a file.", at=at)
         with path.open("rb") as content:
             data = content.read(most + 1)
     except FileNotFoundError:
-        raise kind(f"There is no such {what}{named and ':'}{named}.", at=at) from None
+        raise kind(f"There is no such {what}{location and ':'}{location}.", at=at) from None
     except (OSError, ValueError) as error:
         # ValueError: a path with a NUL.
         reason = getattr(error, "strerror", None) or str(error)
-        raise kind(f"The {what}{named} cannot be read: {reason}.", at=at) from None
+        raise kind(f"The {what}{location} cannot be read: {reason}.", at=at) from None
     if len(data) > most:
-        raise kind(f"The {what}{named} is larger than {most >> 20} MiB, and too large to be one.", at=at)
+        raise kind(f"The {what}{location} is larger than {most >> 20} MiB, and too large to be one.", at=at)
     return data
 
 
@@ -133,15 +133,17 @@ def read_text(path: Path, what: str, *, at: Position | None = None, kind: type[F
         FleetError: As :func:`read_bytes`; or it is not text.
     """
     data = read_bytes(path, what, at=at, kind=kind, most=TEXT_MOST)
-    named = "" if at in (None, Position.of(path)) else f" {path}"
+    location = "" if at in (None, Position.of(path)) else f" {path}"
     try:
         return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise kind(f"The {what}{named} is not UTF-8 text (byte {error.start}).", at=at or Position.of(path)) from None
+        raise kind(
+            f"The {what}{location} is not UTF-8 text (byte {error.start}).", at=at or Position.of(path)
+        ) from None
 
 
 def read_json(text: str | bytes) -> Any:
-    """What JSON says.
+    """Parse JSON.
 
     Raises:
         ValueError: It is none, or is nested too deeply for any use.
@@ -153,7 +155,7 @@ def read_json(text: str | bytes) -> Any:
 
 
 def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a text file whole or not at all: after a crash, or on a full disk, it has its earlier contents.
+    """Write a text file atomically: after a crash, or on a full disk, it still has its earlier contents.
 
     Args:
         file: The file, or a link to it. Its folder is there.
@@ -180,7 +182,7 @@ def write_whole(file: Path, text: str, *, mode: int = 0o666) -> None:
 
 
 def stack_folder(project: Path, stack: str) -> Path:
-    """Where a stack keeps, on this machine, what is not in its state.
+    """The folder of a stack's local data that is not in its state.
 
     Args:
         project: The Pulumi project's folder.

@@ -1,4 +1,4 @@
-"""Which key a user means who writes another one: the words of Compose, Kubernetes, Terraform, Quadlet and cloud-init.
+"""Suggestions for unknown keys: words of Compose, Kubernetes, Terraform, Quadlet and cloud-init.
 
 Nearness alone would offer `internal` for `external`, or `image` for `timer`.
 """
@@ -64,7 +64,7 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
     }.items()
     for key in words.split()
 }
-"""By word: keys that it may stand for; the first that the place knows is meant."""
+"""By word: keys that it may stand for; the first one that is valid at the place is suggested."""
 
 _SENTENCES: Mapping[str, tuple[str, str]] = {
     "privileged": (
@@ -93,11 +93,11 @@ _SENTENCES: Mapping[str, tuple[str, str]] = {
     "deploy": ("image", "Limits are `memory`, `cpus` and `pids`; how many nodes is `count` of the group."),
     "resources": ("image", "Limits are `memory`, `cpus` and `pids`."),
 }
-"""By word: a key that the place must know for the sentence to fit, and the sentence."""
+"""By word: a key that must be valid at the place for the sentence to apply, and the sentence."""
 
 
 def hint(word: str, known: Collection[str]) -> str:
-    """A sentence that helps who wrote a key that does not exist.
+    """A sentence that helps with a key that does not exist.
 
     Args:
         word: The key.
@@ -107,16 +107,16 @@ def hint(word: str, known: Collection[str]) -> str:
     needs, sentence = _SENTENCES.get(plain, ("", ""))
     if sentence and needs in known:
         return sentence
-    meant = next((key for key in _WORDS.get(plain, ()) if key in known), None)
+    match = next((key for key in _WORDS.get(plain, ()) if key in known), None)
     close = difflib.get_close_matches(plain, sorted(known), n=1, cutoff=0.75)
-    meant = meant or (close[0] if close and plain not in _WORDS and plain not in _SENTENCES else None)
-    if meant:
-        return f"Did you mean `{meant}`?"
+    match = match or (close[0] if close and plain not in _WORDS and plain not in _SENTENCES else None)
+    if match:
+        return f"Did you mean `{match}`?"
     return f"The keys here are: {', '.join(sorted(known))}."
 
 
 def nearest(word: str, known: Collection[str]) -> str:
-    """A sentence that offers the key that is written almost so; empty if there is none.
+    """A sentence that suggests the key with the most similar spelling; empty if there is none.
 
     Args:
         word: The key.

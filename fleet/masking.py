@@ -1,4 +1,4 @@
-"""Hiding secrets in what is said: errors, progress, what a node answered.
+"""Masking secrets in output: errors, progress, answers of nodes.
 
 A secret seldom stands in a text as it is: whatever formats the text may escape it, as Python's ``repr``, JSON, YAML,
 Go's ``%q``, a shell's quotes, a unit file, a URL or HTML do, one inside the other, too. So each character of a secret
@@ -15,17 +15,17 @@ from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 
 _SHORTEST_LINE = 8
-"""Characters. What prints a text line by line shows a line of a secret without the others; one that is shorter than
+"""Characters. Output by line shows a line of a secret without the others; one that is shorter than
 this, such as a brace, is no secret by itself."""
-_NAMED = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r", "\x1b": "e",
+_ESCAPES = {"\0": "0", "\a": "a", "\b": "b", "\t": "t", "\n": "n", "\v": "v", "\f": "f", "\r": "r", "\x1b": "e",
           "\x85": "N", "\xa0": "_", "\u2028": "L", "\u2029": "P"}  # fmt: skip
-"""Characters that have an escape of their own, the last four in YAML."""
+"""Characters with a short escape; the last four in YAML."""
 _DOUBLED = "'\"%${}"
-"""What some writers double in place of a backslash: YAML, systemd, Python's and Go's templates."""
+"""Characters that some formats double instead of escaping: YAML, systemd, Python's and Go's templates."""
 
 
 class Mask:
-    """Puts ``(secret NAME)`` in the place of secrets.
+    """Replaces secrets by ``(secret NAME)``.
 
     Args:
         secrets: Values by name. One that is empty hides nothing.
@@ -45,7 +45,7 @@ class Mask:
 # Of a long secret this takes seconds, and most masks never see a text: what is well has nothing to say.
 @lru_cache(maxsize=64)
 def _compiled(secrets: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str] | None, list[str]]:
-    """The pattern of secrets, and whose each of its groups is."""
+    """The pattern of all secrets, and the secret that each group belongs to."""
     forms = [(form, name) for name, value in secrets for form in _parts(value)]
     # The longest first: one secret may be part of another.
     forms.sort(key=lambda item: -len(item[0]))
@@ -98,8 +98,8 @@ def _of_character(character: str) -> str:
         forms[:0] = [r"""\\*'\\*"\\*'\\*"\\*'""", r"\\*'\\+'\\*'"]
     if character == " ":
         forms.append(r"\+")
-    if character in _NAMED:
-        forms.append(rf"\\+{_NAMED[character]}")
+    if character in _ESCAPES:
+        forms.append(rf"\\+{_ESCAPES[character]}")
     if character in "<>&'\"":
         forms += [html.escape(character), f"&#{code};", f"&#[xX]0*{code:x};"]
     if code <= 0xFFFF:

@@ -1,4 +1,4 @@
-"""The base of everything that is read from what a user wrote."""
+"""The base of all models of user input."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Model(BaseModel):
-    """A frozen model that refuses keys it does not know, and numbers that are none (``.inf``, ``.nan``)."""
+    """A frozen model that refuses unknown keys and non-finite numbers (``.inf``, ``.nan``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Shorthand(Model):
-    """A model that is written in full, or as the text of one of its fields.
+    """A model that can be written in full, or in short as the value of one of its fields.
 
     Attributes:
         shorthand: That field's name.
@@ -30,7 +30,7 @@ class Shorthand(Model):
 
 
 class Secrecy(Enum):
-    """What becomes of a text that a user wrote: a mark of a model's field, in its ``Annotated`` type.
+    """Whether a field may hold a secret: a mark of a model's field, in its ``Annotated`` type.
 
     It holds for all below the field, unless a field there says otherwise.
     """

@@ -1,4 +1,4 @@
-"""The ``ssh`` command, as fleet calls it and tells users to."""
+"""The ``ssh`` command, as fleet runs it and shows it to users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivery: how a config gets through a platform that takes only so much user data.
+"""Delivery: how a config reaches a node on a platform that limits the size of user data.
 
 Raw JSON if it fits. Else a *stub*: a small config that has Ignition replace it by the real one, from a ``data:`` URL
 that holds it compressed. Else, where the platform can, a stub that names an object in the platform's store, with the
@@ -61,7 +61,7 @@ def _stub(source: str, *, sha512: str = "") -> str:
 
 
 def _sizes(config: MachineConfig) -> list[tuple[int, str]]:
-    """Bytes and name of every file and unit, the largest first."""
+    """Size in bytes and name of every file and unit, largest first."""
     sizes = []
     for entry in config.tree.get("storage", {}).get("files", []):
         sizes.append((len(json.dumps(entry, ensure_ascii=False).encode()), f"file {entry['path']}"))

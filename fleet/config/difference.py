@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 from fleet.config.entries import LISTS
 
 UNKNOWN = "{}"
-"""What an earlier fleet noted in a state in the place of a config that it could not show."""
+"""Placeholder that earlier versions of fleet stored in a state for a config that they could not show."""
 
 
 @dataclass(frozen=True, order=True)
@@ -115,7 +115,7 @@ def _contents(value: str | dict[str, Any]) -> list[str]:
 
 
 def _inline(contents: Mapping[str, Any]) -> bytes:
-    """The bytes of a resource whose source is a ``data:`` URL, as they are there if they cannot be decoded."""
+    """The content of a resource whose source is a ``data:`` URL; undecoded if it cannot be decoded."""
     meta, _, data = contents["source"].removeprefix("data:").partition(",")
     raw = unquote_to_bytes(data)
     try:

@@ -1,4 +1,4 @@
-"""The lists of an Ignition config whose entries have names: those that Ignition merges entry by entry."""
+"""The lists of an Ignition config whose entries have names; Ignition merges them entry by entry."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ LISTS = (
     EntryList("passwd", "users", "name", "user"),
     EntryList("passwd", "groups", "name", "group"),
 )
-"""In the order in which people read them."""
+"""In display order."""

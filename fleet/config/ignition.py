@@ -15,7 +15,7 @@ _DATA_URL_SAFE = ";/?:@&=+$,-_.!~*'()"
 
 
 def file(path: str, content: str | bytes, *, mode: int, overwrite: bool = False) -> dict[str, Any]:
-    """A regular file of root's. ``mode`` is the number, for example ``0o644``."""
+    """A regular file owned by root. ``mode`` is a number, for example ``0o644``."""
     entry: dict[str, Any] = {"path": path, "mode": mode, "contents": {"source": data_url(content)}}
     if overwrite:
         entry["overwrite"] = True
@@ -28,7 +28,7 @@ def unit(name: str, contents: str, *, enabled: bool = True) -> dict[str, Any]:
 
 
 def drop_in(name: str, contents: str) -> dict[str, Any]:
-    """What fleet adds to a unit of the system's.
+    """A drop-in for a system unit.
 
     Args:
         name: The unit's.
@@ -71,7 +71,7 @@ def data_url(content: str | bytes) -> str:
 
 
 def keyfile(name: str, sections: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A connection of NetworkManager's, as a file (nm-settings-keyfile(5)).
+    """A NetworkManager connection as a keyfile (nm-settings-keyfile(5)).
 
     Args:
         name: The connection's name.

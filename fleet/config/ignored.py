@@ -9,7 +9,7 @@ from fleet.errors import FleetError, Position
 
 
 def not_ignored(text: str, names: Sequence[str], *, at: Position | None = None) -> list[str]:
-    """Those names of a build's files that an ignore file does not exclude, in their order.
+    """The files of a build context that the ignore file does not exclude, in the same order.
 
     Args:
         text: The ignore file's text.
@@ -22,5 +22,5 @@ def not_ignored(text: str, names: Sequence[str], *, at: Position | None = None) 
     reply = _transpiler.shared().call("ignored", text=text, names=list(names))
     if "error" in reply:
         raise FleetError(f"The ignore file cannot be read: {reply['error']}.", at=at)
-    kept: list[str] = reply.get("names", [])
-    return kept
+    remaining: list[str] = reply.get("names", [])
+    return remaining

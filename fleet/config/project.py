@@ -1,4 +1,4 @@
-"""Compose projects, as the transpiler reads them."""
+"""Compose projects, read by the transpiler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleet.errors import FleetError
 
 
 def read_project(path: Path, root: Path | None, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Read a Compose file, and the files that it names.
+    """Read a Compose file and the files that it refers to.
 
     Args:
         path: The file, absolute.

@@ -91,12 +91,12 @@ class Snippet:
 
     @classmethod
     def from_ignition(cls, name: str, config: dict[str, Any], *, override: bool = False) -> Snippet:
-        """A snippet from an Ignition config that fleet itself made."""
+        """A snippet from an Ignition config that fleet generated."""
         return cls(name=name, text=json.dumps(config, ensure_ascii=False), kind="ignition", override=override)
 
     @cached_property
     def handle(self) -> int:
-        """The transpiler's name for the loaded snippet. Loading happens at the first access, once.
+        """The transpiler's handle of the loaded snippet. It is loaded once, on first access.
 
         Raises:
             FleetError: The snippet is not valid, or draws a warning that is not allowed.
@@ -135,7 +135,7 @@ class Snippet:
         return FleetError(what + ".", at=Position(self.name, first.get("line"), first.get("column")), fix=fix)
 
     def _refused(self, error: str) -> FleetError:
-        """An error that Butane gives no position for: find one, or say what a snippet needs."""
+        """An error without a position from Butane: look for the position, or say what a snippet needs."""
         fix = ""
         line = column = None
         try:
@@ -152,7 +152,7 @@ class Snippet:
         return FleetError(error.rstrip(".") + ".", at=Position(self.name, line, column), fix=fix)
 
     def position_of(self, value: str) -> Position:
-        """Where a value, such as a file's path or a unit's name, stands in the snippet: for errors."""
+        """The position of a value, such as a file's path or a unit's name, in the snippet; for errors."""
         try:
             root = yaml.compose(self.text, Loader=Plain)
         except yaml.YAMLError:
@@ -170,7 +170,7 @@ class Snippet:
 
 
 def load_all(snippets: Iterable[Snippet]) -> None:
-    """Load those that are not loaded yet, which takes less time than one after the other.
+    """Load the snippets that are not loaded yet, in one batch, which is faster than one by one.
 
     Raises:
         FleetError: One is not valid, or draws a warning that is not allowed.

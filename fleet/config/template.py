@@ -19,13 +19,13 @@ from fleet.errors import FleetError, Position, Remedy
 Scalar = str | int | float | bool
 
 ValueOf = Callable[[re.Match[str]], Scalar]
-"""Gives what a reference stands for."""
+"""Returns the value of a reference."""
 
 At = Callable[[yaml.Node], Position]
-"""Gives where a node of a document stands."""
+"""Returns the position of a node of a document."""
 
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-"""What a variable can be called."""
+"""The names that variables can have."""
 
 _PLACEHOLDER = re.compile(rf"\$(\$?)\{{({NAME})\}}")
 _TAGS: dict[type, str] = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -92,7 +92,7 @@ def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], at: At) -> None:
 
 
 def fill_matches(root: yaml.Node, pattern: re.Pattern[str], reader: Callable[[yaml.ScalarNode], ValueOf]) -> None:
-    """Replace, in place, what a pattern finds in the values of a parsed document.
+    """Replace, in place, every match of a pattern in the values of a parsed document.
 
     Args:
         root: The document.
@@ -107,13 +107,13 @@ def fill_matches(root: yaml.Node, pattern: re.Pattern[str], reader: Callable[[ya
 
 
 def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
-    """Every node that is a value and no key, once."""
-    pending, done = [root] if root is not None else [], set()
+    """Every value node (no keys), once."""
+    pending, visited = [root] if root is not None else [], set()
     while pending:
         node = pending.pop()
-        if id(node) in done:
+        if id(node) in visited:
             continue
-        done.add(id(node))
+        visited.add(id(node))
         yield node
         if isinstance(node, yaml.SequenceNode):
             pending.extend(node.value)
@@ -133,7 +133,7 @@ def _refuse_in_keys(root: yaml.Node | None, at: At) -> None:
 
 
 def _filled(node: yaml.ScalarNode, pattern: re.Pattern[str], value_of: ValueOf) -> Scalar | None:
-    """What a scalar becomes; ``None``: there is nothing in it to fill."""
+    """The filled text of a scalar; ``None`` if it has no placeholder."""
     text = node.value
     if not pattern.search(text):
         return None

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
-_ASKED_AT_ONCE = 32
+_CONCURRENT_PROBES = 32
 
 
 class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
@@ -111,7 +111,7 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
     """
     deadline = time.monotonic() + patience
     left = [peer for peer in peers if peer["probes"]]
-    with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_CONCURRENT_PROBES) as pool:
         while True:
             answers = {
                 peer["name"]: answer for peer, answer in zip(left, pool.map(_answer, left), strict=True) if answer

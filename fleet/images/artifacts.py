@@ -1,4 +1,4 @@
-"""What stream metadata has for a platform, and where an image lock keeps it. Each platform says which it needs."""
+"""Artifacts in stream metadata, and where an image lock stores them. Each platform declares those that it needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DiskArtifact:
     form: str
 
     def locked(self, architecture: Mapping[str, Any]) -> Disk | None:
-        """What a lock keeps of an architecture's metadata; ``None`` where that has no such artifact.
+        """The lock's entry from an architecture's metadata; ``None`` if it has no such artifact.
 
         Raises:
             AttributeError, KeyError, TypeError, ValueError: It is no stream metadata.
@@ -45,7 +45,7 @@ class DiskArtifact:
 
 @dataclass(frozen=True)
 class PublishedImage:
-    """An image that a provider has already: ``images.NAME`` of an architecture, ``NAME`` of a lock.
+    """An image that a provider already hosts: ``images.NAME`` of an architecture, ``NAME`` of a lock.
 
     Attributes:
         name: Fedora's name of the provider, such as "aws".
@@ -58,7 +58,7 @@ class PublishedImage:
     by_region: str = ""
 
     def locked(self, architecture: Mapping[str, Any]) -> dict[str, str] | None:
-        """What a lock keeps of an architecture's metadata; ``None`` where that has no such image.
+        """The lock's entry from an architecture's metadata; ``None`` if it has no such image.
 
         Raises:
             AttributeError, KeyError, TypeError, ValueError: It is no stream metadata.
@@ -74,4 +74,4 @@ class PublishedImage:
 Artifact = DiskArtifact | PublishedImage
 
 QEMU_DISK = DiskArtifact("qemu", "qcow2.xz")
-"""What every hypervisor starts that takes a qcow2 file."""
+"""The disk image for hypervisors that use qcow2 files."""

@@ -1,4 +1,4 @@
-"""Disk images on this machine: downloaded once, checked, decompressed, kept in a cache.
+"""Local disk images: downloaded once, verified, decompressed and cached.
 
 A download goes to a ``.part`` file that is never used as an image: it is continued by the next try, whatever ended
 this one. Only when its SHA-256 is the locked one, and its signature (:mod:`fleet.images.signature`) is valid, is it
@@ -35,10 +35,10 @@ from fleet.plan import Disk
 _CHUNK = 1 << 20
 _TRIES = 5
 _SIGNATURE_MOST = 64 << 10
-"""Bytes. A signature has some hundred."""
+"""Maximum bytes of a signature; real ones have a few hundred."""
 
 LIMIT = "FLEET_IMAGE_MAX_GIB"
-"""The environment variable that says how many GiB an image may have, downloaded or unpacked; 64 by default."""
+"""The environment variable for the maximum size of an image in GiB, downloaded or unpacked; 64 by default."""
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a step's name, the bytes done and the bytes in all (``None``: unknown)."""
@@ -50,7 +50,7 @@ def default_cache() -> Path:
 
 
 Say = Callable[[str], None]
-"""Told a sentence that the user should read."""
+"""Called with a message for the user."""
 
 
 def obtain(
@@ -61,7 +61,7 @@ def obtain(
     say: Say | None = None,
     timeout: float = 60,
 ) -> Path:
-    """The disk image as a file on this machine, downloaded if need be.
+    """Return the disk image as a local file, downloading it if needed.
 
     One that is here is looked at before it is used: it is read again if anything about the file has changed since it
     was found right. One that is broken is downloaded anew.
@@ -105,7 +105,7 @@ def obtain(
 
 
 def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> None:
-    """Make sure that :func:`obtain` has a disk image to get, and a signature to verify it by, without getting it.
+    """Check that a disk image and its signature are available to :func:`obtain`, without downloading them.
 
     Args:
         disk: From the image lock.
@@ -127,12 +127,12 @@ def look_for(disk: Disk, *, cache: Path | None = None, timeout: float = 20) -> N
         with translated(disk.location, refused=Remedy.LOCK_NEWER):
             asking.head(disk.location).raise_for_status()
         if not disk.unsigned:
-            with _signature_asked(disk):
+            with _requesting_signature(disk):
                 asking.head(disk.signature_url).raise_for_status()
 
 
 def _nothing(step: str, done: int, total: int | None) -> None:
-    """The progress that nobody follows."""
+    """Ignore progress."""
 
 
 def _on_stderr(text: str) -> None:
@@ -144,7 +144,7 @@ def _name(disk: Disk) -> str:
 
 
 def _final(disk: Disk, cache: Path) -> Path:
-    """Where a disk image is kept."""
+    """The path of a disk image in the cache."""
     return cache / disk.uncompressed_sha256 / _name(disk).removesuffix(".xz").removesuffix(".gz")
 
 
@@ -165,21 +165,21 @@ def _fault(disk: Disk, final: Path, report: Progress) -> str:
 
 
 def _remove(path: Path) -> None:
-    """Remove what is in an image's place. A machine that has an overlay on it goes on with what it has open."""
+    """Remove an image from the cache. A machine with an overlay on it continues with its open file."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
 
 
-def _signature_asked(disk: Disk) -> AbstractContextManager[None]:
-    """A context in which the server is asked for an image's signature."""
+def _requesting_signature(disk: Disk) -> AbstractContextManager[None]:
+    """A context that translates the errors of requesting an image's signature."""
     what = f", the signature of {disk.location}, and without it nothing says who made the image"
     return translated(disk.signature_url, what=what, refused=Remedy.LOCK_NEWER_OR_UNSIGNED)
 
 
 def _own(disk: Disk, cache: Path, report: Progress) -> Path:
-    """An image of the user's own, if it is the one that was locked."""
+    """The user's own image, if it is the locked one."""
     path = Path(disk.location)
     note = cache / "checked" / hashlib.sha256(os.fsencode(path)).hexdigest()
     try:
@@ -198,7 +198,7 @@ def _own(disk: Disk, cache: Path, report: Progress) -> Path:
 
 
 def _download(disk: Disk, final: Path, report: Progress, timeout: float) -> None:
-    """Bring an image to its place, checked and unpacked; goes on where an earlier try stopped."""
+    """Download, verify and unpack an image into the cache; resumes an earlier attempt."""
     name = _name(disk)
     part = final.parent / f"{name}.part"
     # First: that it is missing is better known before some hundred megabytes are here.
@@ -216,12 +216,12 @@ def _download(disk: Disk, final: Path, report: Progress, timeout: float) -> None
 
 
 def _signature(disk: Disk, timeout: float) -> bytes:
-    with _signature_asked(disk):
+    with _requesting_signature(disk):
         return fetch(disk.signature_url, most=_SIGNATURE_MOST, timeout=timeout)
 
 
 def _complete(disk: Disk, part: Path, report: Progress, timeout: float) -> None:
-    """Bring ``part`` to its full length."""
+    """Download the rest of ``part``."""
     import httpx  # slow to import, and most runs download nothing
 
     if part.exists() and unfit(part):
@@ -265,7 +265,7 @@ def _stream(url: str, part: Path, report: Progress, timeout: float) -> None:
 
 
 def _limit() -> int:
-    """How many bytes an image may have.
+    """The maximum bytes of an image.
 
     Raises:
         FleetError: The environment says something else than a number.
@@ -284,7 +284,7 @@ def _too_large(what: str, most: int) -> FleetError:
 
 
 def _unpack(disk: Disk, name: str, part: Path, final: Path, report: Progress) -> None:
-    """Unpack a download to its place, where from then on it counts as whole, after a power failure too."""
+    """Unpack a download into the cache, durably: once it is there, it is complete even after a power failure."""
     scratch = final.parent / f"{final.name}.partial"
     what = f"{disk.location}, decompressed,"
     content_digest = hashlib.sha256()
@@ -317,7 +317,7 @@ def _unpack(disk: Disk, name: str, part: Path, final: Path, report: Progress) ->
 
 
 def _plain(source: BinaryIO, name: str, what: str) -> Iterator[bytes]:
-    """What a download unpacks to, in pieces of at most :data:`_CHUNK` bytes, whatever a piece of it unpacks to."""
+    """The unpacked content of a download, in chunks of at most :data:`_CHUNK` bytes, whatever the compression ratio."""
     try:
         if name.endswith(".xz"):
             xz = lzma.LZMADecompressor(lzma.FORMAT_XZ)
@@ -347,7 +347,7 @@ _QCOW2 = struct.Struct(">4sIQIIQ")
 
 
 def _stated(begin: bytes, otherwise: int) -> int:
-    """How many bytes a disk image can have by what its beginning says.
+    """The maximum size in bytes that a disk image's header states.
 
     A qcow2 file holds each cluster of its disk once at most, and tables that take a sixty-fourth of it at the very
     most, with clusters of 512 bytes.
@@ -366,17 +366,17 @@ def _more_than_stated(what: str, most: int) -> FleetError:
 
 
 def _write_sparse(out: BinaryIO, data: bytes) -> None:
-    """Write, leaving a hole where all is zero."""
+    """Write sparsely: zeros become holes."""
     if data.count(0) == len(data):
         out.seek(len(data), 1)
     else:
         out.write(data)
 
 
-def _check(have: str, wanted: str, what: str) -> None:
-    if have != wanted:
+def _check(actual: str, expected: str, what: str) -> None:
+    if actual != expected:
         raise FleetError(
-            f"The checksum of {what} is wrong: its SHA-256 is {have}, the image lock says {wanted}.",
+            f"The checksum of {what} is wrong: its SHA-256 is {actual}, the image lock says {expected}.",
             fix="Do not use this image. Try again; if it stays wrong, the server or the lock was tampered with.",
         )
 

@@ -27,7 +27,7 @@ def fault(
     signers: Collection[str] | None = None,
     report: Callable[[str, int, int | None], None],
 ) -> str:
-    """Why a file is not an image that was found right before; empty if it is.
+    """Why a file is not an image that was verified before; empty if it is.
 
     Args:
         path: The file.
@@ -56,7 +56,7 @@ def fault(
 
 
 def keep(path: Path, sha256: str, note: Path, *, signer: str) -> None:
-    """Note that a file was found right.
+    """Record that a file was verified.
 
     Args:
         path: The file.
@@ -68,7 +68,7 @@ def keep(path: Path, sha256: str, note: Path, *, signer: str) -> None:
 
 
 def unfit(path: Path) -> str:
-    """Why a path names no file that could be an image; empty if it does.
+    """Why a path cannot be an image file; empty if it can.
 
     Raises:
         OSError: There is nothing, or it cannot be looked at.

@@ -1,4 +1,4 @@
-"""Container registries: which digest a reference stands for now (OCI distribution spec, "Pulling manifests")."""
+"""Container registries: the current digest of a reference (OCI distribution spec, "Pulling manifests")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleet.errors import FleetError
 
 
 def current_digests(references: Iterable[str]) -> dict[str, str]:
-    """Ask registries what references stand for. Credentials are those of Podman and Docker on this machine.
+    """Resolve references to digests. Credentials are those of Podman and Docker on this machine.
 
     Args:
         references: Fully qualified, such as "docker.io/library/caddy:2".
@@ -22,13 +22,13 @@ def current_digests(references: Iterable[str]) -> dict[str, str]:
     Raises:
         FleetError: A registry cannot be reached, or has no such image.
     """
-    wanted = sorted(set(references))
+    unique = sorted(set(references))
     with Transpiler(environment=os.environ) as child:
-        replies = child.calls("digest", [{"text": reference} for reference in wanted])
-    for reference, reply in zip(wanted, replies, strict=True):
+        replies = child.calls("digest", [{"text": reference} for reference in unique])
+    for reference, reply in zip(unique, replies, strict=True):
         if "error" in reply:
             raise FleetError(
                 f"The digest of {reference} cannot be had: {reply['error']}.",
                 fix="Check the reference and the network; if its registry asks who you are, `podman login` first.",
             )
-    return {reference: reply["data"] for reference, reply in zip(wanted, replies, strict=True)}
+    return {reference: reply["data"] for reference, reply in zip(unique, replies, strict=True)}

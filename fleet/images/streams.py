@@ -22,8 +22,8 @@ _MOST = 16 << 20
 """Bytes of stream metadata that are read; that of all platforms and architectures has 62 KiB."""
 
 _SPEC_BY_FEDORA = ((44, "3.6.0"), (41, "3.5.0"), (38, "3.4.0"))
-"""Which Ignition spec a Fedora release's images read, newest first. From the release notes of Ignition (3.6.0 with
-2.26, 3.5.0 with 2.20, 3.4.0 with 2.15) and the Ignition that each Fedora shipped with."""
+"""The Ignition spec that the images of each Fedora release support, newest first. From the release notes of Ignition
+(3.6.0 with 2.26, 3.5.0 with 2.20, 3.4.0 with 2.15) and the Ignition that each Fedora shipped with."""
 
 
 def lock_stream(

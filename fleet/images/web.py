@@ -1,4 +1,4 @@
-"""What is asked of servers of images: over TLS alone, and no more of it than is expected.
+"""Requests to image servers: over TLS only, with bounded responses.
 
 Plain http is refused, as is every redirect to it: whoever is on the way could put another image, another checksum or
 an older release in the place of what was asked for. A server with a certificate of a private authority is trusted
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def refuse_plain(url: str) -> None:
-    """Refuse what is not asked for over TLS.
+    """Refuse URLs that do not use TLS.
 
     Raises:
         FleetError: The URL is none of https.
@@ -34,7 +34,7 @@ def refuse_plain(url: str) -> None:
 def translated(
     url: str, *, what: str = "", refused: str | Remedy = "", failed: str | Remedy = Remedy.CHECK_NETWORK
 ) -> Iterator[None]:
-    """A context in which errors of asking a server become fleet's.
+    """A context that turns HTTP errors into :class:`~fleet.errors.FleetError`.
 
     Args:
         url: What is asked for.
@@ -56,7 +56,7 @@ def translated(
 
 
 def client(timeout: float) -> httpx.Client:
-    """A client that follows redirects, to https alone.
+    """A client that follows redirects to https only.
 
     Args:
         timeout: Seconds to wait for each step of an answer.
@@ -71,7 +71,7 @@ def client(timeout: float) -> httpx.Client:
 
 
 def fetch(url: str, *, most: int, timeout: float) -> bytes:
-    """A small file.
+    """Fetch a small file.
 
     Args:
         url: Where it is.

@@ -1,4 +1,4 @@
-"""Snippets that come with fleet: small, and each the field's usual answer to one question.
+"""Snippets that come with fleet: each is small and the usual solution to one task.
 
 A spec names one by ``use``, with its parameters beside it: ``{use: time-zone, zone: Europe/Berlin}``.
 """

@@ -18,7 +18,7 @@ class NodeName:
 
 
 class LibrarySnippet(Model):
-    """A snippet that is made from parameters.
+    """A snippet that is generated from parameters.
 
     Attributes:
         use: Its name.
@@ -26,7 +26,7 @@ class LibrarySnippet(Model):
     """
 
     per_node: ClassVar[bool] = False
-    """Whether each node of a group has another one."""
+    """Whether it differs between the nodes of a group."""
 
     use: str
     override: bool = False

@@ -1,4 +1,4 @@
-"""Which node it is, where and when."""
+"""Host name, network addresses and time zone."""
 
 from __future__ import annotations
 

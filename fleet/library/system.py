@@ -1,4 +1,4 @@
-"""How the system looks after itself."""
+"""System maintenance: kernel parameters, updates, monitoring, clean-up, and the metadata guard."""
 
 from __future__ import annotations
 
@@ -214,10 +214,10 @@ over IPv6 (Amazon EC2 User Guide, "Access instance metadata for an EC2 instance"
 and query VM metadata")."""
 
 _GUARD = "fleet-metadata-guard.service"
-_HELD_UNITS = ("docker.service", "podman.service", "podman-restart.service", "user@.service")
+_DELAYED_UNITS = ("docker.service", "podman.service", "podman-restart.service", "user@.service")
 """Units beside Quadlet's that start containers: Docker's daemon, Podman's API, and the managers of users, rootless
 containers' among them."""
-_HELD_QUADLETS = ("container", "pod", "kube", "build")
+_DELAYED_QUADLETS = ("container", "pod", "kube", "build")
 """Kinds of Quadlet files whose services run containers. A folder ``container.d`` holds for all files ``*.container``
 (podman-systemd.unit(5))."""
 
@@ -265,8 +265,8 @@ class MetadataGuard(LibrarySnippet):
         )
         # Files, and not drop-ins of units: a snippet that masks docker.service is no conflict.
         waits = f"[Unit]\nRequires={_GUARD}\nAfter={_GUARD}\n"
-        folders = [f"/etc/systemd/system/{name}.d" for name in _HELD_UNITS]
-        folders += [f"/etc/containers/systemd/{kind}.d" for kind in _HELD_QUADLETS]
+        folders = [f"/etc/systemd/system/{name}.d" for name in _DELAYED_UNITS]
+        folders += [f"/etc/containers/systemd/{kind}.d" for kind in _DELAYED_QUADLETS]
         return {
             "storage": {
                 "files": [

@@ -110,7 +110,7 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard())
     # The group is its workload; one with nothing in it makes an empty snippet.
-    kept_here = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
+    excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
     workload = workload_snippet(
         group,
         secrets=spec.values.secrets,
@@ -119,7 +119,7 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         name=f"containers of {name}",
         mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
         confidential=frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name)),
-        apart_from=kept_here,
+        excluded_files=excluded_files,
     )
     snippets.append(replace(workload, secrets=filling | group.secrets))
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.

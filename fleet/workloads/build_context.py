@@ -22,7 +22,7 @@ _BY_DEFAULT = "**/.git\n"
 """Every command of Git's changes it. An ignore file has it nevertheless by ``!.git``."""
 
 
-class KeptHere:
+class Excluded:
     """What fleet and Pulumi keep: ``.fleet``, ``.pulumi``, ``Pulumi.<stack>.yaml``, and files that the spec names.
 
     Args:
@@ -69,6 +69,8 @@ def built_from(context: Path, containerfile: str, ignoring: str, names: Sequence
     """
     at = context / ignoring
     text = read_text(at, "ignore file", kind=FleetError) if ignoring else ""
-    kept = set(not_ignored(_BY_DEFAULT + text.removeprefix("\ufeff"), names, at=Position.of(at) if ignoring else None))
-    kept |= {os.path.normpath(name) for name in (containerfile, ignoring) if name}
-    return [name for name in names if name in kept]
+    included = set(
+        not_ignored(_BY_DEFAULT + text.removeprefix("\ufeff"), names, at=Position.of(at) if ignoring else None)
+    )
+    included |= {os.path.normpath(name) for name in (containerfile, ignoring) if name}
+    return [name for name in names if name in included]

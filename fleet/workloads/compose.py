@@ -85,8 +85,8 @@ class _Translation:
     def workload(self) -> dict[str, Any]:
         services = self.file.services
         builds = {name: self._build(name, service.build) for name, service in services.items() if service.build}
-        networks = self._networks_made()
-        volumes = self._volumes_made()
+        networks = self._network_definitions()
+        volumes = self._volume_definitions()
         for name, service in services.items():
             self.containers[name] = self._container(name, service)
         for name, service in services.items():
@@ -100,12 +100,12 @@ class _Translation:
                     self._check(kind, model, name, thing)
         if self.problems:
             raise several(self.problems)
-        made: dict[str, Any] = {"containers": self.containers, "networks": networks, "volumes": volumes}
+        workload: dict[str, Any] = {"containers": self.containers, "networks": networks, "volumes": volumes}
         if builds:
-            made["builds"] = builds
+            workload["builds"] = builds
         if any(use["name"] == DEFAULT_NETWORK for each in self.containers.values() for use in each["networks"]):
             networks.setdefault(DEFAULT_NETWORK, {})
-        return made
+        return workload
 
     def _refuse(self, what: str, *where: str | int, fix: str = "") -> None:
         self.problems.append((self.project.at(*where), f"{what} {fix}".rstrip()))
@@ -134,8 +134,8 @@ class _Translation:
 
     # What services share.
 
-    def _networks_made(self) -> dict[str, Any]:
-        made = {}
+    def _network_definitions(self) -> dict[str, Any]:
+        networks = {}
         for key, network in self.file.networks.items():
             if network.external:
                 self._external("networks", key, network.name, self.around.networks)
@@ -150,7 +150,7 @@ class _Translation:
                     self._refuse(f"`{option}` is Docker's; Podman has no such option.",
                                  "networks", key, "driver_opts", option)  # fmt: skip
                 options[_NETWORK_OPTIONS.get(option, option)] = value
-            made[self._network_name(key)] = {
+            networks[self._network_name(key)] = {
                 "subnets": [
                     {"prefix": each.subnet, "gateway": each.gateway, "range": each.ip_range}
                     for each in network.ipam.config
@@ -158,14 +158,14 @@ class _Translation:
                 **_copied(Network, network),
                 "options": options,
             }
-        return made
+        return networks
 
     def _network_name(self, key: str) -> str:
         network = self.file.networks.get(key, NetworkUse())
         return network.name or (DEFAULT_NETWORK if key == "default" else key)
 
-    def _volumes_made(self) -> dict[str, Any]:
-        made = {}
+    def _volume_definitions(self) -> dict[str, Any]:
+        volumes = {}
         for key, volume in self.file.volumes.items():
             if volume.external:
                 self._external("volumes", key, volume.name, self.around.volumes)
@@ -176,13 +176,13 @@ class _Translation:
             if device.startswith(BESIDE_FILE):
                 device = self._node_path(device, "volumes", key, "driver_opts", "device") or ""
                 self.filled[key] = device
-            made[volume.name or key] = {
+            volumes[volume.name or key] = {
                 **_copied(Volume, volume),
                 "type": volume.driver_opts.type,
                 "device": device,
                 "options": volume.driver_opts.o,
             }
-        return made
+        return volumes
 
     def _external(self, kind: str, key: str, name: str, known: Collection[str]) -> None:
         name = name or key
@@ -227,7 +227,7 @@ class _Translation:
             if getattr(service, key) == []:
                 self._refuse("It is empty, which would clear the image's own.", *where(key), fix="Name a command.")
         restart = service.restart
-        made: dict[str, Any] = {
+        container: dict[str, Any] = {
             **_copied(Container, service),
             "image": f"{name}.build" if service.build else _qualified(service.image),
             "command": service.command or [],
@@ -253,9 +253,9 @@ class _Translation:
             "arguments": self._arguments(name, service),
             "quadlet": {},
         }
-        if made["pids"] is not None and made["pids"] < 1:
-            made["arguments"].append("--pids-limit=-1")
-            made["pids"] = None
+        if container["pids"] is not None and container["pids"] < 1:
+            container["arguments"].append("--pids-limit=-1")
+            container["pids"] = None
         if policy:
             restart = {"none": "no", "any": "always", "on-failure": "on-failure"}[policy.condition]
             if policy.max_attempts:
@@ -265,26 +265,26 @@ class _Translation:
                                  fix="Say `condition: on-failure`, or leave `max_attempts` out.")  # fmt: skip
             if policy.delay:
                 seconds = self._seconds(policy.delay, *where("deploy", "restart_policy", "delay"))
-                _extra(made, "Service", "RestartSec", str(seconds))
-        made["restart"], _, attempts = restart.partition(":")
+                _extra(container, "Service", "RestartSec", str(seconds))
+        container["restart"], _, attempts = restart.partition(":")
         if attempts:
             # Docker gives up after so many restarts; systemd after so many starts in an interval.
-            _extra(made, "Unit", "StartLimitIntervalSec", "infinity")
-            _extra(made, "Unit", "StartLimitBurst", str(int(attempts) + 1))
+            _extra(container, "Unit", "StartLimitIntervalSec", "infinity")
+            _extra(container, "Unit", "StartLimitBurst", str(int(attempts) + 1))
         for index, option in enumerate(service.security_opt):
-            self._security(made, option, *where("security_opt", index))
+            self._security(container, option, *where("security_opt", index))
         for index, volume in enumerate(service.volumes):
-            self._volume(made, name, index, volume)
+            self._volume(container, name, index, volume)
         for index, request in enumerate([*service.gpus, *service.deploy.resources.reservations.devices]):
-            self._gpu(made, request, *where("gpus" if index < len(service.gpus) else "deploy"))
-        if service.network_mode == "host" and made["ports"]:
+            self._gpu(container, request, *where("gpus" if index < len(service.gpus) else "deploy"))
+        if service.network_mode == "host" and container["ports"]:
             self._refuse("A service in the network of the node publishes no ports.", *where("ports"))
-        if service.network_mode.startswith("service:") and made["ports"]:
+        if service.network_mode.startswith("service:") and container["ports"]:
             self._refuse("The service whose network it is in publishes the ports.", *where("ports"))
-        return made
+        return container
 
     def _environment(self, name: str, service: Service) -> dict[str, str]:
-        made = {}
+        variables = {}
         for key, value in service.environment.items():
             if value is None:
                 self._refuse(
@@ -293,8 +293,8 @@ class _Translation:
                     fix=f'Write its value (`{key}: ""` for an empty text), or define a variable {key} in the spec.',
                 )  # fmt: skip
             else:
-                made[key] = value
-        return made
+                variables[key] = value
+        return variables
 
     def _networks(self, name: str, service: Service) -> list[dict[str, Any]]:
         where = ("services", name)
@@ -341,13 +341,13 @@ class _Translation:
 
     # What is mounted.
 
-    def _volume(self, made: dict[str, Any], name: str, index: int, mount: Mount) -> None:
+    def _volume(self, container: dict[str, Any], name: str, index: int, mount: Mount) -> None:
         where = ("services", name, "volumes", index)
         options = self._options(mount, *where)
         if mount.type == "tmpfs":
             size = [f"size={mount.tmpfs.size}"] if mount.tmpfs.size else []
             size += [f"mode={mount.tmpfs.mode}"] if mount.tmpfs.mode else []
-            made["tmpfs"].append(":".join([mount.target, *([",".join(size)] if size else [])]))
+            container["tmpfs"].append(":".join([mount.target, *([",".join(size)] if size else [])]))
             return
         if mount.type == "volume":
             if not mount.source:
@@ -359,20 +359,22 @@ class _Translation:
             else:
                 volume = self.file.volumes[mount.source]
                 if device := self.filled.get(mount.source):
-                    options = _filled_on_node(made, device, options)
-                made["volumes"].append(_mounted(volume.name or mount.source, mount.target, options))
+                    options = _filled_on_node(container, device, options)
+                container["volumes"].append(_mounted(volume.name or mount.source, mount.target, options))
             return
         source = mount.source
         if source.startswith(BESIDE_FILE):
-            here = Path(source.removeprefix(BESIDE_FILE))
+            local = Path(source.removeprefix(BESIDE_FILE))
             read_only = "ro" in options
-            if here.is_file() or (here.is_dir() and read_only):
-                made["files"].append({**self._file(source), "target": mount.target.rstrip("/"), "read_only": read_only})
+            if local.is_file() or (local.is_dir() and read_only):
+                container["files"].append(
+                    {**self._file(source), "target": mount.target.rstrip("/"), "read_only": read_only}
+                )
                 return
             source = self._node_path(source, *where) or ""
             if not source:
                 return
-            options = _filled_on_node(made, source, options)
+            options = _filled_on_node(container, source, options)
         elif self.around.engine == "podman" and any(f"{source}/".startswith(f"{path}/") for path in _DOCKER_PATHS):
             self._refuse(
                 f"{source} is Docker's, and the group's containers are run by Podman.", *where,
@@ -386,7 +388,7 @@ class _Translation:
         elif not source.startswith("/"):
             self._refuse(f"{source} is no path of a node.", *where)
             return
-        made["volumes"].append(_mounted(source, mount.target, options))
+        container["volumes"].append(_mounted(source, mount.target, options))
 
     def _options(self, mount: Mount, *where: str | int) -> list[str]:
         if mount.written:
@@ -439,13 +441,13 @@ class _Translation:
                 fix=f"Define it there: `secrets: {{{real}: {{{what}}}}}`.",
             )  # fmt: skip
         target = grant.target or (grant.source if real != grant.source else "")
-        made: dict[str, Any] = {"name": real, "target": target, "uid": grant.uid, "gid": grant.gid}
+        use: dict[str, Any] = {"name": real, "target": target, "uid": grant.uid, "gid": grant.gid}
         if grant.mode:
-            made["mode"] = _mode(grant.mode)
+            use["mode"] = _mode(grant.mode)
         elif grant.uid == "0" and self.file.services[name].user.partition(":")[0] not in ("", "0", "root"):
             # All can read it, by the specification. Only what does not run as root needs that.
-            made["mode"] = "0444"
-        return made
+            use["mode"] = "0444"
+        return use
 
     def _config(self, name: str, index: int, grant: Grant) -> dict[str, Any]:
         config = self.file.configs.get(grant.source)
@@ -458,8 +460,8 @@ class _Translation:
             if getattr(grant, key) != "0":
                 self._refuse("A config belongs to root.", "services", name, "configs", index, key,
                              fix="Leave it out; all can read it.")  # fmt: skip
-        made: dict[str, Any] = {"target": grant.target or f"/{grant.source}", "mode": _mode(grant.mode or "0444")}
-        return {**made, "text": config.content} if config.content is not None else {**made, **self._file(config.file)}
+        file: dict[str, Any] = {"target": grant.target or f"/{grant.source}", "mode": _mode(grant.mode or "0444")}
+        return {**file, "text": config.content} if config.content is not None else {**file, **self._file(config.file)}
 
     # The rest.
 
@@ -482,7 +484,7 @@ class _Translation:
                 self._refuse(f"{value} is none that a container on a node can have.", "services", name, key)
         check = service.healthcheck
         size = self._size
-        given: list[tuple[str, object]] = [
+        options: list[tuple[str, object]] = [
             ("ipc", service.ipc),
             ("pid", service.pid),
             ("uts", service.uts),
@@ -504,9 +506,9 @@ class _Translation:
             *(("annotation", f"{key}={value}") for key, value in sorted(service.annotations.items())),
             ("log-driver", "none" if logging.driver == "none" else ""),
         ]
-        made = [f"--{option}={value}" for option, value in given if value not in ("", None)]
+        arguments = [f"--{option}={value}" for option, value in options if value not in ("", None)]
         if service.network_mode.startswith("service:"):
-            made.append(f"--network=container:{service.network_mode.removeprefix('service:')}")
+            arguments.append(f"--network=container:{service.network_mode.removeprefix('service:')}")
         for option, flag in (
             ("privileged", service.privileged),
             ("tty", service.tty),
@@ -515,38 +517,40 @@ class _Translation:
             ("no-healthcheck", check is not None and (check.disable or check.test == ["NONE"])),
         ):
             if flag:
-                made.append(f"--{option}")
-        return made
+                arguments.append(f"--{option}")
+        return arguments
 
-    def _security(self, made: dict[str, Any], option: str, *where: str | int) -> None:
+    def _security(self, container: dict[str, Any], option: str, *where: str | int) -> None:
         plain = re.sub("^([a-z-]+):", r"\1=", option)
         if plain in ("no-new-privileges", "no-new-privileges=true"):
-            made["no_new_privileges"] = True
+            container["no_new_privileges"] = True
         elif plain in ("label=disable", "seccomp=unconfined") or plain.startswith(("label=type=", "label=level=")):
-            made["arguments"].append(f"--security-opt={plain.replace('type=', 'type:').replace('level=', 'level:')}")
+            container["arguments"].append(
+                f"--security-opt={plain.replace('type=', 'type:').replace('level=', 'level:')}"
+            )
         elif plain.startswith(("label=type:", "label=level:")):
-            made["arguments"].append(f"--security-opt={plain}")
+            container["arguments"].append(f"--security-opt={plain}")
         elif plain == "systempaths=unconfined":
-            made["arguments"].append(
+            container["arguments"].append(
                 "--security-opt=unmask=ALL" if self.around.engine == "podman" else f"--security-opt={plain}"
             )
         # Fedora CoreOS has SELinux and no AppArmor: what that would not confine is not confined by it.
         elif plain not in ("no-new-privileges=false", "apparmor=unconfined"):
             self._refuse(f"{option} is none that a node can honour.", *where)
 
-    def _gpu(self, made: dict[str, Any], request: DeviceRequest, *where: str | int) -> None:
+    def _gpu(self, container: dict[str, Any], request: DeviceRequest, *where: str | int) -> None:
         if request.driver not in ("", "nvidia") or not {"gpu", *request.capabilities} <= {
             "gpu", "compute", "utility", "video", "graphics", "display",
         }:  # fmt: skip
             self._refuse("Devices that are reserved are GPUs of nvidia.", *where, fix="Name others under `devices`.")
             return
         if self.around.engine == "docker":
-            asked = f'"device={",".join(request.device_ids)}"' if request.device_ids else str(request.count or "all")
-            made["arguments"].append("--gpus=" + asked.replace("-1", "all"))
+            devices = f'"device={",".join(request.device_ids)}"' if request.device_ids else str(request.count or "all")
+            container["arguments"].append("--gpus=" + devices.replace("-1", "all"))
             return
         count = str(request.count if request.count is not None else "all").replace("-1", "all")
         chosen = request.device_ids or (["all"] if count == "all" else [str(each) for each in range(int(count))])
-        made["devices"] += [f"nvidia.com/gpu={each}" for each in chosen]
+        container["devices"] += [f"nvidia.com/gpu={each}" for each in chosen]
 
     def _health(self, name: str, check: Check | None) -> dict[str, Any] | None:
         where = ("services", name, "healthcheck")
@@ -645,7 +649,11 @@ class _Translation:
 
 def _copied(model: type[Model], part: Model) -> dict[str, Any]:
     """The fields of something that are keys of a part of the file, by the table of the thing's model."""
-    return {field: getattr(part, said.compose.word) for field, said in keys(model) if isinstance(said.compose, Key)}
+    return {
+        field: getattr(part, rendering.compose.word)
+        for field, rendering in keys(model)
+        if isinstance(rendering.compose, Key)
+    }
 
 
 def _compose_key(model: type[Model], field: str) -> str:
@@ -658,9 +666,9 @@ def _compose_key(model: type[Model], field: str) -> str:
     return field
 
 
-def _extra(made: dict[str, Any], section: str, key: str, line: str) -> None:
+def _extra(container: dict[str, Any], section: str, key: str, line: str) -> None:
     """Add a line to a container's unit."""
-    made["quadlet"].setdefault(section, {}).setdefault(key, []).append(line)
+    container["quadlet"].setdefault(section, {}).setdefault(key, []).append(line)
 
 
 def _qualified(image: str) -> str:
@@ -680,12 +688,12 @@ def _mounted(source: str, target: str, options: list[str]) -> str:
     return ":".join([source, target, *([",".join(options)] if options else [])])
 
 
-def _filled_on_node(made: dict[str, Any], folder: str, options: list[str]) -> list[str]:
+def _filled_on_node(container: dict[str, Any], folder: str, options: list[str]) -> list[str]:
     """Have a folder of the node, which a container fills, made and labelled; the options of its mount."""
     # Compose makes the folder where it is not there; Podman does not.
     command = f"/usr/bin/mkdir -p {folder}"
-    if command not in made["quadlet"].get("Service", {}).get("ExecStartPre", []):
-        _extra(made, "Service", "ExecStartPre", command)
+    if command not in container["quadlet"].get("Service", {}).get("ExecStartPre", []):
+        _extra(container, "Service", "ExecStartPre", command)
     # SELinux keeps containers from what has another label, and the file was written where there is none of it.
     return options if {"z", "Z"} & set(options) else [*options, "z"]
 

@@ -54,18 +54,18 @@ class Project(Located):
         variables = {name: as_text(value) for name, value in around.variables.items()}
         self.path = path.absolute()
         reply = read_project(self.path, root, variables)
-        self.problems = self._noted(reply.get("problems", []), around)
+        self.problems = self._with_positions(reply.get("problems", []), around)
         if "model" not in reply:
             raise several(self.problems)
         self.model = reply["model"]
         self._places = {tuple(key.split("\n")) if key else (): place for key, *place in reply["places"]}
-        wanted = {
+        enabled = {
             name: service
             for name, service in (self.model.get("services") or {}).items()
             if not (profiles := (service or {}).get("profiles")) or set(profiles) & set(around.profiles)
         }
-        self.left_out = set(self.model.get("services") or {}) - set(wanted)
-        self.model = self._ordered({**self.model, "services": wanted})
+        self.left_out = set(self.model.get("services") or {}) - set(enabled)
+        self.model = self._ordered({**self.model, "services": enabled})
 
     def _ordered(self, value: Any, *path: str) -> Any:
         """A value with its keys in the order in which they are written, which the reply's are not."""
@@ -96,8 +96,8 @@ class Project(Located):
                         raise several(self.problems) from None
         raise several(self.problems)
 
-    def _noted(self, problems: list[dict[str, Any]], around: Surroundings) -> list[tuple[Position, str]]:
-        found = []
+    def _with_positions(self, problems: list[dict[str, Any]], around: Surroundings) -> list[tuple[Position, str]]:
+        result = []
         for problem in problems:
             at = self.path if "file" not in problem else Path(problem["file"])
             place = Position.of(at, problem.get("line") or None, problem.get("column") or None)
@@ -106,7 +106,7 @@ class Project(Located):
             if problem.get("syntax"):
                 Document(at, "Compose file")  # the library that refused it gives no place; this one does
             if key := problem.get("unknown"):
-                found.append((place, f"There is no key `{key}` in Compose files here. {nearest(key, _KEYS)}".rstrip()))
+                result.append((place, f"There is no key `{key}` in Compose files here. {nearest(key, _KEYS)}".rstrip()))
             else:
                 fix = ""
                 if "names no variable" in problem["message"]:
@@ -115,8 +115,8 @@ class Project(Located):
                         f" Variables are those of the spec ({f'there are {known}' if known else 'there are none'}) and "
                         "of a file `.env` beside; a default is `${NAME:-default}`, a dollar sign itself `$$`."
                     )
-                found.append((place, problem["message"].rstrip(".") + "." + fix))
-        return found
+                result.append((place, problem["message"].rstrip(".") + "." + fix))
+        return result
 
     def _at(self, location: Location, *, on_key: bool = False) -> Position:
         parts = [str(part) for part in location]

@@ -45,52 +45,52 @@ class Confidential:
             if self.has("containers", name, "environment", key) and takes(key, text)
         }
 
-    def without(self, given: Mapping[str, Collection[str]]) -> Confidential:
+    def without(self, by_container: Mapping[str, Collection[str]]) -> Confidential:
         """What is left in units.
 
         Args:
-            given: By container, the variables that are given to it beside its unit.
+            by_container: By container, the variables that are given to it beside its unit.
         """
         files, variables = ("containers", "files"), ("containers", "environment")
 
         def beside(place: Place) -> bool:
             kind = place[::2][:2]
             return (kind == files and len(place) == 5 and place[4] == "text") or (
-                kind == variables and len(place) == 4 and place[3] in given.get(str(place[1]), ())
+                kind == variables and len(place) == 4 and place[3] in by_container.get(str(place[1]), ())
             )
 
         return Confidential([place for place in self.places if not beside(place)])
 
 
-def apart(workload: Workload, given: Mapping[str, Mapping[str, str]]) -> Workload:
+def apart(workload: Workload, by_container: Mapping[str, Mapping[str, str]]) -> Workload:
     """A workload without variables that containers are given beside their units.
 
     Args:
         workload: The workload.
-        given: By container, its variables.
+        by_container: By container, its variables.
     """
     containers = {
         name: container.model_copy(
-            update={"environment": {k: v for k, v in container.environment.items() if k not in given[name]}}
+            update={"environment": {k: v for k, v in container.environment.items() if k not in by_container[name]}}
         )
-        if given.get(name)
+        if by_container.get(name)
         else container
         for name, container in workload.containers.items()
     }
     return workload.model_copy(update={"containers": containers})
 
 
-def as_secrets(workload: Workload, given: Mapping[str, Mapping[str, str]]) -> tuple[Workload, dict[str, str]]:
+def as_secrets(workload: Workload, by_container: Mapping[str, Mapping[str, str]]) -> tuple[Workload, dict[str, str]]:
     """A workload whose containers have variables as Podman secrets, and the values of these, by name.
 
     Args:
         workload: The workload, without the variables.
-        given: By container, the variables.
+        by_container: By container, the variables.
     """
     # A dot is in no name of a spec.
-    values = {f"{name}.{key}": text for name, variables in given.items() for key, text in variables.items()}
+    values = {f"{name}.{key}": text for name, variables in by_container.items() for key, text in variables.items()}
     containers = dict(workload.containers)
-    for name, variables in given.items():
+    for name, variables in by_container.items():
         uses = [SecretUse.model_construct(name=f"{name}.{key}", type="env", target=key) for key in sorted(variables)]
         if uses:
             secrets = [*containers[name].secrets, *uses]
@@ -103,8 +103,8 @@ def _for_podman(key: str, text: str) -> bool:
 
     That is a matter of the name that it would have (``secretNameRegexp`` in Podman's ``pkg/domain``), and of its size.
     """
-    named = re.fullmatch(r"[A-Za-z0-9_.-]*[A-Za-z0-9]", key) and len(key) <= _LONGEST_KEY
-    return bool(named and 0 < len(text.encode()) < _LARGEST_SECRET and "\0" not in text)
+    valid = re.fullmatch(r"[A-Za-z0-9_.-]*[A-Za-z0-9]", key) and len(key) <= _LONGEST_KEY
+    return bool(valid and 0 < len(text.encode()) < _LARGEST_SECRET and "\0" not in text)
 
 
 _LONGEST_KEY = 180

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from fleet.model import PLAIN, Model, Shorthand
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
-from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Said, Special, Words
+from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Rendering, Special, Words
 from fleet.workloads.times import CalendarEvent, GoDuration, TimeSpan
 
 
@@ -29,18 +29,20 @@ class HealthCheck(Model):
             depends on it waits for that.
     """
 
-    command: Annotated[str | list[str], Said(Special("HealthCmd"), Special("--health-cmd"), Special("test"))]
-    interval: Annotated[GoDuration, Said(Line("HealthInterval"), Option("--health-interval"), Key("interval"))] = "30s"
-    timeout: Annotated[GoDuration, Said(Line("HealthTimeout"), Option("--health-timeout"), Key("timeout"))] = "30s"
+    command: Annotated[str | list[str], Rendering(Special("HealthCmd"), Special("--health-cmd"), Special("test"))]
+    interval: Annotated[GoDuration, Rendering(Line("HealthInterval"), Option("--health-interval"), Key("interval"))] = (
+        "30s"
+    )
+    timeout: Annotated[GoDuration, Rendering(Line("HealthTimeout"), Option("--health-timeout"), Key("timeout"))] = "30s"
     retries: Annotated[
-        int, Field(ge=1), Said(Line("HealthRetries"), Option("--health-retries"), Special("retries"))
+        int, Field(ge=1), Rendering(Line("HealthRetries"), Option("--health-retries"), Special("retries"))
     ] = 3
     start_period: Annotated[
-        GoDuration, Said(Line("HealthStartPeriod"), Option("--health-start-period"), Key("start_period"))
+        GoDuration, Rendering(Line("HealthStartPeriod"), Option("--health-start-period"), Key("start_period"))
     ] = "0s"
     on_failure: Annotated[
         Literal["none", "kill", "restart", "stop"],
-        Said(
+        Rendering(
             Line("HealthOnFailure"),
             Elsewhere("Docker does nothing about a container that is not healthy: `none` alone can be said"),
             Refused("Compose only looks: it is `none`."),
@@ -48,7 +50,7 @@ class HealthCheck(Model):
     ] = "kill"
     notify: Annotated[
         bool,
-        Said(Special("Notify"), Elsewhere("`ExecStartPost=` of the service waits"), Special("depends_on")),
+        Rendering(Special("Notify"), Elsewhere("`ExecStartPost=` of the service waits"), Special("depends_on")),
     ] = True
 
 
@@ -225,20 +227,24 @@ class Container(Model):
             is a line or a list of lines, written as it is.
     """
 
-    image: Annotated[str, Field(pattern=r"^[^\s]+$"), Said(Line("Image"), Special("IMAGE"), Special("image build"))]
+    image: Annotated[
+        str, Field(pattern=r"^[^\s]+$"), Rendering(Line("Image"), Special("IMAGE"), Special("image build"))
+    ]
     pull: Annotated[
         Literal["always", "missing", "never", "newer"],
-        Said(Special("Pull"), Option("--pull", but="not `newer`"), Special("pull_policy")),
+        Rendering(Special("Pull"), Option("--pull", but="not `newer`"), Special("pull_policy")),
     ] = "missing"
-    entrypoint: Annotated[list[Text], Said(Special("Entrypoint"), Special("--entrypoint"), Special("entrypoint"))] = []
-    command: Annotated[list[Text], Said(Special("Exec"), Special("COMMAND"), Special("command"))] = []
+    entrypoint: Annotated[
+        list[Text], Rendering(Special("Entrypoint"), Special("--entrypoint"), Special("entrypoint"))
+    ] = []
+    command: Annotated[list[Text], Rendering(Special("Exec"), Special("COMMAND"), Special("command"))] = []
     environment: Annotated[
-        dict[str, Text], Said(Words("Environment"), Special("--env --env-file"), Special("environment"))
+        dict[str, Text], Rendering(Words("Environment"), Special("--env --env-file"), Special("environment"))
     ] = {}
-    labels: Annotated[dict[str, Text], Said(Words("Label"), Option("--label"), Key("labels"))] = {}
+    labels: Annotated[dict[str, Text], Rendering(Words("Label"), Option("--label"), Key("labels"))] = {}
     pod: Annotated[
         Name | None,
-        Said(
+        Rendering(
             Special("Pod"),
             Refused("Docker has no pods."),
             Refused("Compose has no pods; `network_mode: service:NAME` shares a network."),
@@ -246,17 +252,19 @@ class Container(Model):
     ] = None
     networks: Annotated[
         list[NetworkUse],
-        Said(Special("Network"), Special("--network", but="not `pasta`"), Special("networks network_mode")),
+        Rendering(Special("Network"), Special("--network", but="not `pasta`"), Special("networks network_mode")),
     ] = []
-    ports: Annotated[list[Port], PLAIN, Said(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
+    ports: Annotated[list[Port], PLAIN, Rendering(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
     volumes: Annotated[
-        list[str], Said(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes"))
+        list[str], Rendering(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes"))
     ] = []
-    files: Annotated[list[FileMount], Said(Special("Volume"), Special("--volume"), Special("configs volumes"))] = []
-    tmpfs: Annotated[list[str], Said(Line("Tmpfs"), Special("--tmpfs"), Special("tmpfs volumes"))] = []
+    files: Annotated[
+        list[FileMount], Rendering(Special("Volume"), Special("--volume"), Special("configs volumes"))
+    ] = []
+    tmpfs: Annotated[list[str], Rendering(Line("Tmpfs"), Special("--tmpfs"), Special("tmpfs volumes"))] = []
     depends_on: Annotated[
         list[Name],
-        Said(
+        Rendering(
             Elsewhere("`Requires=` and `After=` of the unit"),
             Elsewhere("`Requires=` and `After=` of the unit"),
             Special("depends_on links"),
@@ -264,92 +272,96 @@ class Container(Model):
     ] = []
     secrets: Annotated[
         list[SecretUse],
-        Said(Special("Secret"), Special("--volume", but="not `type: env`"), Special("secrets")),
+        Rendering(Special("Secret"), Special("--volume", but="not `type: env`"), Special("secrets")),
     ] = []
     run_as: Annotated[
         Name | None,
-        Said(
+        Rendering(
             Elsewhere("the folder of its file"),
             Refused("Docker runs every container by a daemon of root's."),
             Refused("Compose knows no rootless users."),
         ),
     ] = None
-    user: Annotated[Text, Said(Special("User Group"), Option("--user"), Key("user"))] = ""
-    groups: Annotated[list[Text], Said(Line("GroupAdd"), Option("--group-add"), Key("group_add"))] = []
+    user: Annotated[Text, Rendering(Special("User Group"), Option("--user"), Key("user"))] = ""
+    groups: Annotated[list[Text], Rendering(Line("GroupAdd"), Option("--group-add"), Key("group_add"))] = []
     working_dir: Annotated[
-        str, Field(pattern=r"^(/.*)?$"), Said(Line("WorkingDir"), Option("--workdir"), Key("working_dir"))
+        str, Field(pattern=r"^(/.*)?$"), Rendering(Line("WorkingDir"), Option("--workdir"), Key("working_dir"))
     ] = ""
     hostname: Annotated[
-        str, Field(pattern=r"^[A-Za-z0-9.-]{0,64}$"), Said(Line("HostName"), Option("--hostname"), Key("hostname"))
+        str, Field(pattern=r"^[A-Za-z0-9.-]{0,64}$"), Rendering(Line("HostName"), Option("--hostname"), Key("hostname"))
     ] = ""
-    add_hosts: Annotated[list[str], Said(Line("AddHost"), Option("--add-host"), Key("extra_hosts"))] = []
-    dns: Annotated[list[IPv4Address | IPv6Address], Said(Line("DNS"), Option("--dns"), Key("dns"))] = []
-    devices: Annotated[list[str], Said(Words("AddDevice"), Option("--device"), Special("devices gpus deploy"))] = []
-    drop_capabilities: Annotated[list[str], Said(Words("DropCapability"), Option("--cap-drop"), Key("cap_drop"))] = []
-    add_capabilities: Annotated[list[str], Said(Words("AddCapability"), Option("--cap-add"), Key("cap_add"))] = []
+    add_hosts: Annotated[list[str], Rendering(Line("AddHost"), Option("--add-host"), Key("extra_hosts"))] = []
+    dns: Annotated[list[IPv4Address | IPv6Address], Rendering(Line("DNS"), Option("--dns"), Key("dns"))] = []
+    devices: Annotated[
+        list[str], Rendering(Words("AddDevice"), Option("--device"), Special("devices gpus deploy"))
+    ] = []
+    drop_capabilities: Annotated[
+        list[str], Rendering(Words("DropCapability"), Option("--cap-drop"), Key("cap_drop"))
+    ] = []
+    add_capabilities: Annotated[list[str], Rendering(Words("AddCapability"), Option("--cap-add"), Key("cap_add"))] = []
     no_new_privileges: Annotated[
-        bool, Said(Line("NoNewPrivileges"), Option("--security-opt=no-new-privileges"), Special("security_opt"))
+        bool, Rendering(Line("NoNewPrivileges"), Option("--security-opt=no-new-privileges"), Special("security_opt"))
     ] = False
-    read_only: Annotated[bool, Said(Line("ReadOnly"), Option("--read-only"), Key("read_only"))] = False
-    init: Annotated[bool, Said(Line("RunInit"), Option("--init"), Key("init"))] = False
-    sysctl: Annotated[dict[str, Text], Said(Words("Sysctl"), Option("--sysctl"), Key("sysctls"))] = {}
-    ulimits: Annotated[list[str], Said(Line("Ulimit"), Option("--ulimit"), Special("ulimits"))] = []
+    read_only: Annotated[bool, Rendering(Line("ReadOnly"), Option("--read-only"), Key("read_only"))] = False
+    init: Annotated[bool, Rendering(Line("RunInit"), Option("--init"), Key("init"))] = False
+    sysctl: Annotated[dict[str, Text], Rendering(Words("Sysctl"), Option("--sysctl"), Key("sysctls"))] = {}
+    ulimits: Annotated[list[str], Rendering(Line("Ulimit"), Option("--ulimit"), Special("ulimits"))] = []
     auto_update: Annotated[
         Literal["registry", "local"] | None,
-        Said(
+        Rendering(
             Line("AutoUpdate"),
             Refused("Docker has nothing that updates images."),
             Refused("Compose has no such key."),
         ),
     ] = None
     pids: Annotated[
-        int | None, Field(ge=1), Said(Line("PidsLimit"), Option("--pids-limit"), Special("pids_limit deploy"))
+        int | None, Field(ge=1), Rendering(Line("PidsLimit"), Option("--pids-limit"), Special("pids_limit deploy"))
     ] = None
-    shm_size: Annotated[Memory, Said(Line("ShmSize"), Option("--shm-size"), Special("shm_size"))] = ""
+    shm_size: Annotated[Memory, Rendering(Line("ShmSize"), Option("--shm-size"), Special("shm_size"))] = ""
     stop_signal: Annotated[
         str,
         Field(pattern=r"^(SIG[A-Z0-9+-]+|[0-9]+)?$"),
-        Said(Line("StopSignal"), Option("--stop-signal"), Key("stop_signal")),
+        Rendering(Line("StopSignal"), Option("--stop-signal"), Key("stop_signal")),
     ] = ""
     stop_timeout: Annotated[
         int,
         Field(ge=0),
-        Said(
+        Rendering(
             Line("StopTimeout"),
             Elsewhere("`ExecStop=` and `TimeoutStopSec=` of the unit"),
             Special("stop_grace_period"),
         ),
     ] = 10
     health: Annotated[
-        HealthCheck | None, Said(Special("Health..."), Special("--health-..."), Special("healthcheck"))
+        HealthCheck | None, Rendering(Special("Health..."), Special("--health-..."), Special("healthcheck"))
     ] = None
-    oneshot: Annotated[bool, Said(_IN_SERVICE, _IN_SERVICE, Special("depends_on"))] = False
+    oneshot: Annotated[bool, Rendering(_IN_SERVICE, _IN_SERVICE, Special("depends_on"))] = False
     schedule: Annotated[
         Schedule | None,
-        Said(Elsewhere("a timer"), Elsewhere("a timer"), Refused("Compose has no such key.")),
+        Rendering(Elsewhere("a timer"), Elsewhere("a timer"), Refused("Compose has no such key.")),
     ] = None
     restart: Annotated[
         Literal["no", "on-failure", "always", "unless-stopped"] | None,
-        Said(_IN_SERVICE, _IN_SERVICE, Special("restart deploy")),
+        Rendering(_IN_SERVICE, _IN_SERVICE, Special("restart deploy")),
     ] = None
-    start_timeout: Annotated[int, Field(ge=1), Said(_IN_SERVICE, _IN_SERVICE, Refused("Compose has no such key."))] = (
-        900
-    )
-    memory: Annotated[Memory, Said(Special("PodmanArgs=--memory"), Option("--memory"), Special("mem_limit deploy"))] = (
-        ""
-    )
+    start_timeout: Annotated[
+        int, Field(ge=1), Rendering(_IN_SERVICE, _IN_SERVICE, Refused("Compose has no such key."))
+    ] = 900
+    memory: Annotated[
+        Memory, Rendering(Special("PodmanArgs=--memory"), Option("--memory"), Special("mem_limit deploy"))
+    ] = ""
     cpus: Annotated[
-        float | None, Field(gt=0), Said(Elsewhere("`PodmanArgs=--cpus`"), Option("--cpus"), Special("cpus deploy"))
+        float | None, Field(gt=0), Rendering(Elsewhere("`PodmanArgs=--cpus`"), Option("--cpus"), Special("cpus deploy"))
     ] = None
     arguments: Annotated[
         list[str],
-        Said(
+        Rendering(
             Words("PodmanArgs"), Special("OPTIONS"), Elsewhere("keys that no field has, such as `ipc` and `privileged`")
         ),
     ] = []
     quadlet: Annotated[
         dict[Literal["Unit", "Container", "Service", "Install"], dict[str, Text | list[Text]]],
-        Said(
+        Rendering(
             Elsewhere("its sections"),
             Elsewhere("its sections, but for `Container`, which Docker knows nothing of"),
             Elsewhere("`restart: on-failure:N`, `depends_on` with `required: false`, and such"),

@@ -103,7 +103,7 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
         "path": disk.mount,
         "makefs": makefs,
         "format": disk.format,
-        "wants": "\n".join(f"Wants={wanted}" for wanted in (grow, label, *filter(None, [owner]), *services)),
+        "wants": "\n".join(f"Wants={unit_name}" for unit_name in (grow, label, *filter(None, [owner]), *services)),
     }
     units = [
         unit(makefs, _MAKEFS.format(**values), enabled=False),

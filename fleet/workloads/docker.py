@@ -56,7 +56,7 @@ def _refuse(name: str, container: Container) -> None:
     refuse_for_docker(container, f"Container {name}")
     health = container.health
     chosen = bool(health and "on_failure" in health.model_fields_set and health.on_failure != "none")
-    for key, asked, why in (
+    for key, is_set, why in (
         ("pull: newer", container.pull == "newer", "Docker has `always`, `missing` and `never`."),
         (
             "secrets of `type: env`",
@@ -67,7 +67,7 @@ def _refuse(name: str, container: Container) -> None:
         ("health: {on_failure: ...}", chosen, "Docker does nothing about a container that is not healthy."),
         ("networks: [pasta]", any(use.name == "pasta" for use in container.networks), "pasta is Podman's."),
     ):
-        if asked:
+        if is_set:
             raise docker_cannot(f"Container {name}", key, why)
 
 
@@ -181,9 +181,9 @@ def _health(run: _Run) -> Iterator[str]:
     if health := run.container.health:
         command = health.command if isinstance(health.command, str) else shlex.join(health.command)
         yield f"--health-cmd={command}"
-        for field, said in keys(HealthCheck):
-            if isinstance(said.docker, Option):
-                yield from options(health, field, said.docker)
+        for field, rendering in keys(HealthCheck):
+            if isinstance(rendering.docker, Option):
+                yield from options(health, field, rendering.docker)
 
 
 _SPECIAL: Mapping[str, Callable[[_Run], Iterator[str]]] = {
@@ -204,8 +204,8 @@ _LAST = ("arguments", "image", "command")
 
 def _network_unit(name: str, network: Network) -> str:
     create = ["network", "create"]
-    for field, said in keys(Network):
-        match said.docker:
+    for field, rendering in keys(Network):
+        match rendering.docker:
             case Option() as option:
                 create += options(network, field, option)
             case Special():

@@ -196,21 +196,21 @@ def service(container: Container) -> Iterator[Entry]:
     yield "TimeoutStartSec", str(container.start_timeout)
 
 
-_NAMED = (NETWORK, VOLUME, POD, CONTAINER)
+_RENAMED_BY_PODMAN = (NETWORK, VOLUME, POD, CONTAINER)
 """What Podman would call by another name than systemd's, were it not told."""
 
 
 def _keys(kind: Kind, name: str, thing: Model, workload: Workload) -> Iterator[Entry]:
     """The section of a Quadlet file that is Podman's."""
-    if kind in _NAMED:
+    if kind in _RENAMED_BY_PODMAN:
         yield f"{kind.section}Name", name
-    yield from _said(f"{kind.name} {name}", name, thing, workload)
+    yield from _table_entries(f"{kind.name} {name}", name, thing, workload)
 
 
-def _said(what: str, name: str, thing: Model, workload: Workload) -> Iterator[Entry]:
+def _table_entries(what: str, name: str, thing: Model, workload: Workload) -> Iterator[Entry]:
     """What the table of a thing's model has for Quadlet."""
-    for field, said in keys(type(thing)):
-        match said.quadlet:
+    for field, rendering in keys(type(thing)):
+        match rendering.quadlet:
             case Line() | Words() | Argument() as plain:
                 yield from entries(thing, field, plain, what)
             case Special():
@@ -323,7 +323,7 @@ def _limits(name: str, container: Container, workload: Workload) -> Iterator[Ent
 
 def _health(name: str, container: Container, workload: Workload) -> Iterator[Entry]:
     if container.health:
-        yield from _said(f"container {name}: health", name, container.health, workload)
+        yield from _table_entries(f"container {name}: health", name, container.health, workload)
 
 
 def _health_command(name: str, health: HealthCheck, workload: Workload) -> Iterator[Entry]:

@@ -1,7 +1,7 @@
-"""How the keys of a workload are said: to Podman in a Quadlet file, to Docker on a command line, by a Compose file.
+"""How the keys of a workload are rendered: for Podman in a Quadlet file, for Docker on a command line, and in Compose.
 
 A field of :class:`~fleet.workloads.Container`, :class:`~fleet.workloads.Network` and their like is declared once: its
-type and, in a :class:`Said`, the word that each of the three has for it, or why it has none. The model is the table:
+type and, in a :class:`Rendering`, the word that each of the three uses, or why it has none. The model is the table:
 :func:`keys` goes through it, and what reads Compose files, writes units and writes the reference
 (``docs/reference/containers.md``) goes by that. So a new key is one line of its model. Only where one of the three has
 no plain word (:class:`Special`) does that one's module have a function for it, by the field's name:
@@ -27,11 +27,11 @@ from fleet.workloads.quoting import line, word
 
 
 class Way:
-    """How one of the three says a field.
+    """How one of the three expresses a field.
 
     Args:
         word: The key, option or keys; or in words, why not or where else.
-        but: Which of the values cannot be said, in words; the check is the engine's module's.
+        but: Which of the values cannot be expressed, in words; the engine's module checks it.
     """
 
     # Plain classes: dataclasses are made at every start of the program, and these ten would take 3 ms.
@@ -42,7 +42,7 @@ class Way:
         self.word, self.but = word, but
 
     def __str__(self) -> str:
-        """As the reference has it."""
+        """As the reference shows it."""
         return f"`{self.word}`" + (f"; {self.but}" if self.but else "")
 
 
@@ -87,14 +87,14 @@ class Elsewhere(Way):
 
 
 class Refused(Way):
-    """It cannot be said; a sentence says why. With Docker, who asks for it gets an error."""
+    """It cannot be expressed; a sentence says why. With Docker, setting it is an error."""
 
     def __str__(self) -> str:
         return f"no: {self.word}"
 
 
-class Said:
-    """How a field is said by each of the three.
+class Rendering:
+    """How a field is rendered for each of the three.
 
     Args:
         quadlet: In Podman's Quadlet file.
@@ -114,14 +114,17 @@ class Said:
 
 
 @cache
-def keys(model: type[Model]) -> tuple[tuple[str, Said], ...]:
-    """The fields of a model and how they are said, in the order of its Quadlet file.
+def keys(model: type[Model]) -> tuple[tuple[str, Rendering], ...]:
+    """The fields of a model and how each is rendered, in the order of its Quadlet file.
 
     Args:
         model: A model of the table.
     """
     return tuple(
-        (name, said) for name, field in model.model_fields.items() for said in field.metadata if isinstance(said, Said)
+        (name, rendering)
+        for name, field in model.model_fields.items()
+        for rendering in field.metadata
+        if isinstance(rendering, Rendering)
     )
 
 
@@ -145,13 +148,13 @@ def texts(value: Any) -> Iterator[tuple[str, str]]:
         yield "", f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def entries(thing: Model, field: str, said: Line | Words | Argument, what: str) -> Iterator[Entry]:
-    """The entries of a Quadlet file that say a field.
+def entries(thing: Model, field: str, rendering: Line | Words | Argument, what: str) -> Iterator[Entry]:
+    """The entries of a Quadlet file for a field.
 
     Args:
         thing: What has the field.
         field: Its name.
-        said: How it is said.
+        rendering: How it is rendered.
         what: What errors call the thing.
 
     Raises:
@@ -159,7 +162,7 @@ def entries(thing: Model, field: str, said: Line | Words | Argument, what: str) 
     """
     for more, text in texts(getattr(thing, field)):
         where = f"{what}: {field}{more}"
-        match said:
+        match rendering:
             case Line(key):
                 yield key, line(text, where)
             case Words(key):
@@ -168,20 +171,20 @@ def entries(thing: Model, field: str, said: Line | Words | Argument, what: str) 
                 yield "PodmanArgs", word(f"{option}={text}", where)
 
 
-def options(thing: Model, field: str, said: Option) -> Iterator[str]:
-    """The words of Docker's command that say a field.
+def options(thing: Model, field: str, rendering: Option) -> Iterator[str]:
+    """The words of Docker's command for a field.
 
     Args:
         thing: What has the field.
         field: Its name.
-        said: How it is said.
+        rendering: How it is rendered.
     """
     for _, text in texts(getattr(thing, field)):
-        yield said.word if getattr(thing, field) is True else f"{said.word}={text}"
+        yield rendering.word if getattr(thing, field) is True else f"{rendering.word}={text}"
 
 
 def refuse_for_docker(thing: Model, what: str) -> None:
-    """Refuse what Docker cannot do.
+    """Refuse fields that Docker does not support.
 
     Args:
         thing: A container or a network of a group whose engine is Docker.
@@ -190,14 +193,14 @@ def refuse_for_docker(thing: Model, what: str) -> None:
     Raises:
         FleetError: It asks for something that Docker cannot do; says why.
     """
-    for field, said in keys(type(thing)):
-        asked = getattr(thing, field) != type(thing).model_fields[field].get_default(call_default_factory=True)
-        if asked and isinstance(said.docker, Refused):
-            raise docker_cannot(what, field, said.docker.word)
+    for field, rendering in keys(type(thing)):
+        is_set = getattr(thing, field) != type(thing).model_fields[field].get_default(call_default_factory=True)
+        if is_set and isinstance(rendering.docker, Refused):
+            raise docker_cannot(what, field, rendering.docker.word)
 
 
 def docker_cannot(what: str, key: str, why: str) -> FleetError:
-    """The error about what Docker cannot do.
+    """The error about a field that Docker does not support.
 
     Args:
         what: What asks for it, such as "Container app".

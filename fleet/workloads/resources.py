@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from fleet.model import PLAIN, Model, Shorthand
 from fleet.workloads.container import ImageReference, NetworkUse, refuse_ports_of_the_host
 from fleet.workloads.fields import Name, Port, SshKey, Text, UserName
-from fleet.workloads.rendering import Argument, Elsewhere, Key, Line, Option, Refused, Said, Special, Words
+from fleet.workloads.rendering import Argument, Elsewhere, Key, Line, Option, Refused, Rendering, Special, Words
 
 _NO_PODS = (
     Refused("Docker has no pods."),
@@ -37,11 +37,11 @@ class Pod(Model):
         run_as: A user of the group whose rootless Podman runs it; its containers say the same.
     """
 
-    networks: Annotated[list[NetworkUse], Said(Special("Network"), *_NO_PODS)] = []
-    ports: Annotated[list[Port], PLAIN, Said(Line("PublishPort"), *_NO_PODS)] = []
-    add_hosts: Annotated[list[str], Said(Line("AddHost"), *_NO_PODS)] = []
-    dns: Annotated[list[IPv4Address | IPv6Address], Said(Line("DNS"), *_NO_PODS)] = []
-    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_PODS)] = None
+    networks: Annotated[list[NetworkUse], Rendering(Special("Network"), *_NO_PODS)] = []
+    ports: Annotated[list[Port], PLAIN, Rendering(Line("PublishPort"), *_NO_PODS)] = []
+    add_hosts: Annotated[list[str], Rendering(Line("AddHost"), *_NO_PODS)] = []
+    dns: Annotated[list[IPv4Address | IPv6Address], Rendering(Line("DNS"), *_NO_PODS)] = []
+    run_as: Annotated[Name | None, Rendering(_OF_USER, *_NO_PODS)] = None
 
     @model_validator(mode="after")
     def _has_ports_of_its_own(self) -> Self:
@@ -91,12 +91,12 @@ class Network(Model):
 
     subnets: Annotated[
         list[Subnet],
-        Said(Special("Subnet Gateway IPRange"), Special("--subnet --gateway --ip-range"), Special("ipam")),
+        Rendering(Special("Subnet Gateway IPRange"), Special("--subnet --gateway --ip-range"), Special("ipam")),
     ] = []
-    internal: Annotated[bool, Said(Line("Internal"), Option("--internal"), Key("internal"))] = False
+    internal: Annotated[bool, Rendering(Line("Internal"), Option("--internal"), Key("internal"))] = False
     dns: Annotated[
         bool,
-        Said(
+        Rendering(
             Special("DisableDNS"),
             Refused("Docker's networks always resolve names."),
             Refused("Compose has no such key."),
@@ -104,12 +104,12 @@ class Network(Model):
     ] = True
     dns_servers: Annotated[
         list[IPv4Address | IPv6Address],
-        Said(Line("DNS"), Refused("Say `dns` of the containers."), Refused("Say `dns` of the services.")),
+        Rendering(Line("DNS"), Refused("Say `dns` of the containers."), Refused("Say `dns` of the services.")),
     ] = []
-    ipv6: Annotated[bool, Said(Line("IPv6"), Option("--ipv6"), Key("enable_ipv6"))] = False
-    options: Annotated[dict[str, Text], Said(Line("Options"), Option("--opt"), Special("driver_opts"))] = {}
-    labels: Annotated[dict[str, Text], Said(Words("Label"), Option("--label"), Key("labels"))] = {}
-    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
+    ipv6: Annotated[bool, Rendering(Line("IPv6"), Option("--ipv6"), Key("enable_ipv6"))] = False
+    options: Annotated[dict[str, Text], Rendering(Line("Options"), Option("--opt"), Special("driver_opts"))] = {}
+    labels: Annotated[dict[str, Text], Rendering(Words("Label"), Option("--label"), Key("labels"))] = {}
+    run_as: Annotated[Name | None, Rendering(_OF_USER, *_NO_USERS)] = None
 
 
 class Volume(Model):
@@ -123,11 +123,15 @@ class Volume(Model):
         run_as: A user of the group whose rootless Podman has it.
     """
 
-    labels: Annotated[dict[str, Text], Said(Words("Label"), _NO_VOLUMES, Key("labels"))] = {}
-    type: Annotated[str, Field(pattern=r"^[a-z0-9]*$"), Said(Line("Type"), _NO_VOLUMES, Special("driver_opts"))] = ""
-    device: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Device"), _NO_VOLUMES, Special("driver_opts"))] = ""
-    options: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Options"), _NO_VOLUMES, Special("driver_opts"))] = ""
-    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
+    labels: Annotated[dict[str, Text], Rendering(Words("Label"), _NO_VOLUMES, Key("labels"))] = {}
+    type: Annotated[
+        str, Field(pattern=r"^[a-z0-9]*$"), Rendering(Line("Type"), _NO_VOLUMES, Special("driver_opts"))
+    ] = ""
+    device: Annotated[str, Field(pattern=r"^\S*$"), Rendering(Line("Device"), _NO_VOLUMES, Special("driver_opts"))] = ""
+    options: Annotated[
+        str, Field(pattern=r"^\S*$"), Rendering(Line("Options"), _NO_VOLUMES, Special("driver_opts"))
+    ] = ""
+    run_as: Annotated[Name | None, Rendering(_OF_USER, *_NO_USERS)] = None
 
 
 class ImagePull(Model):
@@ -140,10 +144,10 @@ class ImagePull(Model):
         run_as: A user of the group whose rootless Podman pulls it.
     """
 
-    image: Annotated[ImageReference, Said(Line("Image"), *_NO_IMAGES)]
-    auth_file: Annotated[str, Field(pattern=r"^(/\S*)?$"), Said(Line("AuthFile"), *_NO_IMAGES)] = ""
-    tls_verify: Annotated[bool, Said(Special("TLSVerify"), *_NO_IMAGES)] = True
-    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_IMAGES)] = None
+    image: Annotated[ImageReference, Rendering(Line("Image"), *_NO_IMAGES)]
+    auth_file: Annotated[str, Field(pattern=r"^(/\S*)?$"), Rendering(Line("AuthFile"), *_NO_IMAGES)] = ""
+    tls_verify: Annotated[bool, Rendering(Special("TLSVerify"), *_NO_IMAGES)] = True
+    run_as: Annotated[Name | None, Rendering(_OF_USER, *_NO_IMAGES)] = None
 
 
 class Build(Model):
@@ -160,17 +164,19 @@ class Build(Model):
         run_as: A user of the group whose rootless Podman builds it.
     """
 
-    tag: Annotated[str, Field(pattern=r"^\S*$"), Said(Special("ImageTag"), _NO_BUILDS, Special("image"))] = ""
-    file: Annotated[str, Said(Special("File"), _NO_BUILDS, Special("dockerfile"))] = "Containerfile"
-    context: Annotated[str, Field(min_length=1), Said(Special("SetWorkingDirectory"), _NO_BUILDS, Special("context"))]
-    outside: Annotated[bool, Said(_ON_NODE, _NO_BUILDS, Special("context"))] = False
-    target: Annotated[str, Field(pattern=r"^\S*$"), Said(Line("Target"), _NO_BUILDS, Key("target"))] = ""
+    tag: Annotated[str, Field(pattern=r"^\S*$"), Rendering(Special("ImageTag"), _NO_BUILDS, Special("image"))] = ""
+    file: Annotated[str, Rendering(Special("File"), _NO_BUILDS, Special("dockerfile"))] = "Containerfile"
+    context: Annotated[
+        str, Field(min_length=1), Rendering(Special("SetWorkingDirectory"), _NO_BUILDS, Special("context"))
+    ]
+    outside: Annotated[bool, Rendering(_ON_NODE, _NO_BUILDS, Special("context"))] = False
+    target: Annotated[str, Field(pattern=r"^\S*$"), Rendering(Line("Target"), _NO_BUILDS, Key("target"))] = ""
     environment: Annotated[
-        dict[str, Text], Said(Words("Environment"), _NO_BUILDS, Refused("Compose has no such key: say `args`."))
+        dict[str, Text], Rendering(Words("Environment"), _NO_BUILDS, Refused("Compose has no such key: say `args`."))
     ] = {}
     # A key of its own, BuildArg=, came only with Podman 5.7.
-    args: Annotated[dict[str, Text], Said(Argument("--build-arg"), _NO_BUILDS, Special("args"))] = {}
-    run_as: Annotated[Name | None, Said(_OF_USER, *_NO_USERS)] = None
+    args: Annotated[dict[str, Text], Rendering(Argument("--build-arg"), _NO_BUILDS, Special("args"))] = {}
+    run_as: Annotated[Name | None, Rendering(_OF_USER, *_NO_USERS)] = None
 
 
 class User(Model):

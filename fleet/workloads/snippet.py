@@ -18,7 +18,7 @@ from fleet.config.ignition import drop_in, file, timer_text, unit, unit_text
 from fleet.errors import FleetError
 from fleet.files import read_bytes
 from fleet.workloads import docker
-from fleet.workloads.build_context import KeptHere, built_from, ignore_file
+from fleet.workloads.build_context import Excluded, built_from, ignore_file
 from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, FILES_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
@@ -41,7 +41,7 @@ def workload_snippet(
     name: str = "containers",
     mounts: Sequence[str] = (),
     confidential: Collection[Place] = (),
-    apart_from: Collection[Path] = (),
+    excluded_files: Collection[Path] = (),
 ) -> Snippet:
     """Compile a workload.
 
@@ -54,13 +54,13 @@ def workload_snippet(
         name: What errors call the snippet.
         mounts: Where the node's data disks are mounted. What has data on one waits for it.
         confidential: Where in the workload texts stand that hold a secret.
-        apart_from: Files that are in no folder that goes to a node, wherever they lie.
+        excluded_files: Files that are in no folder that goes to a node, wherever they lie.
 
     Raises:
         FleetError: A secret or file is not there, or a value cannot exist on a node.
     """
     hidden = Confidential(confidential)
-    kept_here = KeptHere(apart_from)
+    excluded = Excluded(excluded_files)
     beside = {
         name: hidden.variables(workload.engine, name, container) for name, container in workload.containers.items()
     }
@@ -69,25 +69,25 @@ def workload_snippet(
         workload, more = as_secrets(workload, beside)
         values |= more
     boundary = boundary or (Boundary(folder) if folder else None)
-    made = _Made(workload, values, folder, boundary, mounts, hidden, beside, kept_here)
-    made.users()
-    made.files()
-    made.secrets()
+    parts = _Entries(workload, values, folder, boundary, mounts, hidden, beside, excluded)
+    parts.users()
+    parts.files()
+    parts.secrets()
     if workload.engine == "docker":
-        made.docker()
+        parts.docker()
     else:
-        made.podman()
+        parts.podman()
     config: dict[str, Any] = {
         "ignition": {"version": "3.0.0"},
-        "passwd": {"users": made.accounts},
-        "storage": {"files": made.entries, "directories": made.directories, "links": made.links},
-        "systemd": {"units": made.units},
+        "passwd": {"users": parts.accounts},
+        "storage": {"files": parts.entries, "directories": parts.directories, "links": parts.links},
+        "systemd": {"units": parts.units},
     }
     return Snippet.from_ignition(name, config)
 
 
 @dataclass
-class _Made:
+class _Entries:
     """The entries of the snippet while they are made."""
 
     workload: Workload
@@ -97,7 +97,7 @@ class _Made:
     mounts: Sequence[str]
     hidden: Confidential
     beside: Mapping[str, Mapping[str, str]]
-    kept_here: KeptHere
+    excluded: Excluded
     accounts: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     directories: list[dict[str, Any]] = field(default_factory=list)
@@ -154,8 +154,8 @@ class _Made:
 
     def _names(self, folder: Path) -> list[str]:
         """The files of a folder that may go to a node, relative to it."""
-        found = sorted(path for path in folder.rglob("*") if not path.is_dir())
-        return [str(path.relative_to(folder)) for path in found if not self.kept_here.has(folder, path)]
+        paths = sorted(path for path in folder.rglob("*") if not path.is_dir())
+        return [str(path.relative_to(folder)) for path in paths if not self.excluded.has(folder, path)]
 
     def _tree(self, at: str, folder: Path, names: Sequence[str], what: str, outside: bool) -> list[dict[str, Any]]:
         """Files of a folder, as files of the node."""
@@ -203,7 +203,7 @@ class _Made:
         return entry
 
     def secrets(self) -> None:
-        done = set()
+        written = set()
         for name, container in sorted(self.workload.containers.items()):
             folder = SECRETS_FOLDER
             docker = self.workload.engine == "docker"
@@ -211,8 +211,8 @@ class _Made:
                 folder = f"{SECRETS_FOLDER}/{name}"
             elif container.run_as and container.secrets:
                 folder = f"{USER_SECRETS_FOLDER}/{self.workload.users[container.run_as].uid}"
-                if folder not in done:
-                    done.add(folder)
+                if folder not in written:
+                    written.add(folder)
                     self.directories.append(self._owned({"path": folder, "mode": 0o700}, container))
             for use in container.secrets:
                 if use.name not in self.values:
@@ -221,8 +221,8 @@ class _Made:
                         fix="Define it under `secrets`.",
                     )
                 path = f"{folder}/{use.name}"
-                if path not in done:
-                    done.add(path)
+                if path not in written:
+                    written.add(path)
                     entry = file(path, self.values[use.name], mode=int(use.mode, 8) if docker else 0o600)
                     if docker:
                         # What the container sees is this very file.

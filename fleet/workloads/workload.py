@@ -63,14 +63,16 @@ class Workload(Model):
         They are by kind and name of what has them, such as ``("containers", "caddy")``. Not among them: what has a
         digest, what registries are not asked for, and what is meant to move (``auto_update: registry``).
         """
-        found = {
+        references = {
             ("containers", name): container.image
             for name, container in self.containers.items()
             if not container.local_image and container.pull != "never" and container.auto_update != "registry"
         }
-        found |= {("images", name): image.image for name, image in self.images.items()}
+        references |= {("images", name): image.image for name, image in self.images.items()}
         return {
-            where: image for where, image in found.items() if "@" not in image and not image.startswith("localhost/")
+            where: image
+            for where, image in references.items()
+            if "@" not in image and not image.startswith("localhost/")
         }
 
     def pinned(self, digests: Mapping[str, str]) -> Self:
@@ -95,13 +97,13 @@ class Workload(Model):
             mount: The mount point, an absolute path.
         """
         needing = {name for name, container in self.containers.items() if self.lies_on(container, [mount])}
-        found = [
+        services = [
             CONTAINER.service(name)
             for name, container in self.containers.items()
             if not container.run_as and not container.schedule and needing & {name, *self._reached_from(name)}
         ]
         managers = [user_manager(self.users[name]) for name in self.users_on([mount])]
-        return sorted(found) + managers
+        return sorted(services) + managers
 
     def users_on(self, mounts: Iterable[str]) -> dict[str, list[str]]:
         """Those of some mount points that what a user runs has data on, by the user's name.
@@ -115,7 +117,7 @@ class Workload(Model):
                 lies = self.lies_on(container, mounts)
                 known = needed.setdefault(container.run_as, [])
                 known += [mount for mount in lies if mount not in known]
-        return {name: sorted(found) for name, found in sorted(needed.items()) if found}
+        return {name: sorted(points) for name, points in sorted(needed.items()) if points}
 
     def lies_on(self, container: Container, mounts: Iterable[str]) -> list[str]:
         """Those of some mount points that a container of this workload has data on, in their order.
@@ -269,14 +271,14 @@ class Workload(Model):
                         yield f"{what} has the address {address}, which is in no subnet of the network {use.name}"
 
     def _reached_from(self, name: str) -> set[str]:
-        found: set[str] = set()
+        reached: set[str] = set()
         pending = list(self.containers[name].depends_on)
         while pending:
             other = pending.pop()
-            if other not in found and other in self.containers:
-                found.add(other)
+            if other not in reached and other in self.containers:
+                reached.add(other)
                 pending += self.containers[other].depends_on
-        return found
+        return reached
 
 
 def user_manager(user: User) -> str:
