@@ -136,21 +136,33 @@ def unexpected(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename else ""
         return f"{place}{error.strerror}. {DEBUG}=1 in the environment shows where that came from."
-    from importlib import metadata  # slow to import, and seldom needed
-
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "fleet" in Path(frame.filename).parts] or frames
     where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
     return (
-        f"This is a bug of fleet {metadata.version('fleet')}: {type(error).__name__}{where}. Please report it"
-        f"{_where_to_report()}, with what you did, and with the traceback that {DEBUG}=1 in the environment shows; "
-        "look it through before, since a secret may be in it."
+        f"This is a bug of fleet{_release()}: {type(error).__name__}{where}. Please report it{_where_to_report()}, "
+        f"with what you did, and with the traceback that {DEBUG}=1 in the environment shows; look it through before, "
+        "since a secret may be in it."
     )
+
+
+def _release() -> str:
+    from importlib import metadata  # slow to import, and seldom needed
+
+    try:
+        return f" {metadata.version('fleet')}"
+    # Nothing that says what is wrong may fail, and it may be that fleet is not installed.
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _where_to_report() -> str:
     """The issue tracker's URL, from the package's metadata (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
     from importlib import metadata
 
-    urls = dict(entry.split(", ", 1) for entry in metadata.metadata("fleet").get_all("Project-URL") or ())
+    try:
+        entries = metadata.metadata("fleet").get_all("Project-URL") or ()
+    except metadata.PackageNotFoundError:
+        entries = ()
+    urls = dict(entry.split(", ", 1) for entry in entries)
     return f" at {urls['Issues']}" if "Issues" in urls else " to whom you have fleet from"

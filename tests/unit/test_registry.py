@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from fleet import platforms
-from fleet.errors import FleetError
+from fleet.errors import FleetError, unexpected
 from tests.conftest import Folder, Result, file_text, install_toy
 
 BROKEN = {
@@ -122,3 +123,10 @@ def test_a_fleet_whose_metadata_is_older_than_it_says_so(monkeypatch: pytest.Mon
     monkeypatch.setattr(platforms, "_entries", dict)
     with pytest.raises(FleetError, match="No platform is installed, not even fleet's own"):
         platforms.platform_class("aws")
+
+
+def test_a_bug_in_a_fleet_that_is_not_installed_is_still_said_in_a_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata.Distribution, "discover", lambda **_: iter(()))
+    said = unexpected(ValueError("with a secret"))
+    assert said.startswith("This is a bug of fleet: ValueError. Please report it to whom you have fleet from, with ")
+    assert "secret" not in said.removesuffix("since a secret may be in it.")
