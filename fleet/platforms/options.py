@@ -111,9 +111,9 @@ class StackOptions(Located):
 
     def _message(self, model: type[BaseModel], detail: ErrorDetails, location: Location) -> str:
         name = str(location[-1]) if location else ""
-        meant = next((key for key, words in COMMON.items() if name in words and key in model.model_fields), None)
-        if detail["type"] == "extra_forbidden" and meant:
-            return f"There is no key `{name}`. Did you mean `{meant}`?"
+        suggestion = next((key for key, words in COMMON.items() if name in words and key in model.model_fields), None)
+        if detail["type"] == "extra_forbidden" and suggestion:
+            return f"There is no key `{name}`. Did you mean `{suggestion}`?"
         return super()._message(model, detail, location)
 
     def _is_open(self, value: Any, location: Location) -> bool:
