@@ -1,4 +1,4 @@
-"""What fleet's own resources share.
+"""The base of fleet's own dynamic resources.
 
 Pulumi dynamic providers that report errors as users should see them, and resources that name them in a way that
 outlives the code's (:mod:`fleet.dynamic.tokens`).

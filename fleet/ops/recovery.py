@@ -49,7 +49,7 @@ def recover_interrupted_update(stack: Stack, platform: Platform, say: Say) -> No
 
 
 def _recover(stack: Stack, platform: Platform) -> list[str]:
-    """Recover; gives what cannot be looked for.
+    """Recover, and return the resources that cannot be looked up.
 
     Raises:
         ConcurrentUpdateError: Another update is going on.

@@ -148,7 +148,7 @@ def _try_kvm(folder: Path, identity: str, machine: Machine, *, watch: bool) -> A
     try:
         _launch(folder, identity, machine, accelerator.KVM)
     except QemuRefusedError as error:
-        return Answer(False, accelerator.refusal(error.said, error.status))
+        return Answer(False, accelerator.refusal(error.output, error.status))
     if not watch:
         return _PROVED
     wait = accelerator.kernel_wait()
@@ -188,13 +188,13 @@ class QemuRefusedError(FleetError):
 
     Args:
         name: The node's name.
-        said: What QEMU wrote on standard error.
+        output: What QEMU wrote on standard error.
         status: Its exit status.
     """
 
-    def __init__(self, name: str, said: str, status: int) -> None:
-        self.said, self.status = said, status
-        super().__init__(f"QEMU does not start node {name}: {said.strip() or f'status {status}'}.")
+    def __init__(self, name: str, output: str, status: int) -> None:
+        self.output, self.status = output, status
+        super().__init__(f"QEMU does not start node {name}: {output.strip() or f'status {status}'}.")
 
 
 def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence[str]) -> None:
