@@ -133,11 +133,11 @@ def _ask_http(probe: HttpProbe, target: Target) -> None:
         raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
     if probe.body not in answer.text:
         raise NotReadyError(f"the body does not contain {mask(probe.body)!r}: {mask(answer.text)[:_SHOWN]!r}")
-    for path, wanted in probe.json_values.items():
+    for path, expected in probe.json_values.items():
         value = _at(answer.text, path, mask)
-        if value != wanted:
+        if value != expected:
             shown = mask(json.dumps(value))[:_SHOWN]
-            raise NotReadyError(f"`{mask(path)}` is {shown}, not {mask(json.dumps(wanted))}")
+            raise NotReadyError(f"`{mask(path)}` is {shown}, not {mask(json.dumps(expected))}")
 
 
 def _at(text: str, path: str, mask: Mask) -> Any:
@@ -159,7 +159,7 @@ def _ask_ssh(probe: SshProbe, target: Target) -> None:
     options = {"BatchMode": "yes", **ssh.UNCHECKED, "ConnectTimeout": "5", "LogLevel": "ERROR"}
     command = ssh.command(host, port, options, user=probe.user, identity=probe.identity)
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, "--", _SHELL],
             capture_output=True,
             # Not as an argument, which every process of this machine, and of the node, can read. The shell has read all
@@ -171,9 +171,9 @@ def _ask_ssh(probe: SshProbe, target: Target) -> None:
         )
     except subprocess.TimeoutExpired:
         raise NotReadyError(f"the command timed out after {_SSH_SECONDS} s") from None
-    if done.returncode:
-        output = target.mask(done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise NotReadyError(f"status {done.returncode}" + (f": {output[-1][:_SHOWN]}" if output else ""))
+    if result.returncode:
+        output = target.mask(result.stderr.strip() or result.stdout.strip()).splitlines()
+        raise NotReadyError(f"status {result.returncode}" + (f": {output[-1][:_SHOWN]}" if output else ""))
 
 
 _SHELL = 'exec "${SHELL:-/bin/sh}" -s'

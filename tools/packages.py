@@ -34,7 +34,7 @@ NEEDS = {
 }
 
 
-def _there(what: str) -> bool:
+def _is_installed(what: str) -> bool:
     if what.startswith("/"):
         return os.path.exists(what)  # noqa: PTH110  (no need for more)
     if what == "ensurepip":
@@ -44,7 +44,7 @@ def _there(what: str) -> bool:
 
 def ensure(*groups: str) -> None:
     """Install what is missing of some groups; exits with a message where that cannot be done."""
-    missing = [need for group in groups for need in NEEDS[group] if not _there(need[0])]
+    missing = [need for group in groups for need in NEEDS[group] if not _is_installed(need[0])]
     if not missing:
         return
     if shutil.which("apt-get"):
@@ -70,13 +70,13 @@ def ensure(*groups: str) -> None:
     for command in commands:
         # A mirror may fail once; apt itself tries again only within a connection.
         for attempt in range(3):
-            done = subprocess.run(
+            result = subprocess.run(
                 [*sudo, *command], env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, stdout=subprocess.DEVNULL
             )
-            if done.returncode == 0:
+            if result.returncode == 0:
                 break
             if attempt == 2:
-                sys.exit(f"Error: `{' '.join(command)}` failed (status {done.returncode}). Mend that and try again.")
+                sys.exit(f"Error: `{' '.join(command)}` failed (status {result.returncode}). Mend that and try again.")
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def attributes(model: type[Model]) -> dict[str, str]:
         model: A model with a section ``Attributes``.
     """
     _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
-    found = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in found}
+    pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
 
 
 def containers() -> str:
@@ -53,8 +53,8 @@ def _table(title: str, model: type[Model]) -> Iterator[str]:
     yield "| key | | Quadlet | Docker | Compose |"
     yield "| --- | --- | --- | --- | --- |"
     about = attributes(model)
-    for field, said in keys(model):
-        cells = (f"`{field}`", about[field], said.quadlet, said.docker, said.compose)
+    for field, message in keys(model):
+        cells = (f"`{field}`", about[field], message.quadlet, message.docker, message.compose)
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -55,7 +55,7 @@ def new(
     folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
     platform: PlatformName = DEFAULT_PLATFORM,
 ) -> None:
-    """Begin a fleet: a Pulumi project with a spec to change."""
+    """Create a fleet: a Pulumi project with a spec to edit."""
     from fleet.ops.scaffold import begin
 
     spec, stack, note = begin(folder, platform)
@@ -67,7 +67,7 @@ def new(
 
 @app.command()
 def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) -> None:
-    """Check a spec, its snippets and every node's merged config; make nothing.
+    """Check a spec, its snippets and every node's merged config; change nothing.
 
     With a stack, for its platform and options, as `preview` would, but without what that needs to look at the stack:
     no secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the
@@ -97,7 +97,7 @@ def render(
 
 @app.command()
 def preview(spec: Spec, stack: StackName, new_image: NewImage = False) -> None:
-    """Say which nodes `up` would make, re-provision or remove, and why."""
+    """Show which nodes `up` would create, re-provision or remove, and why."""
     from fleet.ops.session import Session
 
     Session(spec, stack, Terminal(), new_image=new_image).preview()
@@ -128,7 +128,7 @@ def diff(
 
 @app.command()
 def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False) -> None:
-    """Make it so: re-provision what changed, one node after the other, each only when the one before is ready."""
+    """Deploy the spec: re-provision what changed, one node after the other, each when the one before is ready."""
     from fleet.ops.session import Session
 
     terminal = Terminal()
@@ -149,7 +149,7 @@ def status(
     stack: StackName,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
-    """Ask every node how it is. Exit status 1 if one is not ready."""
+    """Show the status of every node. Exit status 1 if one is not ready."""
     from fleet.ops.session import Session
 
     nodes = Session(spec, stack, Terminal()).status()
@@ -258,7 +258,7 @@ def destroy(
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine lacks, and how to get it."""
+    """Check what this machine lacks, and how to install it."""
     from fleet.ops.doctor import findings
 
     marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}

@@ -63,11 +63,11 @@ class NodeGroup(pulumi.ComponentResource):
             site.names(plan.names, list(addresses.values()), child)
         answered = {node.name: node.answered for node in plan.nodes if node.answered}
         roster = Roster(folder / f"{plan.name}.json", peers, answered)
-        made: dict[str, Node] = {}
+        nodes: dict[str, Node] = {}
         readies: list[Ready] = []
         for position, node in enumerate(plan.in_order):
             behind = plan.waits_for(position)
-            made[node.name] = Node(
+            nodes[node.name] = Node(
                 platform,
                 site,
                 node,
@@ -79,8 +79,8 @@ class NodeGroup(pulumi.ComponentResource):
                 ready_after=[ready.passed for ready in readies[-1:]],
                 opts=child,
             )
-            readies.append(made[node.name].ready)
-        self.nodes = {node.name: made[node.name] for node in plan.nodes}
+            readies.append(nodes[node.name].ready)
+        self.nodes = {node.name: nodes[node.name] for node in plan.nodes}
         self.names = {name: list(addresses.values()) for name in plan.names}
         self.last = readies[-1] if readies else None
         self.register_outputs({})
@@ -106,21 +106,21 @@ class Fleet(pulumi.ComponentResource):
     ) -> None:
         super().__init__(tokens.FLEET, plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        made: dict[str, NodeGroup] = {}
+        groups: dict[str, NodeGroup] = {}
         with _without_positions():
             site = platform.site(plan, child)
             for group in plan.in_order:
-                made[group.name] = NodeGroup(
+                groups[group.name] = NodeGroup(
                     platform,
                     site,
                     group,
                     folder=folder / "rosters",
-                    after=[last.passed for name in group.after if (last := made[name].last)],
+                    after=[last.passed for name in group.after if (last := groups[name].last)],
                     opts=child,
                 )
-            self.groups = {name: made[name] for name in plan.groups}
+            self.groups = {name: groups[name] for name in plan.groups}
             # Each group's last readiness waits for all others of the group.
-            Record(plan, after=[group.last for group in made.values() if group.last], opts=child)
+            Record(plan, after=[group.last for group in groups.values() if group.last], opts=child)
         self.register_outputs({})
 
     @property

@@ -94,7 +94,7 @@ class Node(pulumi.ComponentResource):
             down=down,
             pause=pause,
             needs=site.needs(plan),
-            again=plan.again,
+            reprovision=plan.reprovision,
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         self.instance = site.instance(plan, {name: disk.resource for name, disk in self.disks.items()}, [gate], child)
@@ -124,16 +124,16 @@ class Node(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
             )
         # Known once the machine is there, so the state never says that a config is deployed which is not.
-        there = self.instance.id
+        instance_id = self.instance.id
         self._address = address
         open_ports = {port.number for port in plan.ports if port.protocol == "tcp" and port.sources}
         self._ports = sorted(open_ports | self.instance.endpoints.keys())
         self.register_outputs(
             {
-                "config": there.apply(lambda _: plan.shown),
-                "digest": sealed(plan, there.apply(lambda _: plan.config.digest)),
+                "config": instance_id.apply(lambda _: plan.shown),
+                "digest": sealed(plan, instance_id.apply(lambda _: plan.config.digest)),
                 "address": address,
-                "shape": there.apply(lambda _: dict(shape)),
+                "shape": instance_id.apply(lambda _: dict(shape)),
             }
         )
 

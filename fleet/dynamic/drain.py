@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
-    """Calls the function."""
+    """The provider of drains: runs the drain function."""
 
     def diff(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another instance replaces the drain, which runs the function; other changes are noted in place."""
@@ -38,7 +38,7 @@ class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
         )
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Note what is to be called once the instance goes; its id is the instance's."""
+        """Record the function to call before the instance is removed; the id is the instance's."""
         return CreateResult(props["instance"], props)
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
@@ -78,15 +78,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _call(function: str, node: str, address: str, done: Any) -> None:
+def _call(function: str, node: str, address: str, result: Any) -> None:
     # The next update drains the node anew.
     threading.Thread(target=_end_with_parent, daemon=True).start()
     module, _, name = function.partition(":")
     try:
         getattr(importlib.import_module(module), name)(node, address)
-        done.send("")
+        result.send("")
     except Exception as error:
-        done.send(f"{type(error).__name__}: {error}")
+        result.send(f"{type(error).__name__}: {error}")
 
 
 def _failed(props: dict[str, Any], reason: str) -> FleetError:
@@ -97,7 +97,7 @@ def _failed(props: dict[str, Any], reason: str) -> FleetError:
 
 
 class Drain(DynamicResource, token=tokens.DRAIN, provider=DrainProvider):
-    """What is done before a node's machine goes.
+    """Takes a node out of use before its machine is removed.
 
     Args:
         node: The node's name.

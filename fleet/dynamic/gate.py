@@ -46,7 +46,7 @@ _CONCURRENT_PROBES = 32
 
 
 class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
-    """Asks."""
+    """The provider of gates: checks a node's peers."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """A change where the node is re-provisioned, or where what is noted of its peers or its shape differs."""
@@ -161,13 +161,13 @@ def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 
 def _answer(peer: Mapping[str, Any]) -> str:
-    """Why a node is not ready that is asked once, and once as before; empty if it is."""
+    """Why a node is not ready, probed once with the current and once with the earlier probes; empty if it is ready."""
     answer = _asked(peer)
     return "" if not answer or ("before" in peer and not _asked(peer["before"])) else answer
 
 
 def _asked(peer: Mapping[str, Any]) -> str:
-    """Why a node that is asked once is not ready; empty if it is."""
+    """Why a node is not ready, probed once; empty if it is ready."""
     from fleet.plan import Probe
     from fleet.probes import NotReadyError, ask_all
 
@@ -228,7 +228,7 @@ class Roster:
 
 
 class Gate(DynamicResource, token=tokens.GATE, provider=GateProvider):
-    """What stands before the re-provisioning of a node.
+    """Guards the re-provisioning of a node.
 
     Args:
         node: The node's name.
@@ -240,7 +240,7 @@ class Gate(DynamicResource, token=tokens.GATE, provider=GateProvider):
         down: How many nodes of the group may be down at once, this one among them.
         pause: Seconds to wait before it is this node's turn.
         needs: What a new machine needs.
-        again: The node is to be re-provisioned, though nothing of it changes.
+        again: Whether to re-provision the node even if nothing changes.
         opts: Resource options.
     """
 
@@ -256,7 +256,7 @@ class Gate(DynamicResource, token=tokens.GATE, provider=GateProvider):
         down: int,
         pause: float,
         needs: Needs,
-        again: bool,
+        reprovision: bool,
         opts: pulumi.ResourceOptions,
     ) -> None:
         props: dict[str, Any] = {
@@ -270,6 +270,6 @@ class Gate(DynamicResource, token=tokens.GATE, provider=GateProvider):
             "members": roster.members,
             "roster": roster.file,
             **needs.describe(),
-            **({"again": True} if again else {}),
+            **({"again": True} if reprovision else {}),
         }
         super().__init__(node, props, opts)

@@ -1,4 +1,4 @@
-"""What fleet's own resources share.
+"""The base of fleet's own dynamic resources.
 
 Pulumi dynamic providers that report errors as users should see them, and resources that name them in a way that
 outlives the code's (:mod:`fleet.dynamic.tokens`).
@@ -170,8 +170,10 @@ def _reported(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _mask(arguments: Sequence[Any]) -> Mask:
     """What hides the secrets that a provider's method was told of: the property ``hidden``."""
-    given = [each["hidden"] for each in arguments if isinstance(each, Mapping) and isinstance(each.get("hidden"), dict)]
-    return Mask({name: value for hidden in given for name, value in hidden.items() if isinstance(value, str)})
+    mappings = [
+        each["hidden"] for each in arguments if isinstance(each, Mapping) and isinstance(each.get("hidden"), dict)
+    ]
+    return Mask({name: value for hidden in mappings for name, value in hidden.items() if isinstance(value, str)})
 
 
 def known(value: Any) -> bool:

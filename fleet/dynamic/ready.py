@@ -28,7 +28,7 @@ _IDENTITY = ("instance", "address", "endpoints", "probes")
 
 
 class Watcher(Protocol):
-    """How a platform shows a starting instance."""
+    """How a platform observes a starting instance."""
 
     def alive(self) -> bool:
         """Whether it still runs."""
@@ -44,7 +44,7 @@ class Watcher(Protocol):
 
 
 class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
-    """Polls."""
+    """The provider of readiness: polls the probes."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another instance is asked anew, by replacement; all else is noted in place."""
@@ -54,7 +54,7 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Ask until everything answers; a :class:`FleetError`, with the end of the console, if it does not in time."""
+        """Poll until every probe passes; on a timeout, a :class:`FleetError` with the end of the console."""
         from fleet.plan import Probe
         from fleet.probes import NotReadyError, wait
 
@@ -99,7 +99,7 @@ def watcher_of(watch: Mapping[str, str] | None) -> Watcher | None:
 
 
 class Ready(DynamicResource, token=tokens.READY, provider=ReadyProvider):
-    """A node that answered its probes.
+    """A node that passed its probes.
 
     Args:
         node: How to ask it, and to look at its instance meanwhile.

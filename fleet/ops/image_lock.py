@@ -63,7 +63,7 @@ def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
         UsageError: There is a lock, or the source contradicts itself.
         FleetError: The release cannot be looked up, or the lock not be read or written.
     """
-    wanted, path = load_image(spec)
+    image, path = load_image(spec)
     if path.exists() and not renew:
         raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
     if source.file and (source.keys or source.unsigned is not None):
@@ -76,7 +76,7 @@ def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
         lock = images.lock_file(source.file, "x86_64", ignition_spec=NEWEST_SPEC)
     else:
         lock = images.lock_stream(
-            wanted.stream, platforms.artifacts(), base_url=source.base_url or images.DEFAULT_BASE_URL
+            image.stream, platforms.artifacts(), base_url=source.base_url or images.DEFAULT_BASE_URL
         )
         unsigned = source.unsigned if source.unsigned is not None else bool(before and before.unsigned)
         lock = lock.model_copy(update={"keys": trusted, "unsigned": unsigned})
@@ -107,9 +107,9 @@ def pin(
     _, path = load_image(spec)
     lock = images.read_lock(path)
     where, config = place(spec, platform=platform, stack=stack)
-    wanted = load_tags(spec, where.name, Resolver(config))
-    kept = {} if update else {tag: lock.containers[tag] for tag in wanted & lock.containers.keys()}
-    pins = {**kept, **images.current_digests(wanted - kept.keys())}
+    tags = load_tags(spec, where.name, Resolver(config))
+    unchanged = {} if update else {tag: lock.containers[tag] for tag in tags & lock.containers.keys()}
+    pins = {**unchanged, **images.current_digests(tags - unchanged.keys())}
     images.write_lock(path, lock.model_copy(update={"containers": pins}))
     return path, lock.containers, pins
 

@@ -49,7 +49,7 @@ def recover_interrupted_update(stack: Stack, platform: Platform, say: Say) -> No
 
 
 def _recover(stack: Stack, platform: Platform) -> list[str]:
-    """Recover; gives what cannot be looked for.
+    """Recover, and return the resources that cannot be looked up.
 
     Raises:
         ConcurrentUpdateError: Another update is going on.
@@ -86,15 +86,15 @@ def _deployment(stack: Stack) -> Mapping[str, Any]:
 
 
 def _content(deployment: Mapping[str, Any]) -> str:
-    """What a state has of resources."""
+    """The resources and pending operations of a state, as text for comparison."""
     return json.dumps([deployment.get("resources") or [], deployment.get("pending_operations") or []], sort_keys=True)
 
 
-def _ids(stack: Stack, platform: Platform, begun: Sequence[Resource]) -> list[Sequence[str] | None]:
-    """By resource: the ids of what may exist of it, or ``None`` if that cannot be known."""
+def _ids(stack: Stack, platform: Platform, unknown: Sequence[Resource]) -> list[Sequence[str] | None]:
+    """Per resource: the ids that may exist, or ``None`` if that is unknown."""
     answers = [
         platform.leftovers(resource["type"], inputs(resource), keep=is_kept(resource, stack.resources))
-        for resource in begun
+        for resource in unknown
     ]
     ids = [None if callable(answer) else answer for answer in answers]
 
@@ -128,12 +128,12 @@ def _run(program: Callable[[], None], config: Mapping[str, str], engine: Engine)
         asking.preview()
 
 
-def _adopt(resources: list[dict[str, Any]], begun: Resource, id_: str) -> None:
-    """Have a state hold what was created."""
-    if any(r["type"] == begun["type"] and r.get("id") == id_ for r in resources):
+def _adopt(resources: list[dict[str, Any]], created: Resource, id_: str) -> None:
+    """Add a resource that was created to a state."""
+    if any(r["type"] == created["type"] and r.get("id") == id_ for r in resources):
         return
-    adopted = {**begun, "id": id_, "outputs": begun.get("inputs", {})}
-    same = [index for index, r in enumerate(resources) if r["urn"] == begun["urn"]]
+    adopted = {**created, "id": id_, "outputs": created.get("inputs", {})}
+    same = [index for index, r in enumerate(resources) if r["urn"] == created["urn"]]
     for index in same:
         # What was deleted first keeps its place in the state until the new one is created.
         if resources[index].get("pendingReplacement"):
@@ -142,13 +142,13 @@ def _adopt(resources: list[dict[str, Any]], begun: Resource, id_: str) -> None:
     if any(is_live(resources[index]) for index in same):
         adopted["delete"] = True
     # After all that it needs, and before all that needs it.
-    needed = {begun.get("parent"), *begun.get("dependencies", ()), begun.get("provider", "").rpartition("::")[0]}
+    needed = {created.get("parent"), *created.get("dependencies", ()), created.get("provider", "").rpartition("::")[0]}
     places = [index for index, r in enumerate(resources) if r["urn"] in needed]
     resources.insert(max(places, default=-1) + 1, adopted)
 
 
 def _correct(resources: list[dict[str, Any]], known: Resource, ids: Sequence[str]) -> None:
-    """Have a state say which machine exists, if the one that it has is gone."""
+    """Correct the machine's id in a state if the recorded machine is gone."""
     for index, resource in enumerate(resources):
         if resource["urn"] == known["urn"] and is_live(resource) and ids and resource.get("id") not in ids:
             resources[index] = {**resource, "id": ids[0], "outputs": resource.get("inputs", {})}

@@ -154,7 +154,7 @@ class Reporter:
             reasons += [f"{key} changed" for key in diffs if key not in _EXPLAINED]
         if not reasons:
             node = self._planned.get(name)
-            reasons.append("as asked" if node and node.again else "what its machine is made of changed")
+            reasons.append("as asked" if node and node.reprovision else "what its machine is made of changed")
         return reasons
 
     def _planned_reasons(self, name: str, changed: Sequence[Change]) -> Iterator[str]:
@@ -184,10 +184,10 @@ class Reporter:
 
     def summary(self) -> str:
         """One line about all nodes."""
-        kept = len(self._planned) - self.counts["new"] - self.counts["re-provisioned"]
+        unchanged = len(self._planned) - self.counts["new"] - self.counts["re-provisioned"]
         parts = [f"{count} {fate}" for fate, count in sorted(self.counts.items())]
-        if kept > 0:
-            parts.append(f"{kept} unchanged")
+        if unchanged > 0:
+            parts.append(f"{unchanged} unchanged")
         return ", ".join(parts) or "no nodes"
 
 

@@ -23,13 +23,13 @@ from fleet.ops.report import NodeReport, Reporter, Say
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed, NodeStatus
 from fleet.ops.ui import Ui
-from fleet.ops.workspace import Access, Stack, kept_disks, translated
+from fleet.ops.workspace import Access, Stack, retained_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
-from fleet.program.state import kept, with_state
+from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
 
 KNOWN_HOSTS = "known_hosts"
@@ -63,7 +63,7 @@ class Session:
         return {**planned, **reporter.nodes}
 
     def preview(self) -> bool:
-        """Say what would be done; returns whether anything would."""
+        """Show what would change; return whether anything would."""
         plan, reporter = self._previewed(self._ui.say, "imagine")
         changed = bool(reporter.operations - {"same"})
         self._ui.say("", f"Preview of {plan.name}: {reporter.summary()}." if changed else "Nothing would change.")
@@ -81,7 +81,7 @@ class Session:
         return plan, reporter
 
     def up(self) -> None:
-        """Do it."""
+        """Deploy the plan."""
         self._deploy(*self._plan("make", "generate"))
 
     def rollback(self) -> None:
@@ -106,7 +106,7 @@ class Session:
         def earlier(node: NodePlan) -> NodePlan:
             if node.name in configs:
                 return deployed.before(node, configs[node.name])
-            return deployed.kept(node) or node
+            return deployed.restored(node) or node
 
         plan = plan.only(deployed.known | configs.keys()).with_nodes(earlier)
         _need_all_secrets(plan.nodes)
@@ -148,7 +148,7 @@ class Session:
         stack = Stack(self._project, self._stack_name, "change", self._ui)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
         recover_interrupted_update(stack, platform, self._ui.say)
-        disks = kept_disks(stack.resources)
+        disks = retained_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
         reporter = Reporter(platform, None, stack.resources, self._ui.say, preview=False)
@@ -182,19 +182,19 @@ class Session:
         platform.repair()
         plan = self._recovered(stack, plan, platform)
         deployed = Deployed(stack.resources, platform)
-        wanted = self._deployed_node(plan, deployed, node)
+        target = self._deployed_node(plan, deployed, node)
         if not new_config:
-            wanted = self._as_deployed(wanted, deployed)
-            _need_all_secrets([wanted])
+            target = self._as_deployed(target, deployed)
+            _need_all_secrets([target])
             # Of the others, it matters how they are asked.
-            plan = plan.with_nodes(lambda each: (deployed.kept(each) if each.unread else None) or each)
+            plan = plan.with_nodes(lambda each: (deployed.restored(each) if each.unread else None) or each)
         # Its gate, too, is to make sure that a new machine can be made.
-        wanted = replace(wanted, again=True)
+        target = replace(target, reprovision=True)
         # A node that the spec has added since is no peer yet, nor is it made here.
-        plan = plan.only(deployed.known).with_nodes(lambda each: wanted if each.name == node else each)
+        plan = plan.only(deployed.known).with_nodes(lambda each: target if each.name == node else each)
         self._program(stack, plan, platform)
         reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
-        group = plan.groups[wanted.group]
+        group = plan.groups[target.group]
         down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
         if len(down) >= group.window:
             raise FleetError(
@@ -216,14 +216,14 @@ class Session:
             FleetError: That is not known, or cannot be had any more.
         """
         fix = "`fleet up` applies the spec to all nodes, `fleet replace --new-config` to this one alone."
-        kept = deployed.kept(node)
-        if kept is None:
+        restored = deployed.restored(node)
+        if restored is None:
             raise FleetError(
                 f"The config that node {node.name} has is neither the spec's nor one of the last two rollouts', so it "
                 "cannot be restored.",
                 fix=fix,
             )
-        if deployed.differs(kept):
+        if deployed.differs(restored):
             raise FleetError(
                 f"Node {node.name} cannot be re-provisioned as it is deployed: the spec or the stack's options have "
                 "changed more of it than its config, such as its size, its ports, or the names of its data disks.",
@@ -231,7 +231,7 @@ class Session:
             )
         if deployed.outdated(node):
             self._ui.say(node.name, "keeps its deployed config; the spec has another, which `--new-config` would take")
-        return kept
+        return restored
 
     def login(self, node: str, command: Sequence[str] = (), *, identity: Path | None = None) -> list[str]:
         """The command that logs in to a node as ``core``, whether it is ready or not, and runs what is said there.
@@ -366,7 +366,7 @@ class Session:
     @staticmethod
     def _check_deployed(plan: FleetPlan, platform: Platform, say: Say) -> None:
         platform.check_deployed(plan)
-        for line in kept(plan, platform):
+        for line in immutable_settings(plan, platform):
             say("", line)
 
     def _recovered(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
@@ -404,10 +404,10 @@ def _as_far_as_known(node: NodePlan, deployed: Deployed) -> NodePlan:
     """
     if not node.unread or deployed.outdated(node):
         return node
-    kept = deployed.kept(node)
-    if kept is None:
+    restored = deployed.restored(node)
+    if restored is None:
         raise node.unread[0]
-    return kept
+    return restored
 
 
 def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:

@@ -1,4 +1,4 @@
-"""What a stack's state says of its nodes, and what the nodes themselves say."""
+"""The status of nodes: what a stack's state records, and what the nodes answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NONE: Mapping[str, str] = {}
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """How a node is.
+    """The status of a node.
 
     Attributes:
         node: Its name.
@@ -78,8 +78,8 @@ class Deployed:
             return self.image_moves(node) or self.differs(node)
         if self.outdated(node):
             return True
-        if kept := self.kept(node):
-            return self.image_moves(kept) or self.differs(kept)
+        if restored := self.restored(node):
+            return self.image_moves(restored) or self.differs(restored)
         return self.image_moves(node) or bool(reshaped(self._shapes.get(node.name), self._platform.shape(node)))
 
     def differs(self, node: NodePlan) -> bool:
@@ -96,8 +96,8 @@ class Deployed:
         """
         if node.unread:
             return self.nodes.get(node.name, {}).get("config") not in (node.shown, UNKNOWN)
-        kept = self.kept(node)
-        return kept is None or kept.config.digest != node.config.digest
+        restored = self.restored(node)
+        return restored is None or restored.config.digest != node.config.digest
 
     def reshaped(self, node: NodePlan) -> list[str]:
         """What an update would re-provision a node for besides its config and image, in words."""
@@ -129,8 +129,8 @@ class Deployed:
         """Whether a node is deployed with another config."""
         return name in self.nodes and self.nodes[name].get("digest") != _digest(ignition)
 
-    def kept(self, node: NodePlan) -> NodePlan | None:
-        """A planned node with the config that is deployed, and the probes that this config answered.
+    def restored(self, node: NodePlan) -> NodePlan | None:
+        """A planned node with its deployed config, and the probes that it passed with that config.
 
         All else is as planned. ``None``: its config is neither recorded nor the planned one.
 

@@ -1,4 +1,4 @@
-"""What a command tells its user and asks of them: the interface that :mod:`fleet.ops` has instead of a terminal."""
+"""The user interface of commands, as :mod:`fleet.ops` sees it instead of a terminal."""
 
 from __future__ import annotations
 

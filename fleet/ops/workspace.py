@@ -321,8 +321,8 @@ class _QuickStack(automation.Stack):
         )
 
 
-def kept_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Name and place of every data disk in a state."""
+def retained_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Name and location of every data disk in a state."""
     return [(name_of(r), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
 
 

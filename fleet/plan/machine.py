@@ -87,16 +87,16 @@ class Peer:
 
     def describe(self) -> dict[str, Any]:
         """As a resource's input, with secrets in plain text."""
-        made: dict[str, Any] = {
+        description: dict[str, Any] = {
             "address": self.address,
             "endpoints": {str(port): list(endpoint) for port, endpoint in sorted(self.endpoints.items())},
             "probes": [probe.model_dump(mode="json", by_alias=True, exclude_defaults=True) for probe in self.probes],
         }
         if self.watch:
-            made["watch"] = self.watch.describe()
+            description["watch"] = self.watch.describe()
         if self.hidden:
-            made["hidden"] = dict(self.hidden)
-        return made
+            description["hidden"] = dict(self.hidden)
+        return description
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class NodePlan:
         ahead: Name and ports of each group that stands before its own in the spec; no ports of one without nodes.
         fleet: The fleet's name.
         network: The range of the fleet's planned addresses, if it has such.
-        again: It is to be re-provisioned, though nothing of it changes.
+        reprovision: Whether to re-provision it even if nothing changes.
         answered: How the machine that is deployed was asked when it became ready: ``address``, ``endpoints``,
             ``probes``, ``watch`` and ``hidden``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not
             known.
@@ -149,7 +149,7 @@ class NodePlan:
     ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
     fleet: str = ""
     network: IPv4Network | None = None
-    again: bool = False
+    reprovision: bool = False
     answered: Mapping[str, Any] | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[FleetError, ...] = ()

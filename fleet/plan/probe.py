@@ -29,7 +29,7 @@ class TcpProbe(Model):
 
 
 class HttpProbe(Model):
-    """An HTTP(S) request to the node is answered as wanted.
+    """An HTTP(S) request to the node gets the expected response.
 
     Attributes:
         port: The node's port.

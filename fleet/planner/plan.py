@@ -110,13 +110,13 @@ def plan_fleet(
     image = lock.image(platform.architecture) if lock else None
     max_spec = image.ignition_spec if image else NEWEST_SPEC
 
-    def wanted(group: str) -> list[int]:
+    def selected_indices(group: str) -> list[int]:
         return [index for index in range(spec.fleet.groups[group].count) if node in (None, f"{group}-{index}")]
 
     def remake(spec: LoadedSpec, name: str) -> dict[str, list[Snippet]]:
         group = _pinned(spec, name, spec.fleet.groups[name], lock)
         shared = shared_snippets(spec, name, group, platform)
-        nodes = [NodeName(f"{name}-{index}", index) for index in wanted(name)]
+        nodes = [NodeName(f"{name}-{index}", index) for index in selected_indices(name)]
         return {each.name: node_snippets(spec, name, each, shared, platform) for each in nodes}
 
     groups: dict[str, GroupPlan] = {}
@@ -157,7 +157,7 @@ def plan_fleet(
                 fleet=spec.fleet.name,
                 network=spec.fleet.network.cidr if spec.fleet.network else None,
             )
-            for index, config in zip(wanted(name), configs, strict=True)
+            for index, config in zip(selected_indices(name), configs, strict=True)
         )
         ahead += ((name, ports if group.count else ()),)
         groups[name] = GroupPlan(
@@ -187,9 +187,9 @@ def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -
 
 
 def _disks(group: Group, index: int) -> tuple[DiskPlan, ...]:
-    taken = group.nodes[index].data_disks if index in group.nodes else {}
+    existing = group.nodes[index].data_disks if index in group.nodes else {}
     return tuple(
-        DiskPlan(name, disk.size_gib, disk.snapshot, taken.get(name, ""))
+        DiskPlan(name, disk.size_gib, disk.snapshot, existing.get(name, ""))
         for name, disk in sorted(group.data_disks.items())
     )
 

@@ -84,8 +84,8 @@ def with_secrecy(
         if secret and delivery.object:
             # Nodes have the object's name in their user data, so it stays what an earlier fleet called it.
             delivery = deliver(node.config, platform.limits, node=node.name, shown=text if compared else UNKNOWN)
-        asked = spec.secrets_in("groups", node.group, "ready")
-        used = asked.union(*(snippet.secrets for snippet in snippets[node.name]))
+        probe_secrets = spec.secrets_in("groups", node.group, "ready")
+        used = probe_secrets.union(*(snippet.secrets for snippet in snippets[node.name]))
         unread = spec.values.unread
         return replace(
             node,
@@ -93,7 +93,7 @@ def with_secrecy(
             secret=secret,
             delivery=delivery,
             unread=tuple(reason for name, reason in unread.items() if name in used),
-            unasked=tuple(reason for name, reason in unread.items() if name in asked),
+            unasked=tuple(reason for name, reason in unread.items() if name in probe_secrets),
         )
 
     return plan.with_nodes(mark)

@@ -149,7 +149,7 @@ class Platform(PlanningPlatform, Protocol):
         ...
 
     def check_deployed(self, plan: FleetPlan) -> None:
-        """Refuse what what is deployed cannot become: above all, a data disk never becomes another one.
+        """Refuse changes that deployed resources cannot take: above all, a data disk is never replaced.
 
         Args:
             plan: One that knows the state (:func:`fleet.program.state.with_state`).

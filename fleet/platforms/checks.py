@@ -1,4 +1,4 @@
-"""What platforms refuse, before anything is made."""
+"""Checks that platforms share, run before anything is created."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a provider says, before a machine is stopped, of what its successor needs; and the provider's SDK."""
+"""Lookups at a provider, before a machine is stopped, of what its replacement needs; and the provider's SDK."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from fleet.platforms.base import Platform
 from fleet.program.exported import is_encrypted, resources_of
 from fleet.program.interrupted import check_interrupted
 from fleet.program.stack_plan import plan_stack
-from fleet.program.state import kept, with_state
+from fleet.program.state import immutable_settings, with_state
 from fleet.stack_config import Secure
 
 DEFAULT_SPEC = "fleet.yaml"
@@ -88,10 +88,10 @@ def _state(folder: Path, stack: str) -> dict[str, Any]:
 def _exported(folder: Path, stack: str, *options: str) -> dict[str, Any]:
     command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive", *options]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode == 0:
-            return dict(json.loads(done.stdout).get("deployment") or {})
-        reason = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if result.returncode == 0:
+            return dict(json.loads(result.stdout).get("deployment") or {})
+        reason = result.stderr.strip().splitlines()[-1:] or [f"status {result.returncode}"]
     except (OSError, ValueError) as error:
         reason = [str(error)]
     raise FleetError(
@@ -126,7 +126,7 @@ async def _program() -> None:
             pulumi.log.warn(line)
         plan = with_state(plan, resources_of(state))
         platform.check_deployed(plan)
-        for line in kept(plan, platform):
+        for line in immutable_settings(plan, platform):
             pulumi.log.warn(line)
         if not preview:
             platform.repair()

@@ -63,7 +63,7 @@ class Interrupted:
 
 
 def is_kept(resource: Resource, resources: Sequence[Resource]) -> bool:
-    """Whether nothing of a resource's name may be removed: it is a data disk, or the state has the resource, too.
+    """Whether nothing with a resource's name may be removed: it is a data disk, or the state has the resource.
 
     Args:
         resource: The resource whose creation began.
@@ -73,7 +73,7 @@ def is_kept(resource: Resource, resources: Sequence[Resource]) -> bool:
 
 
 def not_searchable(resource: Resource) -> str:
-    """What to tell the user of a creation that no platform can look for.
+    """The message for a creation that no platform can look up.
 
     Args:
         resource: The resource whose creation began.
@@ -87,7 +87,7 @@ def not_searchable(resource: Resource) -> str:
 async def check_interrupted(
     deployment: Mapping[str, Any], platform: Platform, *, command: str, preview: bool
 ) -> list[str]:
-    """Make sure, within a Pulumi program, that an update may go on after one that was interrupted.
+    """Check, within a Pulumi program, that an update may proceed after an interrupted one.
 
     Args:
         deployment: The state as it was before the update.

@@ -25,20 +25,20 @@ def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], sta
     project = Project.around(folder / "any")
     settings = project.settings_file(stack)
 
-    def kept() -> str | None:
+    def stored() -> str | None:
         values = workspace.get_all_config(stack)
         return values[key].value if key in values and values[key].value != stale else None
 
     try:
         with locked(project.file):
-            if (value := kept()) is not None:
+            if (value := stored()) is not None:
                 return value
             generated = make()
             if settings.exists():
                 _set_secret(folder, stack, settings, key, generated)
             else:
                 set_secret(key, generated, "--stack", stack, folder=folder)
-            if kept() == generated:
+            if stored() == generated:
                 return generated
         reason = "what is in there is not what was put there"
     except (automation.CommandError, OSError) as error:
@@ -69,7 +69,7 @@ def set_secret(key: str, value: str, *options: str, folder: Path, environment: M
     from pulumi import automation
 
     command = ["pulumi", "config", "set", key, "--secret", "--non-interactive", *options]
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=folder,
         # One newline at the end is taken off.
@@ -78,8 +78,8 @@ def set_secret(key: str, value: str, *options: str, folder: Path, environment: M
         encoding="utf-8",
         env={**os.environ, **(environment or {})},
     )
-    if done.returncode:
-        raise automation.CommandError(automation.CommandResult(done.stdout, done.stderr, done.returncode))
+    if result.returncode:
+        raise automation.CommandError(automation.CommandResult(result.stdout, result.stderr, result.returncode))
 
 
 def _set_secret(folder: Path, stack: str, settings: Path, key: str, value: str) -> None:

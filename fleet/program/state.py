@@ -38,14 +38,14 @@ def with_state(plan: FleetPlan, resources: Sequence[Resource]) -> FleetPlan:
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
         ready = readies.get(node.name, {})
         answered = {key: ready[key] for key in _ANSWERED if key in ready}
-        asked = answered.get("probes") is not None and _is_current(node, ready, machines)
-        return replace(node, disks=attached, answered=answered if asked else None)
+        has_answered = answered.get("probes") is not None and _is_current(node, ready, machines)
+        return replace(node, disks=attached, answered=answered if has_answered else None)
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
 
 
-def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
-    """What data disks keep, though the spec or the stack's options want it otherwise: a sentence each.
+def immutable_settings(plan: FleetPlan, platform: Platform) -> Iterator[str]:
+    """Settings of data disks that cannot change in place, though the spec or the options changed: a sentence each.
 
     Args:
         plan: One that knows the state.
@@ -55,12 +55,12 @@ def kept(plan: FleetPlan, platform: Platform) -> Iterator[str]:
         for disk in node.disks:
             if disk.deployed is None or disk.existing:
                 continue  # What is taken over is as it is.
-            for key, wanted in platform.new_disk(node, disk).items():
+            for key, desired in platform.new_disk(node, disk).items():
                 has = disk.deployed.outputs.get(key)
-                if has is not None and has != wanted:
+                if has is not None and has != desired:
                     yield (
                         f"Data disk {node.name}-{disk.name} keeps its {_WORDS.get(key, key)} {has}: only a new disk "
-                        f"could have {wanted}."
+                        f"could have {desired}."
                     )
 
 

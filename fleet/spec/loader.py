@@ -78,10 +78,10 @@ class LoadedSpec:
     def secrets_in(self, *location: str | int) -> frozenset[str]:
         """Names of the secrets that fill a part of the spec, or that of which it is a part."""
         # What a user wrote as a number or in quotes is one key.
-        wanted = [str(part) for part in location]
+        path = [str(part) for part in location]
 
         def meets(place: Location) -> bool:
-            return all(str(one) == other for one, other in zip(place, wanted, strict=False))
+            return all(str(one) == other for one, other in zip(place, path, strict=False))
 
         return frozenset().union(*(names for place, names in self.marks.items() if meets(place)))
 
@@ -264,10 +264,10 @@ def _check_open(document: Document, places: Iterable[Location]) -> None:
 
 def secrecy_of(place: Location) -> tuple[str, Secrecy | None]:
     """What becomes of a text at a place of a spec, and the key of the field that says so; ``None`` where none does."""
-    said: tuple[str, Secrecy | None] = ("", None)
+    secrecy: tuple[str, Secrecy | None] = ("", None)
     for key, info in fields_at(FleetSpec, place):
-        said = next(((key, mark) for mark in info.metadata if isinstance(mark, Secrecy)), said)
-    return said
+        secrecy = next(((key, mark) for mark in info.metadata if isinstance(mark, Secrecy)), secrecy)
+    return secrecy
 
 
 def _add_compose_files(document: Document, value: Any, values: Values) -> None:

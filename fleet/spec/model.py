@@ -395,7 +395,7 @@ class Group(Workload):
         return set(ports.values())
 
     @model_validator(mode="after")
-    def _nodes_there(self) -> Group:
+    def _overridden_nodes_exist(self) -> Group:
         for index, node in self.nodes.items():
             for disk in node.data_disks:
                 if disk not in self.data_disks:
@@ -449,20 +449,20 @@ class FleetSpec(Model):
             if any(group.addresses_from is not None for group in self.groups.values()):
                 raise ValueError("`addresses_from` needs a private network: `network: {cidr: 10.77.0.0/24}`")
             return self
-        taken: dict[int, str] = {}
+        owners: dict[int, str] = {}
         size = self.network.cidr.num_addresses
         for name, group in self.groups.items():
             if group.addresses_from is None:
-                free = max(taken, default=9) + 1
+                free = max(owners, default=9) + 1
                 raise ValueError(f"the group {name} needs `addresses_from` in the private network; {free} is free")
             if group.count > group.capacity:
                 raise ValueError(f"the group {name} has {group.count} nodes, but a `capacity` of {group.capacity}")
             for number in range(group.addresses_from, group.addresses_from + group.capacity):
                 if number >= size - 1:
                     raise ValueError(f"the group {name} does not fit in {self.network.cidr}")
-                if other := taken.get(number):
+                if other := owners.get(number):
                     raise ValueError(f"the groups {other} and {name} both have the address {self.network.cidr[number]}")
-                taken[number] = name
+                owners[number] = name
         return self
 
     @model_validator(mode="after")

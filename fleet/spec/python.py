@@ -95,12 +95,12 @@ class SpecConfig:
             UsageError: It is none.
         """
 
-        def wanted(value: Any) -> bool:
+        def is_valid(value: Any) -> bool:
             return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
-        return list(self._parsed(key, [] if self._read else example, wanted, "a list of texts"))
+        return list(self._parsed(key, [] if self._read else example, is_valid, "a list of texts"))
 
-    def _parsed(self, key: str, default: Any, wanted: Callable[[Any], bool], what: str) -> Any:
+    def _parsed(self, key: str, default: Any, is_valid: Callable[[Any], bool], what: str) -> Any:
         text = self.get(key)
         if not text:
             return default
@@ -108,7 +108,7 @@ class SpecConfig:
             value = read_json(text)
         except ValueError:
             value = None
-        if not wanted(value):
+        if not is_valid(value):
             shown = "a secret" if self.is_secret(key) else repr(text)
             raise UsageError(f"{key} of the stack's config should be {what}, but is {shown}.")
         return value

@@ -224,23 +224,23 @@ class _Secrets:
     def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:
         assert self._resolver.config is not None
         make: Callable[[], str] = generate.text
-        kept = self._resolver.config(key)
+        stored = self._resolver.config(key)
         stale = False
         if generate.authority:
             make = functools.partial(_certificates().new_authority, generate.authority.name, generate.authority.days)
         elif generate.certificate:
-            wanted = generate.certificate
-            authority = self._authority(name, wanted.authority, at)
-            make = functools.partial(self._issue, name, authority, wanted, at)
-            stale = kept is not None and not _certificates().is_current(
-                kept, wanted.names, wanted.renew_days, authority
+            certificate = generate.certificate
+            authority = self._authority(name, certificate.authority, at)
+            make = functools.partial(self._issue, name, authority, certificate, at)
+            stale = stored is not None and not _certificates().is_current(
+                stored, certificate.names, certificate.renew_days, authority
             )
         # Where nothing may be generated, what is deployed is looked at, and that has the one of before.
-        if kept is not None and not (stale and self._resolver.keep):
-            return kept
+        if stored is not None and not (stale and self._resolver.keep):
+            return stored
         if self._resolver.keep is None:
             raise FleetError(f"The secret {name} is not generated yet.", at=at, fix="`fleet up` does so.")
-        return self._resolver.keep(key, make, kept)
+        return self._resolver.keep(key, make, stored)
 
     def _authority(self, name: str, authority: str, at: Position) -> str:
         source = self._head.secrets.get(authority)
@@ -252,12 +252,12 @@ class _Secrets:
             )
         return self._get(authority)
 
-    def _issue(self, name: str, authority: str, wanted: Certificate, at: Position) -> str:
+    def _issue(self, name: str, authority: str, certificate: Certificate, at: Position) -> str:
         try:
-            return str(_certificates().issue(authority, wanted.names, wanted.days))
+            return str(_certificates().issue(authority, certificate.names, certificate.days))
         except ValueError as error:
             raise FleetError(
-                f"The secret {wanted.authority} cannot sign {name}: {error}.",
+                f"The secret {certificate.authority} cannot sign {name}: {error}.",
                 at=at,
                 fix="It has to be the PEM of one private key and of its certificate.",
             ) from None

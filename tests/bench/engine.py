@@ -134,15 +134,15 @@ def steps(folder: Path, write: dict[str, str], program: str) -> tuple[dict[str, 
     options = ("--stack", "test", "--non-interactive", "--skip-preview", "--parallel", "16")
     up = ("pulumi", "up", "--yes", *options)
     (folder / program).write_text(write["one"])
-    found = {
+    costs = {
         "preview": cost(folder, "pulumi", "preview", "--stack", "test", "--non-interactive"),
         "first up": cost(folder, *up),
         "no-op up": cost(folder, *up),
     }
     states = [resources(folder)]
     (folder / program).write_text(write["two"])
-    found["one change up"] = cost(folder, *up)
-    return found, [*states, resources(folder)]
+    costs["one change up"] = cost(folder, *up)
+    return costs, [*states, resources(folder)]
 
 
 def resources(folder: Path) -> list[dict[str, Any]]:

@@ -29,9 +29,9 @@ def main(scratch: Path) -> None:
     print(f"\n{'imports':58}{'seconds':>9}{'ratio':>8}{'MiB':>8}{'ratio':>8}")
     first = None
     for what, code in PROGRAMS.items():
-        found = cost(scratch, sys.executable, "-c", code)
-        first = first or found
+        measured = cost(scratch, sys.executable, "-c", code)
+        first = first or measured
         print(
-            f"{what:58}{found.seconds:9.2f}{found.seconds / first.seconds:8.3f}"
-            f"{found.mib:8.0f}{found.mib / first.mib:8.3f}"
+            f"{what:58}{measured.seconds:9.2f}{measured.seconds / first.seconds:8.3f}"
+            f"{measured.mib:8.0f}{measured.mib / first.mib:8.3f}"
         )

@@ -64,8 +64,8 @@ def as_config(config: Mapping[str, Any]) -> str:
 @functools.cache
 def case(name: str) -> Case:
     """What the tests know of a platform."""
-    found: Case = importlib.import_module(f"tests.engine.on.{name}").CASE
-    return found
+    loaded: Case = importlib.import_module(f"tests.engine.on.{name}").CASE
+    return loaded
 
 
 CLOUDS = [name for name in names() if case(name).cloud]

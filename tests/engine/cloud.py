@@ -216,8 +216,8 @@ class Cloud:
 
     def same(self, kind: str, props: dict[str, Any]) -> str | None:
         """The id of what was made of the same inputs: providers attach nothing twice."""
-        there = self.of(kind).items()
-        return next((id_ for id_, other in there if other.items() >= props.items()), None)
+        existing = self.of(kind).items()
+        return next((id_ for id_, other in existing if other.items() >= props.items()), None)
 
     def create(self, kind: str, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if kind in self.unique and any(other["name"] == props["name"] for other in self.of(kind).values()):
@@ -360,18 +360,18 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
 
     def Read(self, request: Any, context: Any) -> Any:
         with self._reported(context):
-            found = self._cloud.resources.get((_kind(request.urn), request.id))
-            if found is None:
+            resource = self._cloud.resources.get((_kind(request.urn), request.id))
+            if resource is None:
                 return provider_pb2.ReadResponse()
             handler = getattr(self._cloud, f"read_{_kind(request.urn)}", None)
-            found = handler(found) if handler else found
-            if found is None:
+            resource = handler(resource) if handler else resource
+            if resource is None:
                 del self._cloud.resources[_kind(request.urn), request.id]
                 return provider_pb2.ReadResponse()
             known = self._facts(request.urn)["inputs"]
-            given = _values(request.inputs) or {key: value for key, value in found.items() if key in known}
+            inputs = _values(request.inputs) or {key: value for key, value in resource.items() if key in known}
             return provider_pb2.ReadResponse(
-                id=request.id, properties=_struct(found), inputs=_struct(_as_given(given, found))
+                id=request.id, properties=_struct(resource), inputs=_struct(_as_input(inputs, resource))
             )
 
     def Update(self, request: Any, context: Any) -> Any:
@@ -424,8 +424,8 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 yield from self._wrong(type_["properties"], type_["required"], value, f"{path}.")
             return
-        wanted = _PYTHON[fact["type"]]
-        if not isinstance(value, wanted) or (wanted is not bool and isinstance(value, bool)):
+        expected = _PYTHON[fact["type"]]
+        if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
             yield path, f"is {value!r}, not {fact['type']}"
         elif fact["type"] == "array":
             for index, item in enumerate(value):
@@ -482,9 +482,9 @@ def _whole(value: Any) -> Any:
 
 
 def _struct(values: Mapping[str, Any]) -> Any:
-    made = struct_pb2.Struct()
-    made.update(dict(values))
-    return made
+    struct = struct_pb2.Struct()
+    struct.update(dict(values))
+    return struct
 
 
 @contextmanager
@@ -507,10 +507,10 @@ def decoded(text: str) -> str:
     return base64.b64decode(text).decode()
 
 
-def _as_given(given: Any, found: Any) -> Any:
+def _as_input(inputs: Any, state: Any) -> Any:
     """Inputs as bridged providers give them back: what was read, as far as the inputs had it."""
-    if isinstance(given, dict) and isinstance(found, dict):
-        return {key: _as_given(value, found[key]) for key, value in given.items() if key in found}
-    if isinstance(given, list) and isinstance(found, list) and len(given) == len(found):
-        return [_as_given(*pair) for pair in zip(given, found, strict=True)]
-    return found
+    if isinstance(inputs, dict) and isinstance(state, dict):
+        return {key: _as_input(value, state[key]) for key, value in inputs.items() if key in state}
+    if isinstance(inputs, list) and isinstance(state, list) and len(inputs) == len(state):
+        return [_as_input(*pair) for pair in zip(inputs, state, strict=True)]
+    return state

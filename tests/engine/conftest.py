@@ -30,25 +30,25 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     qemu = tools / "qemu-system-x86_64"
     qemu.write_text(f'#!/bin/sh\nexec {sys.executable} {Path(__file__).with_name("qemu_stand_in.py")} "$@"\n')
     qemu.chmod(0o755)
-    made = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
-    made.log, made.tools = tmp_path / "log", tools
-    made.environment["STAND_IN_LOG"] = str(made.log)
-    made.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
-    made.make_project(f"{{port_offset: {OFFSET}}}")
-    made.write("__main__.py", "from fleet.program import main\n\nmain()\n")
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", made.path / "base.qcow2", "1G"], check=True)
-    assert made.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
-    yield made
+    created = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
+    created.log, created.tools = tmp_path / "log", tools
+    created.environment["STAND_IN_LOG"] = str(created.log)
+    created.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
+    created.make_project(f"{{port_offset: {OFFSET}}}")
+    created.write("__main__.py", "from fleet.program import main\n\nmain()\n")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", created.path / "base.qcow2", "1G"], check=True)
+    assert created.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
+    yield created
     for program in ("qemu_stand_in.py", "qemu_switch.py"):
-        for process in made.running(program):
+        for process in created.running(program):
             os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture
 def qemu(stack: Stack) -> QemuPlace:
-    made = QemuPlace(stack)
-    made.lock("44.1")
-    return made
+    instance = QemuPlace(stack)
+    instance.lock("44.1")
+    return instance
 
 
 @pytest.fixture(params=names())
@@ -56,13 +56,13 @@ def place(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Place]:
     if request.param == "qemu":
         yield request.getfixturevalue("qemu")
         return
-    with cloud(request.param, stack) as there:
-        there.lock("44.1")
-        yield there
+    with cloud(request.param, stack) as instance:
+        instance.lock("44.1")
+        yield instance
 
 
 @pytest.fixture
 def aws(stack: Stack) -> Iterator[CloudPlace]:
-    with cloud("aws", stack) as there:
-        there.lock("44.1")
-        yield there
+    with cloud("aws", stack) as instance:
+        instance.lock("44.1")
+        yield instance

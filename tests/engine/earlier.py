@@ -256,8 +256,8 @@ def _start(stack: Stack, resources: list[dict[str, Any]]) -> None:
 
 def _lasting(state: Any) -> Any:
     if isinstance(state, dict):
-        kept = {key: _lasting(value) for key, value in state.items() if key not in _PASSING}
-        return {**kept, "time": "2026-01-01T00:00:00Z"} if "time" in kept and "magic" in kept else kept
+        retained = {key: _lasting(value) for key, value in state.items() if key not in _PASSING}
+        return {**retained, "time": "2026-01-01T00:00:00Z"} if "time" in retained and "magic" in retained else retained
     return [_lasting(item) for item in state] if isinstance(state, list) else state
 
 

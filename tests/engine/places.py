@@ -103,8 +103,8 @@ class _Place:
 
     @property
     def state_file(self) -> Path:
-        (found,) = self.stack.path.glob(".pulumi/stacks/*/test.json")
-        return found
+        (state,) = self.stack.path.glob(".pulumi/stacks/*/test.json")
+        return state
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = json.loads(self.state_file.read_text())["checkpoint"]["latest"]
@@ -118,18 +118,18 @@ class _Place:
 
 class QemuPlace(_Place):
     def running(self) -> dict[str, Running]:
-        found = {}
+        machines = {}
         for folder in (self.stack.path / ".fleet/test/nodes").glob("*"):
             index = int(folder.name.rpartition("-")[2])
             disks = (self.stack.path / ".fleet/test/disks").glob(f"{folder.name}-*")
-            found[folder.name] = Running(
+            machines[folder.name] = Running(
                 (folder / "qemu.pid").read_text().strip(),
                 str(8080 + 1000 * index),
                 (folder / "config.ign").read_text(),
                 self._image(folder),
                 frozenset(disk.name for disk in disks),
             )
-        return found
+        return machines
 
     def _image(self, folder: Path) -> str:
         root = next(folder.glob("*.qcow2"))
@@ -164,15 +164,15 @@ class CloudPlace(_Place):
 
     def running(self) -> dict[str, Running]:
         shown = next(r for r in self.state()["resources"] if r["type"] == "pulumi:pulumi:Stack")["outputs"]["nodes"]
-        found = {}
+        nodes = {}
         for machine in self.world.machines.values():
             address = shown[machine.node]["address"]
             assert address in machine.addresses, (machine, address)
-            found[machine.node] = Running(
+            nodes[machine.node] = Running(
                 machine.id, address, machine.user_data, machine.image, frozenset(machine.disks)
             )
-        assert len(found) == len(self.world.machines)
-        return found
+        assert len(nodes) == len(self.world.machines)
+        return nodes
 
     def disks(self) -> dict[str, int]:
         return dict(self.world.disks)

@@ -35,10 +35,10 @@ def digests(known: Sequence[str], text: str) -> list[str]:
 
 def _digests(raw: bytes) -> Iterator[str]:
     for kind in ("md5", "sha1", "sha256", "sha384", "sha512"):
-        done = hashlib.new(kind, raw)
-        yield done.hexdigest()
-        yield base64.b64encode(done.digest()).decode()
-        yield base64.urlsafe_b64encode(done.digest()).decode()
+        result = hashlib.new(kind, raw)
+        yield result.hexdigest()
+        yield base64.b64encode(result.digest()).decode()
+        yield base64.urlsafe_b64encode(result.digest()).decode()
 
 
 def arguments_meanwhile() -> AbstractContextManager[list[frozenset[str]]]:

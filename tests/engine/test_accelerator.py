@@ -50,10 +50,10 @@ def test_a_kvm_that_hangs_after_the_firmware_costs_one_wait_and_is_said_once(lyi
 
     assert "nothing changes" in lying.up().out
     lying.spec(2, "hello again")
-    again = lying.up()
-    assert again.status == 0, again
+    repeated = lying.up()
+    assert repeated.status == 0, repeated
     assert lying.started_with() == [("web-0", "tcg"), ("web-1", "tcg")]
-    assert "KVM" not in again.out + again.err
+    assert "KVM" not in repeated.out + repeated.err
 
     # What an earlier boot of the host has shown is nothing to go by.
     answer = json.loads(answers(lying).read_text())

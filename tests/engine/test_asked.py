@@ -156,9 +156,9 @@ class Changing:
 
     def preview(self) -> list[dict[str, Any]]:
         """What the engine would do."""
-        done = self.place.stack.pulumi("preview", "--json", "--stack", "test", "--non-interactive")
-        assert done.status == 0, done.out[-1500:]
-        steps: list[dict[str, Any]] = json.loads(done.out)["steps"]
+        result = self.place.stack.pulumi("preview", "--json", "--stack", "test", "--non-interactive")
+        assert result.status == 0, result.out[-1500:]
+        steps: list[dict[str, Any]] = json.loads(result.out)["steps"]
         return steps
 
 

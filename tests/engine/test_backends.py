@@ -87,8 +87,8 @@ def remote(request: pytest.FixtureRequest, qemu: QemuPlace) -> Iterator[QemuPlac
     """A stack that is made, and whose config file does not say what locks its secrets."""
     with request.param(qemu) as provider:
         qemu.stack.environment["PULUMI_BACKEND_URL"] = URLS[request.param.__name__]
-        made = qemu.stack.pulumi("stack", "init", "test", "--secrets-provider", provider)
-        assert made.status == 0, made
+        created = qemu.stack.pulumi("stack", "init", "test", "--secrets-provider", provider)
+        assert created.status == 0, created
         yield qemu
         assert qemu.fleet("destroy").status == 0
 
@@ -98,8 +98,10 @@ def test_of_two_updates_one_waits_and_one_that_was_killed_is_repaired(remote: Qe
     remote.write("one", count=1)
     assert remote.fleet("up").status == 0
     settings = remote.stack.path / "Pulumi.test.yaml"
-    kept = [line for line in settings.read_text().splitlines() if not line.startswith(("secretsprov", "encryptedk"))]
-    settings.write_text("\n".join(kept) + "\n")
+    retained = [
+        line for line in settings.read_text().splitlines() if not line.startswith(("secretsprov", "encryptedk"))
+    ]
+    settings.write_text("\n".join(retained) + "\n")
     remote.write("held", count=1)
     remote.stack.edit("fleet.yaml", "ready_timeout: 8", "ready_timeout: 60")
     command: list[str | Path] = [FLEET, "up", *STACK, "--yes"]
@@ -110,11 +112,11 @@ def test_of_two_updates_one_waits_and_one_that_was_killed_is_repaired(remote: Qe
         time.sleep(5)
         assert second.poll() is None
     assert first.status() == 0, first.output.read_text()
-    said = second.communicate()[0]
-    assert second.returncode == 0, said
+    message = second.communicate()[0]
+    assert second.returncode == 0, message
     # It took nothing that the first was making for something left.
-    assert "waiting" not in said
-    assert "nothing changes" in said
+    assert "waiting" not in message
+    assert "nothing changes" in message
     assert remote.started() == ["web-0"]
 
     remote.write("held again", count=1)
@@ -122,8 +124,8 @@ def test_of_two_updates_one_waits_and_one_that_was_killed_is_repaired(remote: Qe
         for process, _ in update.left():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-    done = remote.fleet("up")
-    assert done.status == 0, done
+    result = remote.fleet("up")
+    assert result.status == 0, result
     state = json.loads(remote.stack.pulumi("stack", "export", "--stack", "test").out)["deployment"]
     assert not state.get("pending_operations")
     assert not remote.orphans()

@@ -134,8 +134,8 @@ class Recorder:
 
     def __call__(self, /, *arguments: Any, **inputs: Any) -> Recorder:
         if arguments and isinstance(arguments[0], str):
-            given = inputs or (arguments[1] if len(arguments) > 1 else {})
-            self._seen[arguments[0]] = {key: value for key, value in given.items() if key != "opts"}
+            values = inputs or (arguments[1] if len(arguments) > 1 else {})
+            self._seen[arguments[0]] = {key: value for key, value in values.items() if key != "opts"}
         return Recorder(self._seen)
 
 
@@ -178,7 +178,7 @@ def disks_of(place: Place) -> dict[str, frozenset[str]]:
     """The disks that each node's machine has."""
     if isinstance(place, QemuPlace):
         machines = [r["outputs"] for r in place.state()["resources"] if r["type"].endswith("QemuMachine")]
-        return {made["name"]: frozenset(Path(path).name for _, path in made["disks"]) for made in machines}
+        return {machine["name"]: frozenset(Path(path).name for _, path in machine["disks"]) for machine in machines}
     return {name: node.disks for name, node in place.running().items()}
 
 
@@ -232,8 +232,8 @@ def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
         assert (set(place.disks()), place.running()) == (set(disks), running), name
     assert accepted or platform == "libvirt"
     write(*accepted)
-    done = place.fleet("up")
-    assert done.status == 0, (done, list(reaching))
+    result = place.fleet("up")
+    assert result.status == 0, (result, list(reaching))
     assert set(place.disks()) == set(disks)
     assert disks_of(place) == attached
     assert "nothing changes" in place.fleet("up").out

@@ -56,8 +56,8 @@ def test_an_unready_third_node_stops_the_rollout_until_it_is_well(stack: Stack) 
     assert "says hello" in failed.err
     assert max(down) == 1
     assert stack.started() == ["web-0", "web-1", "web-2"]
-    again = stack.up()
-    assert again.status == 1
+    repeated = stack.up()
+    assert repeated.status == 1
     assert stack.started() == []
     write(stack, group(5, "two"))
     healed = stack.up()
@@ -161,8 +161,8 @@ def test_a_group_that_comes_after_another_waits_for_it_and_changes_without_it(st
     stack.write("Pulumi.test.yaml", (stack.path / "Pulumi.test.yaml").read_text().replace(
         f"port_offset: {OFFSET}", f'port_offset: {OFFSET}, host_ports: {{"server-0:22": 17222, "server-1:22": 19222}}'
     ))  # fmt: skip
-    done = stack.up()
-    assert done.status == 0, done
+    result = stack.up()
+    assert result.status == 0, result
     started = stack.started()
     assert sorted(started[:2]) == ["server-0", "server-1"]
     assert started[2:] == ["web-0", "web-1"]

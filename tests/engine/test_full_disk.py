@@ -57,8 +57,8 @@ def files(place: Place) -> list[Path]:
 
 def unchanged(place: Place, command: Callable[[], Result], why: object) -> None:
     before = place.running(), place.disks()
-    done = command()
-    assert done.status == 0, (why, done)
+    result = command()
+    assert result.status == 0, (why, result)
     assert (place.running(), place.disks()) == before, why
 
 
@@ -106,11 +106,11 @@ def test_a_compressed_state_that_was_cut_off_is_replaced_by_the_one_before(qemu:
     assert qemu.fleet("up").status == 0
     (state,) = qemu.stack.path.glob(".pulumi/stacks/web/test.json.gz")
     halved(state)
-    again = qemu.fleet("up")
-    assert again.status == 0, again
-    assert "The state of stack test was cut off." in again.err
-    assert "nothing changes" in again.out or "updated" in again.out
-    assert "re-provision" not in again.out
+    repeated = qemu.fleet("up")
+    assert repeated.status == 0, repeated
+    assert "The state of stack test was cut off." in repeated.err
+    assert "nothing changes" in repeated.out or "updated" in repeated.out
+    assert "re-provision" not in repeated.out
     assert list(qemu.running()) == ["web-0"]
 
 
@@ -125,9 +125,9 @@ def test_machines_that_an_older_state_does_not_know_are_looked_for(aws: CloudPla
     for folder in ("backups", "history"):
         shutil.rmtree(aws.stack.path / ".pulumi" / folder)
     aws.state_file.with_name("test.json.bak").write_bytes(earlier)
-    done = aws.fleet("up")
-    assert done.status == 0, done
-    assert "The state of stack test was cut off." in done.err
+    result = aws.fleet("up")
+    assert result.status == 0, result
+    assert "The state of stack test was cut off." in result.err
     # An attachment is nothing of its own, but a fact about two things that are.
     assert not [each for each in aws.orphans() if not each.startswith(("VolumeAttachment ", "EipAssociation "))]
     assert len(aws.world.machines) == 2
@@ -138,7 +138,7 @@ def test_machines_that_an_older_state_does_not_know_are_looked_for(aws: CloudPla
 def test_a_state_of_which_nothing_whole_is_left_is_an_error_that_says_so(qemu: QemuPlace) -> None:
     qemu.write("one", count=1)
     assert qemu.fleet("up").status == 0
-    kept = qemu.state_file.read_bytes()
+    retained = qemu.state_file.read_bytes()
     for file in files(qemu):
         if ".json" in file.name:
             emptied(file)
@@ -146,7 +146,7 @@ def test_a_state_of_which_nothing_whole_is_left_is_an_error_that_says_so(qemu: Q
         failed = qemu.fleet(*command)
         assert failed.status == 1
         assert failed.err.startswith("Error: The state of stack test was cut off")
-    qemu.state_file.write_bytes(kept)
+    qemu.state_file.write_bytes(retained)
 
 
 def test_a_machine_whose_notes_were_cut_off_is_still_the_nodes(qemu: QemuPlace) -> None:
@@ -156,8 +156,8 @@ def test_a_machine_whose_notes_were_cut_off_is_still_the_nodes(qemu: QemuPlace) 
     notes = qemu.stack.path / ".fleet/test/nodes/web-0/node.json"
     for damage in (emptied, halved):
         damage(notes)
-        again = qemu.fleet("up")
-        assert "nothing changes" in again.out, again
+        repeated = qemu.fleet("up")
+        assert "nothing changes" in repeated.out, repeated
         assert qemu.running() == first
     qemu.write("two", count=1)
     emptied(notes)

@@ -27,8 +27,8 @@ PARTS = {
 
 def processes(session: int) -> Iterator[tuple[int, str]]:
     """Number and command line of every process of a session that runs; one that has ended may wait to be collected."""
-    told = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
-    for line in told.splitlines()[1:]:
+    output = subprocess.run(["ps", "-eo", "pid,sess,args"], capture_output=True, text=True).stdout
+    for line in output.splitlines()[1:]:
         pid, of, arguments = line.split(None, 2)
         if int(of) == session and not arguments.endswith("<defunct>"):
             yield int(pid), arguments
@@ -60,11 +60,11 @@ def killed(stack: Stack, part: str, delay: float, number: int) -> tuple[int, flo
     )
     begin = time.monotonic()
     time.sleep(delay)
-    while not (found := [pid for pid, arguments in processes(update.pid) if PARTS[part] in arguments]):
+    while not (pids := [pid for pid, arguments in processes(update.pid) if PARTS[part] in arguments]):
         if update.poll() is not None:
             return update.pid, time.monotonic() - begin
         time.sleep(0.05)
-    for pid in found:
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -80,8 +80,8 @@ def change(place: Place, greeting: str) -> None:
 
 def repaired(place: Place, disks: dict[str, int], why: object) -> None:
     """The next update makes all well, and leaves nothing behind."""
-    done = place.fleet("up")
-    assert done.status == 0, (why, done)
+    result = place.fleet("up")
+    assert result.status == 0, (why, result)
     state = place.state()
     assert not state.get("pending_operations"), why
     assert not [r for r in state["resources"] if r.get("delete")], why
@@ -138,19 +138,19 @@ def plain_pulumi_recovers_or_names_what_does(place: Place) -> None:
     place.started()
     if isinstance(place, QemuPlace):
         before = place.running()
-        done = place.stack.pulumi("preview", "--stack", "test", "--non-interactive")
-        assert done.status == 0, done.out
+        result = place.stack.pulumi("preview", "--stack", "test", "--non-interactive")
+        assert result.status == 0, result.out
         assert place.running() == before
-        done = place.stack.pulumi("up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive")
-        assert done.status == 0, done.out
+        result = place.stack.pulumi("up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive")
+        assert result.status == 0, result.out
         assert place.started() == ["web-1"]
     else:
-        done = place.stack.pulumi("up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive")
-        assert done.status != 0, done.out
-        said = " ".join(done.out.split())
-        assert "The last update was interrupted, and whether" in said, done.out
-        assert "Run `fleet up fleet.yaml --stack test`, which recovers the stack" in said, done.out
-        assert "Traceback" not in done.out + done.err
+        result = place.stack.pulumi("up", "--yes", "--skip-preview", "--stack", "test", "--non-interactive")
+        assert result.status != 0, result.out
+        message = " ".join(result.out.split())
+        assert "The last update was interrupted, and whether" in message, result.out
+        assert "Run `fleet up fleet.yaml --stack test`, which recovers the stack" in message, result.out
+        assert "Traceback" not in result.out + result.err
         assert place.started() == []
     assert len(place.running()) == 3
 
@@ -198,8 +198,8 @@ def test_a_new_machine_that_was_cut_off_beside_the_old_one_is_removed_and_no_oth
     others = {**inputs["tags"], **tags} if isinstance(tags, dict) else tags
     neighbour, _ = place.cloud.create(kind, "web-1", {**inputs, "tags": others})
     assert len(place.world.machines) == 4
-    done = place.fleet("up")
-    assert done.status == 0, done
+    result = place.fleet("up")
+    assert result.status == 0, result
     assert neighbour in place.world.machines
     place.cloud.delete(kind, neighbour)
     assert place.running() == first
@@ -214,9 +214,9 @@ def test_a_state_is_read_whose_metadata_was_cut_off(qemu: QemuPlace) -> None:
     assert qemu.state_file.with_name("test.json.attrs") in files
     for file in files:
         file.write_text("")
-    again = qemu.fleet("up")
-    assert again.status == 0, again
-    assert "nothing changes" in again.out
+    repeated = qemu.fleet("up")
+    assert repeated.status == 0, repeated
+    assert "nothing changes" in repeated.out
 
 
 def test_an_update_that_is_killed_is_repaired_by_the_next(qemu: QemuPlace) -> None:

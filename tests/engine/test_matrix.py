@@ -58,7 +58,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         assert not [value for value in stack.secrets().values() if value in place.state_file.read_text() + up.out]
 
         assert "nothing changes" in stack.fleet("up", *STACK, "--yes").out
-        kept, disks = stack.secrets(), place.disks()
+        retained, disks = stack.secrets(), place.disks()
         stack.edit("Pulumi.test.yaml", "config:\n", "config:\n  matrix:postgres: 18\n")
         diff = stack.fleet("diff", *STACK)
         assert "-POSTGRES=17" in diff.out, diff
@@ -68,7 +68,7 @@ def test_the_server_is_one_node_whose_disk_address_and_secrets_stay(
         second = place.running()["matrix-0"]
         assert second.id != first.id
         assert (second.address, second.disks) == (first.address, first.disks)
-        assert (stack.secrets(), place.disks()) == (kept, disks)
+        assert (stack.secrets(), place.disks()) == (retained, disks)
 
 
 RECORDS = ("Record", "RecordSet", "DnsRecord")

@@ -18,8 +18,8 @@ SPEC = (
 def test_what_deploys_no_secret_needs_none(stack: Stack) -> None:
     stack.write("fleet.yaml", SPEC)
     stack.write("token", "s3cret")
-    done = stack.fleet("up", *STACK, "--yes", ADMIN_TOKEN="xyzzy")
-    assert done.status == 0, done
+    result = stack.fleet("up", *STACK, "--yes", ADMIN_TOKEN="xyzzy")
+    assert result.status == 0, result
     assert sorted(stack.started()) == ["plain-0", "web-0", "web-1"]
     (stack.path / "token").unlink()
 

@@ -33,14 +33,14 @@ def test_no_machine_is_stopped_while_the_image_of_the_next_is_gone(place: Place)
 
     # With something to do, nothing is done.
     write(place, "two", "rollout: {strategy: recreate}")
-    for done in (
+    for result in (
         pulumi(place, "preview"),
         pulumi(place, "up", "--yes"),
         place.fleet("replace", "web-1"),
         place.fleet("up"),
     ):
-        assert done.status != 0, done
-        assert "fleet image update" in done.out + done.err, done
+        assert result.status != 0, result
+        assert "fleet image update" in result.out + result.err, result
     assert place.started() == []
     assert place.running() == first
 

@@ -37,10 +37,10 @@ def test_a_platform_of_another_package_makes_replaces_and_removes_nodes(other: P
     (toys / "web-0-site.disk").write_text("data")
 
     stack.edit("base.bu", "hello", "hello again")
-    again = stack.up()
-    assert again.status == 0, again
-    assert "web-0  re-provision: file /etc/motd.d/fleet changed" in again.out
-    assert "web: 2 re-provisioned." in again.out
+    repeated = stack.up()
+    assert repeated.status == 0, repeated
+    assert "web-0  re-provision: file /etc/motd.d/fleet changed" in repeated.out
+    assert "web: 2 re-provisioned." in repeated.out
     assert file_text(json.loads((toys / "web-0.ign").read_text()), "/etc/motd.d/fleet") == "hello again"
     plain = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive", "--expect-no-changes")
     assert plain.status == 0, plain

@@ -43,9 +43,9 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
 
     # By hand again, when the spec has another config already: it keeps its own.
     place.write("two")
-    kept = place.fleet("replace", "web-1")
-    assert kept.status == 0, kept
-    assert "web-1  keeps its deployed config" in kept.out
+    retained = place.fleet("replace", "web-1")
+    assert retained.status == 0, retained
+    assert "web-1  keeps its deployed config" in retained.out
     assert place.started() == ["web-1"]
     assert place.running()["web-1"].config == first["web-1"].config
     assert place.running()["web-1"].disks == first["web-1"].disks
@@ -148,8 +148,8 @@ def test_stateless_nodes_surge_and_their_address_moves_only_to_a_machine_that_is
     # Once it is well, all move, no address is ever without a ready machine, and no old machine is left.
     place.stack.write("fleet.yaml", STATELESS.format(count=3, more="", greeting="two"))
     with looked_at([f"{node.address}:8080" for node in first.values()]) as down:
-        done = place.fleet("up")
-    assert done.status == 0, done
+        result = place.fleet("up")
+    assert result.status == 0, result
     assert max(down) == 0
     second = place.running()
     assert {name: node.address for name, node in second.items()} == {name: node.address for name, node in first.items()}
@@ -173,8 +173,8 @@ def test_a_data_disk_that_was_left_is_taken_over(place: CloudPlace) -> None:
     place.write("one", count=1)
     assert place.fleet("up").status == 0
     (disk,) = place.disks()
-    kept = place.fleet("destroy", "--yes")
-    assert f"web-0-site kept: {disk}" in kept.out
+    retained = place.fleet("destroy", "--yes")
+    assert f"web-0-site kept: {disk}" in retained.out
     place.write("one", count=1)
     place.stack.edit(
         "fleet.yaml", "    count: 1\n", f"    count: 1\n    nodes: {{0: {{data_disks: {{site: {disk}}}}}}}\n"
@@ -247,6 +247,6 @@ def test_an_option_gets_its_new_name_and_nothing_changes(stack: Stack, platform:
             f"warning: `fleet:{platform}` in the config of stack test: `{old.partition(':')[0]}` is called" in plain.out
         )
         stack.edit("Pulumi.test.yaml", old, new)
-        again = place.fleet("up")
-        assert (again.status, "Warning" in again.err) == (0, False), again
-        assert "nothing changes" in again.out
+        repeated = place.fleet("up")
+        assert (repeated.status, "Warning" in repeated.err) == (0, False), repeated
+        assert "nothing changes" in repeated.out

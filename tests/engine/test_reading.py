@@ -74,48 +74,48 @@ def home(stack: Stack, tmp_path: Path) -> Path:
 def unwritten(stack: Stack, home: Path, run: dict[str, list[str]]) -> dict[str, Result]:
     """Run commands, none of which may write anything; what each said."""
     places = (stack.path, home, Path(stack.environment["XDG_CACHE_HOME"]))
-    said = {}
+    message = {}
     for name, words in run.items():
         before = seen(*places)
-        said[name] = stack.pulumi(*words[1:]) if words[0] == "pulumi" else stack.fleet(*words)
+        message[name] = stack.pulumi(*words[1:]) if words[0] == "pulumi" else stack.fleet(*words)
         after = seen(*places)
         changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
-        assert not changed, (name, said[name])
-    return said
+        assert not changed, (name, message[name])
+    return message
 
 
 def test_of_a_stack_that_has_not_been_made(stack: Stack, home: Path) -> None:
-    said = unwritten(stack, home, READING)
-    assert "web-0  new\n" in said["preview"].out
-    assert said["diff"].out == "web-0  new\n"
-    assert "not made" in said["status"].out
+    message = unwritten(stack, home, READING)
+    assert "web-0  new\n" in message["preview"].out
+    assert message["diff"].out == "web-0  new\n"
+    assert "not made" in message["status"].out
     for name in ("ssh", "logs", "console"):
-        assert said[name].status == 2
-        assert "There is no node web-0 in stack test." in said[name].err
-    assert {name for name, done in said.items() if done.status == 0} >= {"validate", "render", "preview", "diff"}
+        assert message[name].status == 2
+        assert "There is no node web-0 in stack test." in message[name].err
+    assert {name for name, result in message.items() if result.status == 0} >= {"validate", "render", "preview", "diff"}
     # Nor of one that was made, but never deployed.
     assert stack.pulumi("stack", "init", "test").status == 0
-    said = unwritten(stack, home, {"preview": READING["preview"], "status": READING["status"], **PULUMI})
-    assert "web-0  new\n" in said["preview"].out
-    assert said["pulumi"].status == 0, said["pulumi"]
+    message = unwritten(stack, home, {"preview": READING["preview"], "status": READING["status"], **PULUMI})
+    assert "web-0  new\n" in message["preview"].out
+    assert message["pulumi"].status == 0, message["pulumi"]
     assert stack.secrets() == {}
 
 
 def test_of_a_stack_that_is_deployed(stack: Stack, home: Path) -> None:
-    done = stack.up()
-    assert done.status == 0, done
-    kept = stack.secrets()
-    said = unwritten(stack, home, {**READING, **PULUMI})
-    assert not {name: done for name, done in said.items() if done.status and name != "doctor"}
-    assert "Nothing would change." in said["preview"].out
+    result = stack.up()
+    assert result.status == 0, result
+    retained = stack.secrets()
+    message = unwritten(stack, home, {**READING, **PULUMI})
+    assert not {name: result for name, result in message.items() if result.status and name != "doctor"}
+    assert "Nothing would change." in message["preview"].out
     # One that is to be generated yet is a change.
     stack.edit("fleet.yaml", "  db:", "  more: {config: more, generate: {}}\n  db:")
     stack.edit("fleet.yaml", "[db,", "[more, db,")
-    said = unwritten(stack, home, {name: READING[name] for name in ("preview", "diff", "status")})
-    assert "web-0  re-provision: file /etc/containers/systemd/hello.container changed" in said["preview"].out
-    assert "/etc/fleet/secrets/more" in said["diff"].out
-    assert "outdated" in said["status"].out
-    assert stack.secrets() == kept
+    message = unwritten(stack, home, {name: READING[name] for name in ("preview", "diff", "status")})
+    assert "web-0  re-provision: file /etc/containers/systemd/hello.container changed" in message["preview"].out
+    assert "/etc/fleet/secrets/more" in message["diff"].out
+    assert "outdated" in message["status"].out
+    assert stack.secrets() == retained
 
 
 def test_a_stack_that_is_not_there_is_named_beside_those_that_are(stack: Stack, home: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_stack_that_is_not_there_is_named_beside_those_that_are(stack: Stack, 
     commands = {**READING, **changing}
     del commands["doctor"]
     mistaken = {name: ["typo" if word == "test" else word for word in commands[name]] for name in commands}
-    for name, done in unwritten(stack, home, mistaken).items():
-        assert done.status == 2, (name, done)
-        assert "There is no stack typo in project web." in done.err, name
-        assert "Its stacks: test." in done.err, name
+    for name, result in unwritten(stack, home, mistaken).items():
+        assert result.status == 2, (name, result)
+        assert "There is no stack typo in project web." in result.err, name
+        assert "Its stacks: test." in result.err, name

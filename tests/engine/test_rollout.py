@@ -96,8 +96,8 @@ def test_nodes_move_to_a_new_image_if_asked_or_always_or_never_as_the_spec_has_i
     assert stack.up().status == 0
     update(2)
     stack.started()
-    asked = stack.fleet("up", *STACK, "--new-image", "--yes")
-    assert "web-1  re-provision: a new image" in asked.out
+    request = stack.fleet("up", *STACK, "--new-image", "--yes")
+    assert "web-1  re-provision: a new image" in request.out
     assert stack.started() == ["web-0", "web-1"]
     assert "nothing changes" in stack.up().out
 

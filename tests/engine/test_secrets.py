@@ -37,9 +37,9 @@ def test_a_generated_secret_is_made_once_and_kept_in_the_config(stack: Stack, co
 
     def up() -> None:
         plain = ("up", "--yes", "--stack", "test", "--non-interactive")
-        done = stack.up() if command == "fleet" else stack.pulumi(*plain)
-        assert done.status == 0, done
-        assert not [value for value in stack.secrets().values() if value in done.out + done.err]
+        result = stack.up() if command == "fleet" else stack.pulumi(*plain)
+        assert result.status == 0, result
+        assert not [value for value in stack.secrets().values() if value in result.out + result.err]
 
     assert stack.pulumi("stack", "init", "test").status == 0
     up()
@@ -184,9 +184,9 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         assert held.status != 0
         assert "Node web-0 is left as it is: web-1 is not ready" in said(held)
         stack.heal("web-1")
-        again = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
-        assert again.status == 0, again
-        said(again)
+        repeated = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive")
+        assert repeated.status == 0, repeated
+        said(repeated)
         stack.edit("fleet.yaml", "printf 'osprey", "false; printf 'osprey")
         for shown in (["diff"], ["preview"], ["status"]):
             said(stack.fleet(*shown, *STACK))
@@ -267,8 +267,8 @@ def test_the_tokens_of_a_provider_are_no_arguments_when_what_a_killed_update_lef
     state = json.loads(aws.state_file.read_text())
     latest = state["checkpoint"]["latest"]
     machine = next(r for r in latest["resources"] if r["type"] == "aws:ec2/instance:Instance")
-    begun = {key: value for key, value in machine.items() if key not in ("id", "outputs")}
-    latest["pending_operations"] = [{"resource": begun, "type": "creating"}]
+    started = {key: value for key, value in machine.items() if key not in ("id", "outputs")}
+    latest["pending_operations"] = [{"resource": started, "type": "creating"}]
     aws.state_file.write_text(json.dumps(state))
     with arguments_meanwhile() as seen:
         up = aws.fleet("up")

@@ -84,9 +84,9 @@ def test_a_signal_ends_an_update_after_the_step_that_is_going_on(qemu: QemuPlace
             update.send(number)
             until(lambda: "Stopping after the step" in update.output.read_text())
         assert update.status() == 128 + number, update.output.read_text()
-        said = update.output.read_text()
-        assert "web-0  ready after" in said
-        assert "Stopped; the same command goes on from here." in said
+        message = update.output.read_text()
+        assert "web-0  ready after" in message
+        assert "Stopped; the same command goes on from here." in message
         assert not update.left()
         assert not locks(qemu)
         assert not qemu.state().get("pending_operations")
@@ -144,8 +144,8 @@ def test_what_a_provider_does_ends_when_its_engine_is_gone(qemu: QemuPlace, part
         until(lambda: update.left(of="-m pulumi.dynamic"))
         kill(update)
         until(lambda: not update.left(of="-m pulumi.dynamic"))
-    again = qemu.fleet("up")
-    assert again.status == 0, again
+    repeated = qemu.fleet("up")
+    assert repeated.status == 0, repeated
 
     write("two")
     update = Command(qemu, *pulumi)

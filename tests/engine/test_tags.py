@@ -112,8 +112,8 @@ def test_machines_of_an_earlier_release_get_their_tags_without_ever_being_withou
     assert "Not ready, so re-provisioned first: web-1." in first.out
     assert place.started() == ["web-1"]
     place.heal("web-1")
-    done = place.fleet("up")
-    assert done.status == 0, done
+    result = place.fleet("up")
+    assert result.status == 0, result
     assert place.started() == ["web-0"]
     assert set(tags(place)) == {today}
     assert not wrong

@@ -77,8 +77,8 @@ class Judge:
             number = ["--uid", str(user["uid"])] if "uid" in user else []
             self.run("useradd", "--create-home", "--password", "*", *number, user["name"])
         (self.changes / "config.ign").write_text(ignition)
-        done = self.run("/usr/libexec/ignition-apply", "--ignore-unsupported", "/config.ign", container="podman")
-        assert done.returncode == 0, (done.stdout + done.stderr).decode()
+        result = self.run("/usr/libexec/ignition-apply", "--ignore-unsupported", "/config.ign", container="podman")
+        assert result.returncode == 0, (result.stdout + result.stderr).decode()
 
     def content(self, path: str) -> bytes:
         """What was written to a file."""
@@ -90,13 +90,13 @@ class Judge:
 
     def services(self, folder: str = "/etc/containers/systemd", *, user: bool = False) -> dict[str, str]:
         """What Podman's generator makes of the Quadlet files in a folder: text by unit name."""
-        done = self.run(
+        result = self.run(
             "/usr/libexec/podman/quadlet", "-dryrun", *(["-user"] if user else []), QUADLET_UNIT_DIRS=folder
         )
-        assert done.returncode == 0, done.stderr.decode()
+        assert result.returncode == 0, result.stderr.decode()
         found: dict[str, str] = {}
         name = ""
-        for line in done.stdout.decode(errors="surrogateescape").split("\n"):
+        for line in result.stdout.decode(errors="surrogateescape").split("\n"):
             if line.startswith("---") and line.endswith("---"):
                 name = line.strip("-")
                 found[name] = ""
@@ -116,9 +116,9 @@ class Judge:
     def words(self, service: str) -> list[str]:
         """The words of a service's ``ExecStart=``, as systemd passes them to the process."""
         line = next(line for line in service.split("\n") if line.startswith("ExecStart="))
-        done = self.run("/command-words", stdin=line.removeprefix("ExecStart=").encode())
-        assert done.returncode == 0, (line, done.stderr)
-        return [word.decode() for word in done.stdout.split(b"\0")[:-1]]
+        result = self.run("/command-words", stdin=line.removeprefix("ExecStart=").encode())
+        assert result.returncode == 0, (line, result.stderr)
+        return [word.decode() for word in result.stdout.split(b"\0")[:-1]]
 
     def verify(self, units: Mapping[str, str], *, user: bool = False) -> str:
         """What ``systemd-analyze verify`` complains of."""
@@ -127,11 +127,11 @@ class Judge:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
             (folder / name).write_text(text, errors="surrogateescape")
-        done = self.run(
+        result = self.run(
             "systemd-analyze", f"--{home}", "--man=no", "verify", *(f"/etc/systemd/{home}/{name}" for name in units),
             XDG_RUNTIME_DIR="/run",
         )  # fmt: skip
-        return done.stderr.decode() if done.returncode or done.stderr else ""
+        return result.stderr.decode() if result.returncode or result.stderr else ""
 
 
 def option(words: list[str], *names: str) -> list[str]:

@@ -62,7 +62,7 @@ def key(tmp_path: Path) -> Path:
 def ssh(key: Path, port: int, command: str) -> subprocess.CompletedProcess[str]:
     """Run a command as ``core`` on the node whose port 22 a port of loopback leads to."""
     options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-    given = [part for option in options for part in ("-o", option)]
+    inputs = [part for option in options for part in ("-o", option)]
     return subprocess.run(
-        ["ssh", "-i", key, "-p", str(port), *given, "core@127.0.0.1", command], capture_output=True, text=True
+        ["ssh", "-i", key, "-p", str(port), *inputs, "core@127.0.0.1", command], capture_output=True, text=True
     )

@@ -98,8 +98,8 @@ def test_a_rolling_change_has_one_machine_down_at_a_time(
     # The network's process is nobody's machine: killed, it is started again, and nothing else is.
     network = stack.path / ".fleet/test/network"
     os.kill(int((network / "process").read_text().split()[1]), signal.SIGKILL)
-    again = stack.fleet("up", *STACK, "--yes")
-    assert "nothing changes" in again.out, again
+    repeated = stack.fleet("up", *STACK, "--yes")
+    assert "nothing changes" in repeated.out, repeated
     assert pages() == ["one"] * COUNT
     assert asked_on(key, 0, "http://web-1:8080/") == "one"
 

@@ -37,13 +37,13 @@ class Server:
     def up(self, **config: str) -> None:
         for name, value in config.items():
             assert self.folder.pulumi("config", "set", "--stack", "test", name, "--", value).status == 0
-        done = self.folder.fleet("up", *STACK, "--yes")
-        assert done.status == 0, done
-        assert SECRET not in done.out + done.err
+        result = self.folder.fleet("up", *STACK, "--yes")
+        assert result.status == 0, result
+        assert SECRET not in result.out + result.err
 
     def keep_secret(self, name: str, value: str) -> None:
-        kept = self.folder.pulumi("config", "set", "--stack", "test", "--secret", name, "--", value)
-        assert kept.status == 0, kept.err
+        retained = self.folder.pulumi("config", "set", "--stack", "test", "--secret", name, "--", value)
+        assert retained.status == 0, retained.err
 
     def ssh(self, command: str) -> str:
         ran = ssh(self.key, 2222 + OFFSET, command)
@@ -123,8 +123,8 @@ def test_users_rooms_media_and_keys_outlive_the_node_an_upgrade_and_the_disk(ser
     state = (server.folder.path / ".pulumi/stacks/matrix/test.json").read_text()
     assert SECRET not in state
     assert json.dumps(SECRET)[1:-1] not in state
-    again = server.folder.fleet("preview", *STACK)
-    assert "Nothing would change" in again.out, again
+    repeated = server.folder.fleet("preview", *STACK)
+    assert "Nothing would change" in repeated.out, repeated
 
     # A config change and PostgreSQL's next major version, each a new node.
     machine = server.ssh("cat /proc/sys/kernel/random/boot_id")

@@ -34,8 +34,8 @@ class Cluster:
     key: Path
 
     def up(self) -> None:
-        done = self.folder.fleet("up", *STACK, "--yes")
-        assert done.status == 0, done.err
+        result = self.folder.fleet("up", *STACK, "--yes")
+        assert result.status == 0, result.err
 
     def ask(self, path: str, *, server: int = 0, token: str | None = None) -> Any:
         headers = {"X-Nomad-Token": self.folder.secrets()["nomad:acl_token"] if token is None else token}

@@ -46,10 +46,10 @@ def test_python_3_13_renders_the_same_bytes(folder: Folder, trixie: Path, text: 
     folder.write("deploy/docker-compose.yml", COMPOSE)
     folder.write("deploy/Caddyfile", ":80\n")
     shutil.copytree(folder.path, trixie / "spec", dirs_exist_ok=True)
-    told = subprocess.run(
+    output = subprocess.run(
         ["chroot", trixie, "env", "-C", "/spec", "TOKEN=t&#\\", "/venv/bin/fleet", "render", "fleet.yaml", "--reveal"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout == folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="t&#\\").out
+    assert output.stdout == folder.fleet("render", "fleet.yaml", "--reveal", TOKEN="t&#\\").out

@@ -35,8 +35,8 @@ def page(path: str = "") -> str:
 
 
 def processes(folder: Folder) -> int:
-    told = subprocess.run(["pgrep", "-fc", f"^qemu-system.*file={folder.path}"], capture_output=True, text=True)
-    return int(told.stdout)
+    output = subprocess.run(["pgrep", "-fc", f"^qemu-system.*file={folder.path}"], capture_output=True, text=True)
+    return int(output.stdout)
 
 
 def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: Path) -> None:
@@ -47,8 +47,8 @@ def test_a_change_re_provisions_the_node_and_keeps_its_data(stack: Folder, key: 
     assert page() == "hello"
     assert len(page("provisioned.txt").splitlines()) == 1
 
-    again = stack.fleet("up", *STACK, "--yes")
-    assert "web: nothing changes." in again.out
+    repeated = stack.fleet("up", *STACK, "--yes")
+    assert "web: nothing changes." in repeated.out
     there = ("fleet.yaml", "web-0", "--stack", "test", "--identity", str(key))
     assert stack.fleet("ssh", *there, "--", "cat /etc/hostname").out == "web-0\n"
     assert "serving initial configuration" in stack.fleet("logs", *there[:2], "hello", *there[2:]).out

@@ -32,12 +32,12 @@ def test_a_no_at_the_terminal_leaves_the_stack_as_it_is(folder: Folder, command:
     ours, theirs = os.openpty()
     try:
         os.write(ours, b"n\n")
-        done = subprocess.run(
+        result = subprocess.run(
             [FLEET, *command], cwd=folder.path, env=folder.environment, stdin=theirs, capture_output=True, text=True
         )
     finally:
         os.close(ours)
         os.close(theirs)
-    assert (done.returncode, done.stderr) == (2, "Error: Nothing was done.\n")
-    assert "stack test" in done.stdout
+    assert (result.returncode, result.stderr) == (2, "Error: Nothing was done.\n")
+    assert "stack test" in result.stdout
     assert sorted(folder.path.rglob("*")) == before

@@ -32,11 +32,11 @@ def holder(process: int) -> str:
 
 
 def mend(folder: Path) -> list[str]:
-    said: list[str] = []
+    message: list[str] = []
     backend = Backend.of("file://.", beside=folder, project="web", stack="test")
     assert backend
-    backend.mend(said.append)
-    return said
+    backend.mend(message.append)
+    return message
 
 
 def test_locks_that_an_engine_which_is_gone_has_left_are_taken_away(tmp_path: Path) -> None:
@@ -108,5 +108,5 @@ def test_a_stack_may_be_named_with_its_organization_and_project(folder: Folder) 
         assert files
         assert files.exists
     state.unlink()
-    done = folder.fleet("ssh", "fleet.yaml", "web-0", "--stack", "organization/web/test")
-    assert done.err.startswith("Error: There is no node web-0 in stack organization/web/test.")
+    result = folder.fleet("ssh", "fleet.yaml", "web-0", "--stack", "organization/web/test")
+    assert result.err.startswith("Error: There is no node web-0 in stack organization/web/test.")

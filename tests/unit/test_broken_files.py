@@ -201,30 +201,30 @@ CASES = [
 
 def test_the_files_are_right_before_they_are_broken(whole: Folder) -> None:
     for arguments in (*READERS["secret.txt"], *READERS["spec.py"], READERS["Pulumi.yaml"][0]):
-        done = run(whole, arguments)
-        assert done.status == 0, done
+        result = run(whole, arguments)
+        assert result.status == 0, result
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "name", "kind"), CASES)
 def test_a_broken_file_is_one_paragraph(whole: Folder, arguments: tuple[str, ...], name: str, kind: str) -> None:
     KINDS[kind](whole.path / name)
-    done = run(whole, arguments)
-    if name in OPAQUE and kind in CONTENTS and done.status == 0:
+    result = run(whole, arguments)
+    if name in OPAQUE and kind in CONTENTS and result.status == 0:
         return
     if (name, kind) == ("mounted.conf", "a folder"):
         # Which is mounted with what is in it.
-        assert done.status == 0, done
+        assert result.status == 0, result
         return
     if name == "tree/one" and kind in ("missing", "a folder", "a device", "a circle of links"):
         # A tree may have folders, and links, which become links on the node.
-        assert done.status == 0, done
+        assert result.status == 0, result
         return
-    assert done.status in (1, 2), done
-    assert done.err.startswith("Error: "), done.err
+    assert result.status in (1, 2), result
+    assert result.err.startswith("Error: "), result.err
     # By its name, or by what it leads to, or is the config of.
-    assert any(words in done.err for words in (Path(name).name, "/dev/zero", "stack test", "tree")), done.err
-    assert "Traceback" not in done.err
-    assert "a bug of fleet" not in done.err
-    assert "\n\n" not in done.err.strip()
-    assert len(done.err) < 2000, done.err
+    assert any(words in result.err for words in (Path(name).name, "/dev/zero", "stack test", "tree")), result.err
+    assert "Traceback" not in result.err
+    assert "a bug of fleet" not in result.err
+    assert "\n\n" not in result.err.strip()
+    assert len(result.err) < 2000, result.err

@@ -288,7 +288,7 @@ MAPPED: dict[str, tuple[str, list[str]]] = {
 
 @pytest.mark.parametrize("what", MAPPED)
 def test_what_compose_can_say_is_said_to_podman(folder: Folder, what: str) -> None:
-    keys, wanted = MAPPED[what]
+    keys, expected = MAPPED[what]
     full = "{folder: /var/lib/shop, path: deploy/docker-compose.yml}"
     folder.write("fleet.yaml", SPEC.replace("deploy/docker-compose.yml", full) + "secrets: {token: {env: TOKEN}}\n")
     image = "" if "build" in keys else "image: x/y\n    "
@@ -304,7 +304,7 @@ def test_what_compose_can_say_is_said_to_podman(folder: Folder, what: str) -> No
     folder.write("deploy/one.env", "A=1\nB=file\n")
     (node,) = plan(folder).nodes
     lines = file_text(node.config.tree, "/etc/containers/systemd/one.container").splitlines()
-    assert [line for line in wanted if line not in lines] == [], lines
+    assert [line for line in expected if line not in lines] == [], lines
     if what == "a build":
         build = file_text(node.config.tree, "/etc/containers/systemd/one.build").splitlines()
         assert {'PodmanArgs="--build-arg=V=1.0"', 'PodmanArgs="--build-arg=TAG=2"', "Target=t"} <= set(build)

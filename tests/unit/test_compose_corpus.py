@@ -65,9 +65,9 @@ def test_what_runs_passes_the_generator_and_systemd(judge: Judge, tmp_path: Path
         config = ignition(name, tmp_path)
         judge.apply(config)
         services = judge.services()
-        wanted = re.findall(r'"path":"/etc/containers/systemd/([a-z0-9_-]+)\.container"', config)
-        assert {f"{each}.service" for each in wanted} <= services.keys(), name
-        assert wanted or "docker.service" in config, name
+        expected = re.findall(r'"path":"/etc/containers/systemd/([a-z0-9_-]+)\.container"', config)
+        assert {f"{each}.service" for each in expected} <= services.keys(), name
+        assert expected or "docker.service" in config, name
         assert judge.verify(services) == "", name
 
 
@@ -75,7 +75,7 @@ def test_what_runs_passes_the_generator_and_systemd(judge: Judge, tmp_path: Path
 def test_what_cannot_run_is_refused_with_a_line_for_each_key(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         ignition(name, tmp_path)
-    said = dict(re.findall(r"^\S*?/deploy/(\S+?:\d+):\d+: (.*)$", str(caught.value), re.MULTILINE))
-    assert said.keys() == REFUSALS[name].keys(), str(caught.value)
+    message = dict(re.findall(r"^\S*?/deploy/(\S+?:\d+):\d+: (.*)$", str(caught.value), re.MULTILINE))
+    assert message.keys() == REFUSALS[name].keys(), str(caught.value)
     for line, part in REFUSALS[name].items():
-        assert part in said[line], (line, said[line])
+        assert part in message[line], (line, message[line])

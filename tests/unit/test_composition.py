@@ -169,8 +169,8 @@ def test_what_differs_between_two_configs_is_told_by_entry() -> None:
 
 def test_importing_fleet_imports_no_cloud_sdk_and_no_pulumi() -> None:
     code = "import sys, fleet.spec; print([m for m in sys.modules if m.startswith('pulumi')])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
-    assert done.stdout.strip() == "[]", done.stderr
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ})
+    assert result.stdout.strip() == "[]", result.stderr
 
 
 def test_a_folder_is_no_snippet(tmp_path: Path) -> None:
@@ -337,10 +337,10 @@ def test_what_openshift_install_writes_is_kept_and_snippets_are_merged_on_top(fo
         assert file_text(trees[role], "/etc/hostname") == f"{role}-0\n"
         assert file_text(trees[role], "/etc/motd.d/fleet") == "hello"
     for role in ("master", "worker"):
-        wanted = json.loads(json.dumps(POINTER).replace("ROLE", role))["ignition"]
+        expected = json.loads(json.dumps(POINTER).replace("ROLE", role))["ignition"]
         for part in ("config", "security"):
-            assert trees[role]["ignition"][part] == wanted[part]
+            assert trees[role]["ignition"][part] == expected[part]
     assert trees["bootstrap"]["passwd"] == BOOTSTRAP["passwd"]
-    kept = {entry["path"]: entry for entry in trees["bootstrap"]["storage"]["files"]}
+    retained = {entry["path"]: entry for entry in trees["bootstrap"]["storage"]["files"]}
     for entry in BOOTSTRAP["storage"]["files"]:  # type: ignore[index]
-        assert kept[entry["path"]] == entry
+        assert retained[entry["path"]] == entry

@@ -152,46 +152,46 @@ def disk(server: Server, name: str = "fcos.qcow2.xz", content: bytes = CONTENT, 
 @pytest.mark.parametrize("name", ["fcos.qcow2.xz", "fcos.qcow2.gz"])
 def test_an_image_is_downloaded_checked_decompressed_and_kept(server: Server, tmp_path: Path, name: str) -> None:
     steps: set[str] = set()
-    wanted = disk(server, name)
-    path = images.obtain(wanted, cache=tmp_path, progress=lambda step, done, total: steps.add(step))
+    expected = disk(server, name)
+    path = images.obtain(expected, cache=tmp_path, progress=lambda step, done, total: steps.add(step))
     assert path.read_bytes() == CONTENT
     assert {"downloading", "decompressing"} <= steps
-    assert images.obtain(wanted, cache=tmp_path) == path
+    assert images.obtain(expected, cache=tmp_path) == path
     assert len(server.requests) == 1
 
 
 def test_an_image_is_looked_for_without_being_downloaded(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server)
-    images.look_for(wanted, cache=tmp_path)
+    expected = disk(server)
+    images.look_for(expected, cache=tmp_path)
     assert server.requests == []
     packed = server.files.pop("/fcos.qcow2.xz")
     with pytest.raises(FleetError, match=r"answered 404.*fleet image update"):
-        images.look_for(wanted, cache=tmp_path)
+        images.look_for(expected, cache=tmp_path)
     server.files["/fcos.qcow2.xz"] = packed
     signature = server.files.pop("/fcos.qcow2.xz.sig")
     with pytest.raises(FleetError, match=r"answered 404 .*the signature of.*--unsigned"):
-        images.look_for(wanted, cache=tmp_path)
+        images.look_for(expected, cache=tmp_path)
     # One that is in the cache needs no server.
     server.files["/fcos.qcow2.xz.sig"] = signature
-    images.obtain(wanted, cache=tmp_path)
+    images.obtain(expected, cache=tmp_path)
     server.files.clear()
-    images.look_for(wanted, cache=tmp_path)
+    images.look_for(expected, cache=tmp_path)
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     server.cut = len(server.files["/fcos.qcow2.xz"]) // 3
-    assert images.obtain(wanted, cache=tmp_path).read_bytes() == CONTENT
+    assert images.obtain(expected, cache=tmp_path).read_bytes() == CONTENT
     assert [bool(range_) for _, range_ in server.requests] == [False, True, True, True]
 
 
 def test_a_download_that_was_given_up_is_continued_by_the_next_command(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     server.cut = 100
     with pytest.raises(FleetError, match="broke off"):
-        images.obtain(wanted, cache=tmp_path)
+        images.obtain(expected, cache=tmp_path)
     server.cut = None
-    images.obtain(wanted, cache=tmp_path)
+    images.obtain(expected, cache=tmp_path)
     assert server.requests[-1][1] == "bytes=500-"
 
 
@@ -227,9 +227,9 @@ def test_a_signal_ends_a_download_and_leaves_no_image(server: Server, folder: Fo
 
 @pytest.mark.parametrize("field", ["sha256", "uncompressed_sha256"])
 def test_an_image_with_a_wrong_checksum_is_never_used(server: Server, tmp_path: Path, field: str) -> None:
-    wanted = disk(server).model_copy(update={field: "0" * 64})
+    expected = disk(server).model_copy(update={field: "0" * 64})
     with pytest.raises(FleetError, match="checksum"):
-        images.obtain(wanted, cache=tmp_path)
+        images.obtain(expected, cache=tmp_path)
     assert not list(tmp_path.rglob("*.qcow2"))
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -237,7 +237,7 @@ def test_an_image_with_a_wrong_checksum_is_never_used(server: Server, tmp_path: 
 def test_a_full_disk_keeps_the_partial_file_aside_and_says_so(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = disk(server)
+    expected = disk(server)
 
     def full(out: BinaryIO, data: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -245,10 +245,10 @@ def test_a_full_disk_keeps_the_partial_file_aside_and_says_so(
     with monkeypatch.context() as patch:
         patch.setattr(download, "_write_sparse", full)
         with pytest.raises(FleetError, match="The disk is full"):
-            images.obtain(wanted, cache=tmp_path)
+            images.obtain(expected, cache=tmp_path)
     assert not list(tmp_path.rglob("*.qcow2"))
     assert list(tmp_path.rglob("*.part"))
-    assert images.obtain(wanted, cache=tmp_path).read_bytes() == CONTENT
+    assert images.obtain(expected, cache=tmp_path).read_bytes() == CONTENT
     assert server.requests[-1][1] != ""
 
 
@@ -325,13 +325,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_cached_image_that_is_broken_is_downloaded_anew(server: Server, tmp_path: Path, damage: str) -> None:
-    wanted = disk(server)
-    path = images.obtain(wanted, cache=tmp_path)
+    expected = disk(server)
+    path = images.obtain(expected, cache=tmp_path)
     break_it, reason = DAMAGES[damage]
     break_it(path)
-    said: list[str] = []
-    assert images.obtain(wanted, cache=tmp_path, say=said.append).read_bytes() == CONTENT
-    assert [reason in line for line in said] == [True]
+    message: list[str] = []
+    assert images.obtain(expected, cache=tmp_path, say=message.append).read_bytes() == CONTENT
+    assert [reason in line for line in message] == [True]
     assert len(server.requests) == 2
 
 
@@ -339,13 +339,13 @@ def test_a_cached_image_that_is_broken_is_downloaded_anew(server: Server, tmp_pa
 def test_an_image_of_the_users_own_that_is_broken_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "mine.qcow2"
     path.write_bytes(CONTENT)
-    wanted = images.lock_file(path, "x86_64", ignition_spec="3.5.0").image("x86_64").disks["qemu"]
-    assert images.obtain(wanted, cache=tmp_path / "cache") == path
+    expected = images.lock_file(path, "x86_64", ignition_spec="3.5.0").image("x86_64").disks["qemu"]
+    assert images.obtain(expected, cache=tmp_path / "cache") == path
     break_it, reason = DAMAGES[damage]
     break_it(path)
     for ask in (images.look_for, images.obtain):
         with pytest.raises(FleetError, match=reason):
-            ask(wanted, cache=tmp_path / "cache")
+            ask(expected, cache=tmp_path / "cache")
     if reason != "its SHA-256 is":
         with pytest.raises(FleetError, match=reason):
             images.lock_file(path, "x86_64", ignition_spec="3.5.0")
@@ -358,11 +358,11 @@ def _steps(wanted: Disk, cache: Path) -> set[str]:
 
 
 def test_an_image_is_read_once_for_each_change_of_its_file(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     own = tmp_path / "mine.qcow2"
     own.write_bytes(CONTENT)
     mine = images.lock_file(own, "x86_64", ignition_spec="3.5.0").image("x86_64").disks["qemu"]
-    for each in (wanted, mine):
+    for each in (expected, mine):
         path = images.obtain(each, cache=tmp_path / "cache")
         images.obtain(each, cache=tmp_path / "cache")
         assert _steps(each, tmp_path / "cache") == set()
@@ -412,10 +412,10 @@ BAD_SIGNATURES: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("kind", BAD_SIGNATURES)
 def test_an_image_without_a_valid_signature_is_never_used(server: Server, tmp_path: Path, kind: str) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     server.files["/fcos.qcow2.xz.sig"] = BAD_SIGNATURES[kind](server.files["/fcos.qcow2.xz"])
     with pytest.raises(FleetError, match=r"The signature of .* is not valid: none of the keys"):
-        images.obtain(wanted, cache=tmp_path)
+        images.obtain(expected, cache=tmp_path)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.name != "lock"]
 
 
@@ -423,37 +423,37 @@ def test_an_image_without_a_valid_signature_is_never_used(server: Server, tmp_pa
 def test_a_key_that_does_not_hold_today_proves_nothing(
     server: Server, tmp_path: Path, spoil: Callable[[Tsk], Cert]
 ) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     spoiled = str(spoil(SIGNER))
     with pytest.raises(FleetError, match="have expired, or were revoked"):
-        images.obtain(wanted.model_copy(update={"keys": spoiled}), cache=tmp_path)
+        images.obtain(expected.model_copy(update={"keys": spoiled}), cache=tmp_path)
     # Beside a key that holds, it is no hindrance.
     other = str(OTHER.extract_certificate())
     with pytest.raises(FleetError, match="is not valid"):
-        images.obtain(wanted.model_copy(update={"keys": spoiled + other}), cache=tmp_path)
-    images.obtain(wanted.model_copy(update={"keys": other + KEYS}), cache=tmp_path)
+        images.obtain(expected.model_copy(update={"keys": spoiled + other}), cache=tmp_path)
+    images.obtain(expected.model_copy(update={"keys": other + KEYS}), cache=tmp_path)
 
 
 def test_without_keys_of_ones_own_an_image_is_to_be_signed_by_fedora(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server).model_copy(update={"keys": ""})
+    expected = disk(server).model_copy(update={"keys": ""})
     # Those of Fedora 44, 45, 46 (https://fedoraproject.org/security, "Current keys").
     with pytest.raises(FleetError, match="DBFCF71C6D9F90A6, 655A4B02F577861E, 96E7E91491211FCE"):
-        images.obtain(wanted, cache=tmp_path)
+        images.obtain(expected, cache=tmp_path)
 
 
 def test_an_image_that_was_downloaded_without_a_signature_does_not_serve_who_asks_for_one(
     server: Server, tmp_path: Path
 ) -> None:
-    wanted = disk(server)
-    images.obtain(wanted.model_copy(update={"unsigned": True}), cache=tmp_path)
-    images.obtain(wanted.model_copy(update={"unsigned": True}), cache=tmp_path)
+    expected = disk(server)
+    images.obtain(expected.model_copy(update={"unsigned": True}), cache=tmp_path)
+    images.obtain(expected.model_copy(update={"unsigned": True}), cache=tmp_path)
     assert len(server.requests) == 1
-    said: list[str] = []
-    images.obtain(wanted, cache=tmp_path, say=said.append)
-    assert [line.split(": ")[1] for line in said] == ["its signature was not verified. It is downloaded anew."]
+    message: list[str] = []
+    images.obtain(expected, cache=tmp_path, say=message.append)
+    assert [line.split(": ")[1] for line in message] == ["its signature was not verified. It is downloaded anew."]
     assert len(server.requests) == 2
     # And one that is signed serves who asks for none.
-    images.obtain(wanted.model_copy(update={"unsigned": True}), cache=tmp_path)
+    images.obtain(expected.model_copy(update={"unsigned": True}), cache=tmp_path)
     assert len(server.requests) == 2
 
 
@@ -500,10 +500,10 @@ def test_the_lock_says_whose_signatures_count_and_an_update_keeps_it(
 
 
 def test_a_lock_that_names_no_signature_finds_it_beside_the_image(server: Server, tmp_path: Path) -> None:
-    wanted = disk(server)
-    assert wanted.signature == ""
+    expected = disk(server)
+    assert expected.signature == ""
     path = tmp_path / "image.lock.yaml"
-    image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": wanted})
+    image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": expected})
     images.write_lock(path, images.ImageLock(stream="stable", architectures={"x86_64": image}))
     assert "signature" not in path.read_text()
     images.obtain(
@@ -524,22 +524,22 @@ def plain() -> Iterator[Server]:
 def test_nothing_comes_over_plain_http(
     server: Server, plain: Server, tmp_path: Path, what: str, redirected: bool
 ) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     plain.files = server.files = {**server.files, "/streams/stable.json": STREAM.read_bytes()}
     if redirected:
         name = {"image": "/fcos.qcow2.xz", "signature": "/fcos.qcow2.xz.sig", "stream": "/streams/stable.json"}[what]
         server.redirects[name] = plain.url + name
     elif what == "image":
-        wanted = wanted.model_copy(update={"location": f"{plain.url}/fcos.qcow2.xz"})
+        expected = expected.model_copy(update={"location": f"{plain.url}/fcos.qcow2.xz"})
     elif what == "signature":
-        wanted = wanted.model_copy(update={"signature": f"{plain.url}/fcos.qcow2.xz.sig"})
+        expected = expected.model_copy(update={"signature": f"{plain.url}/fcos.qcow2.xz.sig"})
     if what == "stream":
         with pytest.raises(FleetError, match="not asked for over https"):
             images.lock_stream("stable", platforms.artifacts(), base_url=server.url if redirected else plain.url)
     else:
         for ask in (images.look_for, images.obtain):
             with pytest.raises(FleetError, match="not asked for over https"):
-                ask(wanted, cache=tmp_path)
+                ask(expected, cache=tmp_path)
     assert plain.requests == []
 
 
@@ -568,10 +568,10 @@ def test_an_image_that_unpacks_to_more_than_it_says_is_stopped(
     # As its header says: one MiB of disk. What says nothing has the limit of all.
     header = struct.pack(">4sIQIIQ", b"QFI\xfb", 3, 0, 0, 16, 1 << 20) if stated else b""
     monkeypatch.setattr(download, "_limit", lambda: (1 << 30) if stated else (20 << 20))
-    wanted = disk(server, name, content=header + bytes(100 << 20))
+    expected = disk(server, name, content=header + bytes(100 << 20))
     steps: list[str] = []
     with pytest.raises(FleetError, match="than its own header says" if stated else "which no image of"):
-        images.obtain(wanted, cache=tmp_path, progress=lambda step, done, total: steps.append(step))
+        images.obtain(expected, cache=tmp_path, progress=lambda step, done, total: steps.append(step))
     # In pieces of a MiB, none of them after the one that was too much.
     assert 16 <= steps.count("decompressing") <= 20
     assert not list(tmp_path.rglob("*.qcow2*"))
@@ -580,10 +580,10 @@ def test_an_image_that_unpacks_to_more_than_it_says_is_stopped(
 def test_a_download_that_does_not_end_is_stopped(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = disk(server)
+    expected = disk(server)
     monkeypatch.setattr(download, "_limit", lambda: 1000)
     with pytest.raises(FleetError, match="which no image of Fedora CoreOS has"):
-        images.obtain(wanted, cache=tmp_path)
+        images.obtain(expected, cache=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -649,14 +649,14 @@ def test_what_a_platform_says_it_needs_is_locked_and_nothing_else(folder: Folder
     architecture["artifacts"]["azure"] = {"release": "44.1", "formats": {"vhd.xz": {"disk": disk}}}
     architecture["images"]["ibmcloud"] = {"regions": {"eu-de": {"object": "fcos.qcow2", "bucket": "b"}}}
     architecture["images"]["kubevirt"] = {"image": "quay.io/fedora/fcos@sha256:0", "digest-ref": "x"}
-    wanted = (
+    expected = (
         images.DiskArtifact("azure", "vhd.xz"),
         images.PublishedImage("ibmcloud", by_region="object"),
         images.PublishedImage("kubevirt", keys=("image",)),
     )
-    locked = images.parse_stream(metadata, wanted).image("x86_64")
+    locked = images.parse_stream(metadata, expected).image("x86_64")
     assert locked.disks["azure"].sha256 == disk["sha256"]
     assert locked.images == {"ibmcloud": {"eu-de": "fcos.qcow2"}, "kubevirt": {"image": "quay.io/fedora/fcos@sha256:0"}}
     assert locked.disks.keys() == {"azure"}
-    images.write_lock(folder.path / "image.lock.yaml", images.parse_stream(metadata, wanted))
+    images.write_lock(folder.path / "image.lock.yaml", images.parse_stream(metadata, expected))
     assert images.read_lock(folder.path / "image.lock.yaml").image("x86_64") == locked

@@ -34,16 +34,16 @@ ADDRESS_ID = "projects/shop/regions/europe-west3/addresses/web-0"
 
 
 def test_what_may_exist_without_being_in_the_state_stops_a_program(folder: Folder) -> None:
-    begun = resource("gcp:compute/address:Address", ADDRESS)
+    started = resource("gcp:compute/address:Address", ADDRESS)
     with pytest.raises(FleetError) as stopped:
-        checked(folder, "gcp", begun)
+        checked(folder, "gcp", started)
     assert "whether gcp:compute/address:Address web-0 was created is unknown" in str(stopped.value)
     assert "`fleet up fleet.yaml --stack test`" in str(stopped.value)
 
 
 def test_what_the_state_has_by_now_stops_no_program(folder: Folder) -> None:
-    begun = resource("gcp:compute/address:Address", ADDRESS)
-    assert checked(folder, "gcp", begun, {**begun, "id": ADDRESS_ID}) == []
+    started = resource("gcp:compute/address:Address", ADDRESS)
+    assert checked(folder, "gcp", started, {**started, "id": ADDRESS_ID}) == []
 
 
 @pytest.mark.parametrize("operation", ["deleting", "updating", "reading"])

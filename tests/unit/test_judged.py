@@ -368,9 +368,9 @@ def test_a_rootless_user_lingers_and_owns_what_it_reads(everything: Judge) -> No
     ):
         assert everything.owner(path) == 2001
     assert everything.owner("/etc/fleet/secrets/token") == 0
-    wanted = everything.changes / "etc/systemd/user"
-    assert (wanted / "default.target.wants/fleet-secrets.service").is_symlink()
-    assert (wanted / "timers.target.wants/podman-auto-update.timer").readlink().is_absolute()
+    expected = everything.changes / "etc/systemd/user"
+    assert (expected / "default.target.wants/fleet-secrets.service").is_symlink()
+    assert (expected / "timers.target.wants/podman-auto-update.timer").readlink().is_absolute()
 
 
 def test_a_workload_says_what_it_was_told(everything: Judge) -> None:

@@ -147,7 +147,7 @@ def test_every_field_of_a_table_says_itself_to_each_and_has_a_sample_and_a_sente
 
 
 def test_a_field_that_cannot_be_said_says_why_in_a_sentence() -> None:
-    reasons = [way.word for model in SAMPLES for _, said in keys(model) for way in (said.docker, said.compose)
+    reasons = [way.word for model in SAMPLES for _, message in keys(model) for way in (message.docker, message.compose)
                if isinstance(way, Refused)]  # fmt: skip
     assert len(reasons) > 20
     assert [reason for reason in reasons if not re.fullmatch(r"[A-Z`].{12,}\.", reason)] == []
@@ -167,14 +167,14 @@ def test_every_field_reaches_podman(model: type[Model], field: str, folder: Path
 
 @pytest.mark.parametrize(("model", "field"), FIELDS, ids=lambda value: getattr(value, "__name__", value))
 def test_every_field_reaches_docker_or_is_refused_with_its_reason(model: type[Model], field: str, folder: Path) -> None:
-    said, value = dict(keys(model))[field], {field: SAMPLES[model][field]}
+    message, value = dict(keys(model))[field], {field: SAMPLES[model][field]}
     if model in (Pod, Volume, ImagePull, Build):
         with pytest.raises(ValueError, match=f"the engine docker has no {model.__name__.lower().removesuffix('pull')}"):
             compiled(model, value, "docker", folder)
-    elif isinstance(said.docker, Refused) and field != "pod":
+    elif isinstance(message.docker, Refused) and field != "pod":
         with pytest.raises(FleetError, match=re.escape(f"`{field}`, which the engine docker cannot do. ")) as caught:
             compiled(model, value, "docker", folder)
-        assert said.docker.word in str(caught.value)
+        assert message.docker.word in str(caught.value)
     elif field in ("pod", "on_failure"):
         with pytest.raises((FleetError, ValueError), match=r"not among `pods`|which the engine docker cannot do"):
             compiled(model, value, "docker", folder)
@@ -197,7 +197,7 @@ def read(folder: Path, service: dict[str, Any], two: dict[str, Any]) -> Containe
 
 
 def test_every_field_comes_from_a_compose_file_or_says_why_not(folder: Path) -> None:
-    refused = {field for field, said in keys(Container) if isinstance(said.compose, Refused)}
+    refused = {field for field, message in keys(Container) if isinstance(message.compose, Refused)}
     # What depends on a service makes it one that is to end.
     assert COMPOSE.keys() | {"oneshot"} == Container.model_fields.keys() - refused
     plain = read(folder, {}, {})
@@ -215,8 +215,8 @@ def test_what_compose_files_say_is_known_to_the_model_of_compose_files() -> None
         Container: Service, HealthCheck: Check, Network: NetworkUse, Volume: VolumeUse, Build: BuildUse,
     }  # fmt: skip
     for model, part in parts.items():
-        for field, said in keys(model):
-            match said.compose:
+        for field, message in keys(model):
+            match message.compose:
                 case Key(key):
                     assert key in part.model_fields, (model, field)
                 case Special(words):

@@ -84,7 +84,7 @@ def test_zincati_reads_toml(rendered: list[dict[str, Any]], folder: Folder) -> N
         },
         "identity": {"rollout_wariness": 0.5},
     }
-    for parameters, wanted in (
+    for parameters, expected in (
         ("strategy: immediate", {"strategy": "immediate"}),
         ("strategy: 'off'", {"enabled": False}),
         (
@@ -94,7 +94,7 @@ def test_zincati_reads_toml(rendered: list[dict[str, Any]], folder: Folder) -> N
     ):
         folder.write("fleet.yaml", f"name: a\ngroups:\n  a:\n    snippets: [{{use: zincati, {parameters}}}]\n")
         tree = json.loads(folder.fleet("render", "fleet.yaml", "--node", "a-0").out)
-        assert tomllib.loads(file_text(tree, "/etc/zincati/config.d/55-fleet.toml"))["updates"] == wanted
+        assert tomllib.loads(file_text(tree, "/etc/zincati/config.d/55-fleet.toml"))["updates"] == expected
 
 
 def test_systemd_sshd_nft_and_podman_take_what_the_library_writes(rendered: list[dict[str, Any]], judge: Judge) -> None:

@@ -136,8 +136,8 @@ def test_no_container_of_any_kind_starts_before_the_rules_or_without_them(
         running[unit] = "".join(path.read_text() for path in sorted(folder_of.glob("*.conf")))
     for unit, text in running.items():
         for key in ("Requires", "After"):
-            wanted = [line for line in text.splitlines() if line.startswith(f"{key}=")]
-            assert any("fleet-metadata-guard.service" in line.split("=")[1].split() for line in wanted), (unit, key)
+            expected = [line for line in text.splitlines() if line.startswith(f"{key}=")]
+            assert any("fleet-metadata-guard.service" in line.split("=")[1].split() for line in expected), (unit, key)
 
     guard = "fleet-metadata-guard.service"
     assert judge.verify({guard: judge.content(f"/etc/systemd/system/{guard}").decode(), **services}) == ""
@@ -206,13 +206,13 @@ def test_only_root_on_the_node_reads_the_metadata_once_the_rules_are_loaded(
     (tree,) = trees(folder, name, EVERY_KIND)
     judge.apply(json.dumps(tree))
     services = [address for address in (V4, ENDPOINTS[name]) if address]
-    done = judge.run("unshare", "--net", "sh", "-c", _NODE, SERVICES=" ".join(services))
-    said = done.stdout.decode().splitlines()
+    result = judge.run("unshare", "--net", "sh", "-c", _NODE, SERVICES=" ".join(services))
+    message = result.stdout.decode().splitlines()
     for address in services:
         for who in ("root", "user", "container"):
             for port in (80, 443, 53):
-                assert f"open:{who} {address} {port} user-data" in said, said
+                assert f"open:{who} {address} {port} user-data" in message, message
                 # On Google Cloud it is the name server, too.
                 allowed = who == "root" or port == 53
-                assert f"guarded:{who} {address} {port} {'user-data' if allowed else 'refused'}" in said, said
-    assert said[-1] == "6", said
+                assert f"guarded:{who} {address} {port} {'user-data' if allowed else 'refused'}" in message, message
+    assert message[-1] == "6", message

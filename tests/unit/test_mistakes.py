@@ -118,8 +118,8 @@ def mistakes(kind: str) -> Iterator[tuple[str, Any, str]]:
             least: Any = getattr(constraint, "ge", getattr(constraint, "gt", None))
             if least is not None:
                 low = int(least) - 1
-                wanted = rf"`{name}` should be greater than .*, but it is {low}\."
-                yield f"range {label}", built(model, where, low, required), wanted
+                expected = rf"`{name}` should be greater than .*, but it is {low}\."
+                yield f"range {label}", built(model, where, low, required), expected
         if field.is_required() and name != "use" and len(where) > 1:
             whole = built(model, where, "", required)
             around = whole
@@ -143,7 +143,7 @@ def test_every_mistake_in_every_field_has_its_line_and_the_same_words(
     monkeypatch.chdir(tmp_path)
     kinds: dict[str, int] = {}
     wrong = []
-    for label, value, wanted in mistakes(kind):
+    for label, value, expected in mistakes(kind):
         what = label.split()[0]
         kinds[what] = kinds.get(what, 0) + 1
         try:
@@ -152,7 +152,7 @@ def test_every_mistake_in_every_field_has_its_line_and_the_same_words(
             lines = str(error).splitlines()
             if error.exit_code != 2:
                 wrong.append(f"{label}: status {error.exit_code}: {error}")
-            if not all(SHAPE.match(line) for line in lines) or not any(re.search(wanted, line) for line in lines):
+            if not all(SHAPE.match(line) for line in lines) or not any(re.search(expected, line) for line in lines):
                 wrong.append(f"{label}: {error}")
         else:
             wrong.append(f"{label}: taken: {value}")

@@ -94,18 +94,18 @@ def hello(folder: Folder, registry: Registry) -> str:
 
 
 def rendered(folder: Folder) -> str:
-    done = folder.fleet("render", "fleet.yaml", "--node", "web-0")
-    assert done.status == 0, done.err
-    return file_text(json.loads(done.out), UNIT)
+    result = folder.fleet("render", "fleet.yaml", "--node", "web-0")
+    assert result.status == 0, result.err
+    return file_text(json.loads(result.out), UNIT)
 
 
 @pytest.mark.slow
 def test_a_tag_is_locked_to_its_digest_until_an_update(folder: Folder, registry: Registry, hello: str) -> None:
     assert f"Image={hello}\n" in rendered(folder)
     first = digest_of(registry.manifests["site/hello:2"])
-    done = folder.fleet("image", "pin", "fleet.yaml")
-    assert done.status == 0, done.err
-    assert f"{hello}  {first}" in done.out
+    result = folder.fleet("image", "pin", "fleet.yaml")
+    assert result.status == 0, result.err
+    assert f"{hello}  {first}" in result.out
     assert f"Image={hello}@{first}\n" in rendered(folder)
 
     registry.manifests["site/hello:2"] = b'{"schemaVersion": 2, "annotations": {}}'
@@ -124,8 +124,8 @@ def test_an_image_that_a_pinned_fleet_adds_has_to_be_pinned_too(folder: Folder, 
     assert f"none of {registry.host}/site/hello:3" in refused.err
     assert "fleet image pin" in refused.err
     registry.manifests["site/hello:3"] = b"{}"
-    done = folder.fleet("image", "pin", "fleet.yaml")
-    assert f"{hello}  not used any more" in done.out
+    result = folder.fleet("image", "pin", "fleet.yaml")
+    assert f"{hello}  not used any more" in result.out
     assert [*images.read_lock(folder.path / "image.lock.yaml").containers] == [f"{registry.host}/site/hello:3"]
 
 
@@ -156,8 +156,8 @@ def test_a_registry_that_wants_to_know_who_asks_gets_the_credentials_of_podman_l
     assert "podman login" in refused.err
     known = {registry.host: {"auth": base64.b64encode(registry.login.encode()).decode()}}
     file = folder.write("auth.json", json.dumps({"auths": known}))
-    done = folder.fleet("image", "pin", "fleet.yaml", REGISTRY_AUTH_FILE=str(file))
-    assert done.status == 0, done.err
+    result = folder.fleet("image", "pin", "fleet.yaml", REGISTRY_AUTH_FILE=str(file))
+    assert result.status == 0, result.err
 
 
 def test_an_image_that_its_registry_does_not_have_leaves_the_lock_as_it_was(

@@ -187,14 +187,14 @@ def test_planning_for_a_platform_needs_no_sdk(folder: Folder) -> None:
         "finally: print([name for name in sys.modules if name.startswith('pulumi_')], file=sys.stderr)"
     )
     for name in names():
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", program, "render", "fleet.yaml", "--node", "web-0", "--platform", name],
             cwd=folder.path,
             capture_output=True,
             text=True,
         )
-        assert json.loads(done.stdout)["ignition"]["version"]
-        assert done.stderr == "[]\n"
+        assert json.loads(result.stdout)["ignition"]["version"]
+        assert result.stderr == "[]\n"
 
 
 def said(name: str) -> dict[str, Any]:
@@ -220,7 +220,7 @@ MISTAKES: dict[str, tuple[dict[str, object], tuple[str, str], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("name", names())
 def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Folder, name: str, mistake: str) -> None:
-    options, (old, new), wanted = MISTAKES[mistake]
+    options, (old, new), expected = MISTAKES[mistake]
     # Whichever option is the platform's first: no option is such a list.
     options = {key or next(iter(platform_class(name).options_model.model_fields)): options[key] for key in options}
     disks = ", ".join(f"d{number}: {{size_gib: 1, mount: /var/d{number}}}" for number in range(128))
@@ -230,7 +230,7 @@ def test_the_same_mistake_has_the_same_exit_status_on_every_platform(locked: Fol
         write_lock(locked.path / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
     with pytest.raises(UsageError) as refused:
         plan(locked, "vax" if mistake == "an unknown platform" else name, **{**said(name), **options})
-    assert wanted in str(refused.value)
+    assert expected in str(refused.value)
 
 
 @pytest.mark.parametrize("name", names())
@@ -260,9 +260,9 @@ def test_an_option_under_its_old_name_makes_the_same_nodes_and_is_warned_of(
     value = case(name).other[new]
     with warnings.catch_warnings():
         warnings.simplefilter("error", FleetWarning)
-        wanted = nodes(**{new: value})
+        expected = nodes(**{new: value})
     with pytest.warns(FleetWarning, match=f"`{old}` is called `{new}` now. The old name still works."):
-        assert nodes(**{old: value}) == wanted
+        assert nodes(**{old: value}) == expected
     with pytest.raises(UsageError, match=f"`{old}` is the old name of `{new}`, and both are set. Remove `{old}`."):
         nodes(**{old: value, new: value})
 
@@ -309,9 +309,9 @@ def test_another_providers_word_for_an_option_is_answered_with_the_option(
 def test_a_command_warns_once_on_standard_error_and_goes_on(locked: Folder) -> None:
     locked.make_project("{}")
     locked.write("Pulumi.test.yaml", "config:\n  fleet:platform: gcp\n  fleet:gcp: {labels: {team: web}}\n")
-    done = locked.fleet("validate", "fleet.yaml", "--stack", "test")
-    assert done.status == 0, done
-    assert done.err == (
+    result = locked.fleet("validate", "fleet.yaml", "--stack", "test")
+    assert result.status == 0, result
+    assert result.err == (
         "Warning: `fleet:gcp` in the config of stack test: `labels` is called `tags` now. The old name still works.\n"
     )
     rendered = locked.fleet("render", "fleet.yaml", "--stack", "test", "--node", "web-0")
@@ -325,8 +325,8 @@ def test_the_planning_part_of_a_platform_knows_neither_pulumi_nor_another_platfo
         f"platform({name!r}, project=Path(), stack='test')\n"
         "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    loaded = result.stdout.split()
     assert f"fleet.platforms.{name}.platform" in loaded
     others = [each for each in loaded if each.startswith(tuple(f"fleet.platforms.{n}" for n in names() if n != name))]
     assert [*others, *(each for each in loaded if each.split("_")[0] == "pulumi")] == []
@@ -388,9 +388,9 @@ def test_subnets_on_aws_keep_their_ranges_when_zones_come_and_go(locked: Folder)
         options = {"zones": [f"eu-central-1{zone}" for zone in zones]}
         where = platform("aws", options, project=locked.path, stack="test", config=CONFIG.get)
         assert isinstance(where, Aws)
-        wanted = with_state(plan(locked, "aws", **options), state)
-        where.check_deployed(wanted)
-        return {zone[-1]: str(part) for zone, part in where.ranges(wanted).items()}
+        expected = with_state(plan(locked, "aws", **options), state)
+        where.check_deployed(expected)
+        return {zone[-1]: str(part) for zone, part in where.ranges(expected).items()}
 
     assert ranges("a", []) == {"a": "10.77.0.0/20"}
     assert ranges("cab", subnets(a="10.77.0.0/20", b="10.77.16.0/20")) == {
@@ -421,8 +421,8 @@ def test_a_disk_that_is_taken_over_changes_nothing_more_once_it_is_there(locked:
 
     own = shape(volume("vol-1"))
     locked.edit("fleet.yaml", "    data_disks", "    nodes: {0: {data_disks: {db: vol-2}}}\n    data_disks")
-    begun, there = shape([]), shape(volume("vol-2"))
-    assert not reshaped(begun, there)
+    started, there = shape([]), shape(volume("vol-2"))
+    assert not reshaped(started, there)
     assert reshaped(own, shape(volume("vol-1"))) == ["data disk db"]
     locked.edit("fleet.yaml", "    nodes: {0: {data_disks: {db: vol-2}}}\n", "")
     assert not reshaped(there, shape(volume("vol-2")))

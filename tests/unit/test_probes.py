@@ -61,13 +61,13 @@ def probe(**kinds: Any) -> Probe:
 def test_a_json_body_is_looked_into_by_path(server: Server) -> None:
     server.bodies = [json.dumps({"checks": [{"state": "up"}], "peers": 3})]
     ask(probe(http={"port": 1, "json": {"checks.0.state": "up", "peers": 3}}), "", server.endpoint)
-    for path, wanted, said in (
+    for path, expected, message in (
         ("checks.0.state", "down", '"up"'),
         ("checks.7.state", "up", "null"),
         ("peers.x", 1, "null"),
     ):
-        with pytest.raises(NotReadyError, match=said):
-            ask(probe(http={"port": 1, "json": {path: wanted}}), "", server.endpoint)
+        with pytest.raises(NotReadyError, match=message):
+            ask(probe(http={"port": 1, "json": {path: expected}}), "", server.endpoint)
     server.bodies = ["<html>"]
     with pytest.raises(NotReadyError, match="no JSON"):
         ask(probe(http={"port": 1, "json": {"a": 1}}), "", server.endpoint)
@@ -115,11 +115,11 @@ def test_an_ssh_command_is_run_on_the_node_and_its_status_counts(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SHELL", "/bin/bash")
     command = f"[[ -e {tmp_path}/up ]] || {{ echo starting >&2; exit 3; }}"
-    wanted = probe(ssh={"command": command, "identity": "/key"})
+    expected = probe(ssh={"command": command, "identity": "/key"})
     with pytest.raises(NotReadyError, match="status 3: starting"):
-        ask(wanted, "", lambda port: ("10.0.0.1", 2222))
+        ask(expected, "", lambda port: ("10.0.0.1", 2222))
     (tmp_path / "up").touch()
-    ask(wanted, "", lambda port: ("10.0.0.1", 2222))
+    ask(expected, "", lambda port: ("10.0.0.1", 2222))
     line = (tmp_path / "log").read_text().splitlines()[-1]
     assert line.startswith("-p 2222 -o BatchMode=yes")
     assert "-i /key core@10.0.0.1 --" in line
@@ -187,12 +187,12 @@ def test_nothing_that_a_probe_says_holds_a_secret(
     stand_in.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     server.bodies = [json.dumps({"pin": "x" * padding + PIN})]
-    wanted = probe(interval=0.1, **kinds)
+    expected = probe(interval=0.1, **kinds)
     mask = Mask({"pin": PIN})
     attempts: tuple[Callable[[], object], ...] = (
-        lambda: ask_all([wanted], "", server.endpoint, mask=mask),
-        lambda: wait([wanted], "", server.endpoint, timeout=0.15, mask=mask),
-        lambda: wait([wanted], "", server.endpoint, timeout=0.15, alive=lambda: False, mask=mask),
+        lambda: ask_all([expected], "", server.endpoint, mask=mask),
+        lambda: wait([expected], "", server.endpoint, timeout=0.15, mask=mask),
+        lambda: wait([expected], "", server.endpoint, timeout=0.15, alive=lambda: False, mask=mask),
     )
     for attempt in attempts:
         with pytest.raises(NotReadyError) as raised:
@@ -214,7 +214,7 @@ def test_every_kind_of_probe_can_be_asked() -> None:
 
 
 def test_a_timeout_says_what_the_node_answered_last(server: Server) -> None:
-    asked = probe(http={"port": 80, "status": 204}, interval=0.01)
+    request = probe(http={"port": 80, "status": 204}, interval=0.01)
     with pytest.raises(NotReadyError) as failed:
-        wait([asked], "127.0.0.1", server.endpoint, timeout=0.1)
+        wait([request], "127.0.0.1", server.endpoint, timeout=0.1)
     assert str(failed.value) == "http port 80 / timed out after 0.1 s; last response: status 200, not 204"

@@ -26,12 +26,12 @@ def test_a_drain_that_changes_in_place_can_still_be_done(key: str) -> None:
     old = {"node": "web-0", "function": "os:nothing", "timeout": 5, "instance": "i-1", "address": "192.0.2.1"}
     new = {**old, key: {"function": "os.path:join", "timeout": 7, "address": "192.0.2.2"}[key]}
     provider = drain.DrainProvider()
-    found = provider.diff("i-1", old, new)
-    assert (found.changes, found.replaces) == (True, [])
-    kept = provider.update("i-1", old, new).outs
-    assert kept is not None
-    assert kept == new
-    assert provider.diff("i-1", kept, new).changes is False
+    difference = provider.diff("i-1", old, new)
+    assert (difference.changes, difference.replaces) == (True, [])
+    retained = provider.update("i-1", old, new).outs
+    assert retained is not None
+    assert retained == new
+    assert provider.diff("i-1", retained, new).changes is False
 
 
 def test_a_drain_that_an_earlier_fleet_has_lost_is_written_anew_and_keeps_no_node(
@@ -39,8 +39,8 @@ def test_a_drain_that_an_earlier_fleet_has_lost_is_written_anew_and_keeps_no_nod
 ) -> None:
     new = {"node": "web-0", "function": "os:nothing", "timeout": 5, "instance": "i-1", "address": "192.0.2.1"}
     provider = drain.DrainProvider()
-    found = provider.diff("i-1", {}, new)
-    assert (found.changes, found.replaces) == (True, [])
+    difference = provider.diff("i-1", {}, new)
+    assert (difference.changes, difference.replaces) == (True, [])
     assert provider.diff("i-0", {}, new).replaces == ["instance"]
     assert provider.update("i-1", {}, new).outs == new
     provider.delete("i-1", {})

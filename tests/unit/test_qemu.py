@@ -99,12 +99,12 @@ def test_a_host_port_that_was_in_nobodys_way_stays_where_it_was(
         if list(before.values()).count(before[key]) > 1 and data.draw(st.integers(0, 9)):
             chosen[key] = before[key] = 20000 + place
     assume(len(set(before.values())) == len(before))
-    made = Folder(tmp_path_factory.mktemp("stack"), {})
-    made.write(
+    project = Folder(tmp_path_factory.mktemp("stack"), {})
+    project.write(
         "fleet.yaml",
         GROUPS + "".join(f"  {name}: {group_of_ports(*group)}\n" for name, group in zip(names, groups, strict=True)),
     )
-    assert ports(made, host_ports=chosen, port_offset=offset) == before
+    assert ports(project, host_ports=chosen, port_offset=offset) == before
 
 
 def test_a_host_port_that_does_not_exist_is_refused(folder: Folder) -> None:
@@ -142,8 +142,8 @@ needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-i
 @needs_qemu_img
 def test_a_data_disk_is_taken_over_and_grown_but_never_shrunk(tmp_path: Path) -> None:
     def size() -> int:
-        told = subprocess.run(["qemu-img", "info", "--output=json", path], capture_output=True, check=True).stdout
-        return int(json.loads(told)["virtual-size"]) >> 30
+        output = subprocess.run(["qemu-img", "info", "--output=json", path], capture_output=True, check=True).stdout
+        return int(json.loads(output)["virtual-size"]) >> 30
 
     path = tmp_path / "disks" / "a.qcow2"
     qemu_machine.make_disk(path, 1)
@@ -331,8 +331,8 @@ def test_a_data_disk_is_grown_while_its_node_runs(tmp_path: Path) -> None:
     qemu_machine.start(folder, machine, "tcg")
     try:
         qemu_machine.make_disk(disk, 2)
-        told = subprocess.run(["qemu-img", "info", "-U", "--output=json", disk], capture_output=True, check=True)
-        assert json.loads(told.stdout)["virtual-size"] == 2 << 30
+        output = subprocess.run(["qemu-img", "info", "-U", "--output=json", disk], capture_output=True, check=True)
+        assert json.loads(output.stdout)["virtual-size"] == 2 << 30
         # Nor is anything of the machine, or of its network, for others.
         own = [*folder.iterdir(), *(tmp_path / "network").iterdir()]
         assert {"console.log", "qmp.sock", "web-0.outward"} <= {path.name for path in own}
@@ -348,6 +348,6 @@ def test_status_says_that_the_network_was_killed_and_what_starts_it(folder: Fold
     image = folder.write("own.qcow2", "an image")
     assert folder.fleet("image", "lock", "fleet.yaml", "--file", str(image)).status == 0
     (folder.path / "nodes-here/network").mkdir(parents=True)
-    done = folder.fleet("status", "fleet.yaml", "--stack", "test", "--json")
-    assert "they cannot be reached. `fleet up` starts it again." in done.err
-    assert json.loads(done.out)
+    result = folder.fleet("status", "fleet.yaml", "--stack", "test", "--json")
+    assert "they cannot be reached. `fleet up` starts it again." in result.err
+    assert json.loads(result.out)

@@ -321,11 +321,11 @@ except PermissionError:
 
 def other_user(*arguments: str) -> str:
     """What a program says that nobody runs."""
-    done = subprocess.run(
+    result = subprocess.run(
         ["/usr/bin/python3", "-c", *arguments], user=65534, group=65534, extra_groups=[], capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 @pytest.fixture

@@ -48,15 +48,15 @@ def containers(**each: str) -> str:
 
 @pytest.mark.parametrize("name", ["sshd", "docker", "zincati", "fleet-secrets", "systemd-networkd", "rpm-ostreed"])
 def test_a_container_cannot_replace_a_service_of_the_system(folder: Folder, name: str) -> None:
-    told = refusal(folder, containers(**{name: "init: true"}))
-    assert f"the container {name} would replace {name}.service" in told
-    assert "call it another name" in told
+    output = refusal(folder, containers(**{name: "init: true"}))
+    assert f"the container {name} would replace {name}.service" in output
+    assert "call it another name" in output
 
 
 def test_pods_and_volumes_are_judged_by_the_services_that_they_become(folder: Folder) -> None:
     assert plan(folder, containers(user="init: true") + "    volumes: {docker: {}}\n")
-    told = refusal(folder, "    networks: {nm-cloud: {}}\n    volumes: {fleet: {}}\n")
-    assert "the volume fleet would replace fleet-volume.service" in told
+    output = refusal(folder, "    networks: {nm-cloud: {}}\n    volumes: {fleet: {}}\n")
+    assert "the volume fleet would replace fleet-volume.service" in output
 
 
 @pytest.mark.parametrize(
@@ -303,14 +303,14 @@ def test_durations_are_read_as_systemd_and_go_do() -> None:
     ],
 )
 def test_hints_know_the_words_of_the_field_before_nearness(folder: Folder, spec: str, wanted: str, harm: str) -> None:
-    told = refusal(folder, spec)
-    assert wanted in told
-    assert not harm or harm not in told.partition(": There is no key")[2].partition("The keys here")[0]
+    output = refusal(folder, spec)
+    assert wanted in output
+    assert not harm or harm not in output.partition(": There is no key")[2].partition("The keys here")[0]
 
 
 def test_every_mistake_has_a_line_of_its_own_with_its_place(folder: Folder, tmp_path: Path) -> None:
-    told = refusal(folder, "    count: x\n    colour: red\n    replicas: 3\n")
-    lines = told.splitlines()
+    output = refusal(folder, "    count: x\n    colour: red\n    replicas: 3\n")
+    lines = output.splitlines()
     assert [line.split(": ")[0].rpartition("/")[2] for line in lines] == [
         "fleet.yaml:4:12", "fleet.yaml:5:5", "fleet.yaml:6:5",
     ]  # fmt: skip

@@ -45,9 +45,9 @@ def one_paragraph(result: Result, status: int) -> str:
 def test_a_platform_that_cannot_be_imported_is_one_paragraph(folder: Folder, other: Path, code: str) -> None:
     package(other, "fleet-box", "box = box:Box")
     (other / "box.py").write_text(code + "\n")
-    said = one_paragraph(folder.fleet("validate", "fleet.yaml", "--platform", "box"), 1)
-    assert "The platform 'box', of the Python package fleet-box 2.0, " in said
-    assert BROKEN[code] in said
+    message = one_paragraph(folder.fleet("validate", "fleet.yaml", "--platform", "box"), 1)
+    assert "The platform 'box', of the Python package fleet-box 2.0, " in message
+    assert BROKEN[code] in message
 
 
 def test_a_broken_platform_hurts_no_other_and_the_doctor_names_it(folder: Folder, other: Path) -> None:
@@ -73,9 +73,9 @@ def test_a_lock_keeps_what_the_other_platforms_need_whatever_a_broken_one_does(f
 
 def test_two_packages_with_one_platform_are_both_named(folder: Folder, other: Path) -> None:
     package(other, "fleet-one", "qemu = one:One")
-    said = one_paragraph(folder.fleet("validate", "fleet.yaml", "--platform", "qemu"), 1)
-    assert said.startswith("Error: Several Python packages bring a platform 'qemu': fleet 0")
-    assert ", fleet-one 2.0. Uninstall all of them but one.\n" in said
+    message = one_paragraph(folder.fleet("validate", "fleet.yaml", "--platform", "qemu"), 1)
+    assert message.startswith("Error: Several Python packages bring a platform 'qemu': fleet 0")
+    assert ", fleet-one 2.0. Uninstall all of them but one.\n" in message
     assert folder.fleet("validate", "fleet.yaml", "--platform", "aws").status == 0
 
 
@@ -93,12 +93,12 @@ def test_a_platform_of_another_package_is_planned_for_like_any(folder: Folder, o
 
 def test_a_new_fleet_on_a_platform_without_a_stack_file_says_what_is_to_be_set(folder: Folder, other: Path) -> None:
     install_toy(other)
-    begun = folder.fleet("new", "site", "--platform", "toy")
-    assert begun.status == 0, begun
+    started = folder.fleet("new", "site", "--platform", "toy")
+    assert started.status == 0, started
     assert (
         "The platform toy brings no stack file to begin with. Set its options under `fleet:toy` in "
         "site/Pulumi.toy.yaml: folder, architecture.\n"
-    ) in begun.out
+    ) in started.out
     assert (folder.path / "site/Pulumi.toy.yaml").read_text() == (
         "config:\n  fleet:platform: toy\n  fleet:spec: fleet.yaml\n"
     )
@@ -115,8 +115,8 @@ def test_platforms_are_looked_for_only_when_one_is_asked_for(folder: Folder) -> 
         "metadata.entry_points = entry_points\n"
         "import fleet.cli; sys.argv[1:] = ['--help']; fleet.cli.main()"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder.path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run([sys.executable, "-c", program], cwd=folder.path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_a_fleet_whose_metadata_is_older_than_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

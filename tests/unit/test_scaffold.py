@@ -12,10 +12,10 @@ from tests.conftest import Folder, small_disk
 
 @pytest.mark.parametrize("platform", names())
 def test_a_new_fleet_is_a_valid_project_on_its_platform(folder: Folder, platform: str) -> None:
-    made = folder.fleet("new", "site", "--platform", platform)
-    assert made.status == 0, made.err
+    created = folder.fleet("new", "site", "--platform", platform)
+    assert created.status == 0, created.err
     stack = "local" if platform == "qemu" else platform
-    assert f"fleet up site/fleet.yaml --stack {stack}" in made.out
+    assert f"fleet up site/fleet.yaml --stack {stack}" in created.out
     site = folder.path / "site"
     assert {file.name for file in site.iterdir()} == {
         ".gitignore", "Pulumi.yaml", f"Pulumi.{stack}.yaml", "__main__.py", "base.bu", "fleet.yaml",

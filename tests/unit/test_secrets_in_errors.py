@@ -50,7 +50,7 @@ def test_nothing_that_is_said_of_a_field_shows_any_of_the_secret_that_fills_it(
     monkeypatch.setenv("S", VALUES[kind])
     (tmp_path / "base.bu").write_text("variant: fcos\nversion: 1.6.0\n")
     where = platforms.platform("qemu", {}, project=tmp_path, stack="test")
-    spec, said, shown = tmp_path / "fleet.yaml", 0, []
+    spec, message, shown = tmp_path / "fleet.yaml", 0, []
     for place in PLACES:
         for form in FORMS:
             spec.write_text(yaml.safe_dump(document(place, form)))
@@ -61,8 +61,8 @@ def test_nothing_that_is_said_of_a_field_shows_any_of_the_secret_that_fills_it(
                 ):
                     shown.append(f"{'.'.join(map(str, place))} = {form}: what is shown of the config")
             except FleetError as error:
-                said += 1
+                message += 1
                 if any(canary in str(error).lower() for canary in CANARIES):
                     shown.append(f"{'.'.join(map(str, place))} = {form}: {error}")
-    assert said > len(PLACES)
+    assert message > len(PLACES)
     assert not shown, "\n".join(shown)

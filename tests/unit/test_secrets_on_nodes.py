@@ -148,9 +148,9 @@ def test_podman_reads_a_unit_that_is_closed_to_others(folder: Folder, judge: Jud
     command = ["/usr/libexec/podman/quadlet", "-dryrun", *(["-user"] if owner == "app" else [])]
     if owner == "app":
         command = ["setpriv", "--reuid=1001", "--regid=1001", "--clear-groups", *command]
-    done = judge.run(*command, HOME=f"/home/{owner}")
-    assert done.returncode == 0, done.stderr
-    assert "kestrel81" in done.stdout.decode(), "what no secret can be called stays in the unit"
-    assert "--secret app.PIN,type=env,target=PIN" in done.stdout.decode().replace('"', "")
+    result = judge.run(*command, HOME=f"/home/{owner}")
+    assert result.returncode == 0, result.stderr
+    assert "kestrel81" in result.stdout.decode(), "what no secret can be called stays in the unit"
+    assert "--secret app.PIN,type=env,target=PIN" in result.stdout.decode().replace('"', "")
     looked = judge.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "grep", "-r", "kestrel81", "/etc")
     assert b"kestrel81" not in looked.stdout

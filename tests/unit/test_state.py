@@ -87,17 +87,17 @@ def test_a_mask_in_a_probe_is_never_taken_for_the_secret_when_a_config_of_before
         {"urn": "urn::fleet:components:Node::web-0", "type": "fleet:components:Node", "outputs": digest}
     ]
     # It has never been ready, so that the state does not know how to ask it.
-    kept = Deployed(state, where).kept(node)
-    assert kept
-    assert kept.unread
+    retained = Deployed(state, where).restored(node)
+    assert retained
+    assert retained.unread
     kind = "pulumi-python:dynamic/fleet:Ready"
     probes = [{"http": {"port": 80, "path": "/?real"}}]
     state.append({"urn": f"urn::{kind}::web-0", "type": kind, "outputs": {"probes": probes}})
-    kept = Deployed(state, where).kept(node)
-    assert kept
-    assert not kept.unread
-    assert kept.probes[0].http
-    assert kept.probes[0].http.path == "/?real"
+    retained = Deployed(state, where).restored(node)
+    assert retained
+    assert not retained.unread
+    assert retained.probes[0].http
+    assert retained.probes[0].http.path == "/?real"
     assert not node.hidden, "a mask is no secret"
     state[-1]["outputs"]["hidden"] = {"token": "real"}
     assert Deployed(state, where).before(node, (node.config.ignition, "{}")).hidden == {"token": "real"}

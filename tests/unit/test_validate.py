@@ -118,9 +118,9 @@ def test_validate_refuses_exactly_what_a_preview_refuses(
             changed = changed.replace(old, new)
         locked.write("fleet.yaml", changed)
         locked.write("Pulumi.test.yaml", stack_file(platform, options))
-        said = validated()
-        assert said == previewed(), (changes, options)
-        refused, passed = refused + bool(said), passed + (not said)
+        message = validated()
+        assert message == previewed(), (changes, options)
+        refused, passed = refused + bool(message), passed + (not message)
     assert refused > 30
     assert passed > 5
 
@@ -142,8 +142,8 @@ def test_validate_needs_neither_secrets_nor_passphrase_nor_lock_nor_pulumi(
     folder.edit("fleet.yaml", "count: 1", "count: ${a}\n    size: t3.micro")
     del folder.environment["PULUMI_CONFIG_PASSPHRASE"]
     bare = {"PATH": str(tmp_path)}
-    done = folder.fleet("validate", "fleet.yaml", "--stack", "test", **bare)
-    assert (done.status, done.out) == (0, "fleet.yaml: valid; nodes: web-0.\n"), done
+    result = folder.fleet("validate", "fleet.yaml", "--stack", "test", **bare)
+    assert (result.status, result.out) == (0, "fleet.yaml: valid; nodes: web-0.\n"), result
     # As the stack's platform has it, and no other.
     folder.edit("fleet.yaml", "t3.micro", "4x8192")
     assert "such as t3.small" in refused("validate", "fleet.yaml", "--stack", "test", status=2, **bare)

@@ -121,8 +121,8 @@ def test_the_repositorys_own_project_is_what_fleet_new_writes() -> None:
 @pytest.mark.slow
 def test_every_module_that_is_linked_has_its_license_in_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     binary = wheel.extract("fleet/config/fleet-transpiler", tmp_path)
-    said = subprocess.run([go(), "version", "-m", binary], capture_output=True, text=True, check=True).stdout
-    linked = re.findall(r"^\tdep\t(\S+)\t(\S+)", said, re.MULTILINE)
+    message = subprocess.run([go(), "version", "-m", binary], capture_output=True, text=True, check=True).stdout
+    linked = re.findall(r"^\tdep\t(\S+)\t(\S+)", message, re.MULTILINE)
     assert len(linked) > 10
     notices = wheel.read("fleet/config/fleet-transpiler.NOTICES.txt").decode()
     for module, version in [*linked]:

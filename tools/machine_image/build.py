@@ -191,14 +191,14 @@ def _chroot_mounts(root: Path) -> Iterator[None]:
         ("sys", ["-t", "sysfs", "sys"]),
         ("dev", ["--bind", "/dev"]),
     )
-    done: list[Path] = []
+    result: list[Path] = []
     try:
         for name, arguments in mounts:
             _run("mount", *arguments, root / name)
-            done.append(root / name)
+            result.append(root / name)
         yield
     finally:
-        for path in reversed(done):
+        for path in reversed(result):
             _run("umount", "--recursive", path)
 
 

@@ -46,7 +46,7 @@ _SIZES = {
     "x86_64": {"small": "t3.small", "medium": "t3.medium", "large": "t3.large"},
     "aarch64": {"small": "t4g.small", "medium": "t4g.medium", "large": "t4g.large"},
 }
-_KEPT_LOW, _KEPT_HIGH = 4, 1
+_RESERVED_LOW, _RESERVED_HIGH = 4, 1
 """Addresses at the ends of a subnet that AWS keeps for itself (VPC User Guide, "Subnet sizing")."""
 _LARGEST, _SMALLEST = 16, 28
 """Prefix lengths of VPCs and subnets (the same page)."""
@@ -57,13 +57,13 @@ DEVICES = [f"/dev/sd{letter}" for letter in "fghijklmnop"]
 _RULES = "/etc/udev/rules.d/90-fleet-data-disks.rules"
 
 
-_AGAIN = {
+IDEMPOTENT_CREATES = {
     "aws:ec2/eipAssociation:EipAssociation",
     "aws:ec2/routeTableAssociation:RouteTableAssociation",
     "aws:ec2/volumeAttachment:VolumeAttachment",
     "aws:s3/bucketObjectv2:BucketObjectv2",
 }
-"""What the provider can make once more if it is there: it attaches nothing twice, and overwrites the rest."""
+"""Resources whose creation can be repeated: an attachment is not made twice, and the rest is overwritten."""
 
 
 class Aws(BasePlatform):
@@ -152,12 +152,12 @@ class Aws(BasePlatform):
         if len(self.zones) == 1:
             return network[number]
         part = list(self._slices(network).values())[number % len(self.zones)]
-        place = _KEPT_LOW + number // len(self.zones)
-        if place >= part.num_addresses - _KEPT_HIGH:
-            most = len(self.zones) * (part.num_addresses - _KEPT_LOW - _KEPT_HIGH)
+        place = _RESERVED_LOW + number // len(self.zones)
+        if place >= part.num_addresses - _RESERVED_HIGH:
+            most = len(self.zones) * (part.num_addresses - _RESERVED_LOW - _RESERVED_HIGH)
             raise UsageError(
                 f"Divided among {len(self.zones)} zones, {network} has no room for the planned address {number}: each "
-                f"zone has {part.num_addresses}, of which AWS keeps {_KEPT_LOW + _KEPT_HIGH} for itself.",
+                f"zone has {part.num_addresses}, of which AWS keeps {_RESERVED_LOW + _RESERVED_HIGH} for itself.",
                 fix=f"Take a larger `network`, or `addresses_from` and `capacity` that end below {most}.",
             )
         return part[place]
@@ -235,7 +235,7 @@ class Aws(BasePlatform):
             raise UsageError(f"AWS has no network of the size of {network}.", fix=f"Take /{_LARGEST} to /{_SMALLEST}.")
         if len(self.zones) == 1:
             # In several, no number is an address that AWS keeps.
-            check_addresses(plan, low=_KEPT_LOW, high=_KEPT_HIGH, platform="AWS")
+            check_addresses(plan, low=_RESERVED_LOW, high=_RESERVED_HIGH, platform="AWS")
         elif plan.network and self.options.vpc:
             raise UsageError(
                 "A subnet of AWS is in one availability zone, so planned addresses cannot be in several zones of a VPC "
@@ -319,7 +319,7 @@ class Aws(BasePlatform):
         """
         if kind == self.machine_type:
             return lambda: self._declaring().instances(inputs)
-        return () if kind in _AGAIN else None
+        return () if kind in IDEMPOTENT_CREATES else None
 
 
 def _bits(network: IPv4Network) -> int:

@@ -240,7 +240,7 @@ class Site:
         data: pulumi.Input[str] = node.delivery.user_data
         if disks:
             ids = pulumi.Output.all(**{name: disk.id for name, disk in disks.items()})
-            data = ids.apply(lambda found: with_disk_rules(node.delivery.user_data, found))
+            data = ids.apply(lambda volume_ids: with_disk_rules(node.delivery.user_data, volume_ids))
         spot = aws.ec2.InstanceInstanceMarketOptionsArgs(
             market_type="spot",
             spot_options=aws.ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(

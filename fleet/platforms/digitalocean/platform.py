@@ -42,12 +42,12 @@ DISK = DiskArtifact("digitalocean", "qcow2.gz")
 _SIZES = {"small": "s-1vcpu-2gb", "medium": "s-2vcpu-4gb", "large": "s-4vcpu-8gb"}
 
 
-_AGAIN = {
+IDEMPOTENT_CREATES = {
     "digitalocean:index/reservedIpAssignment:ReservedIpAssignment",
     "digitalocean:index/tag:Tag",
     "digitalocean:index/volumeAttachment:VolumeAttachment",
 }
-"""What the provider can make once more if it is there."""
+"""Resources whose creation can be repeated."""
 
 
 class DigitalOcean(BasePlatform):
@@ -179,4 +179,4 @@ class DigitalOcean(BasePlatform):
         """
         if kind == self.machine_type:
             return lambda: self._declaring().droplets(inputs)
-        return () if kind in _AGAIN else None
+        return () if kind in IDEMPOTENT_CREATES else None

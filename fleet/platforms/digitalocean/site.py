@@ -251,7 +251,7 @@ def _inbound(node: NodePlan, everyone: Sequence[pulumi.Input[str]]) -> list[digi
 def droplets(inputs: Mapping[str, Any]) -> pulumi.Output[Sequence[str]]:
     """The ids of droplets that have the name and the tags, and are in the VPC, of a droplet's inputs."""
     tags = {tag.lower() for tag in inputs.get("tags", ())}
-    named = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
+    by_name = digitalocean.GetDropletsFilterArgs(key="name", values=[inputs["name"]])
     joined = digitalocean.GetDropletsFilterArgs(key="vpc_uuid", values=[inputs["vpcUuid"]])
-    listed = digitalocean.get_droplets_output(filters=[named, joined]).droplets
+    listed = digitalocean.get_droplets_output(filters=[by_name, joined]).droplets
     return listed.apply(lambda all_: [str(each.id) for each in all_ if tags <= set(map(str.lower, each.tags))])

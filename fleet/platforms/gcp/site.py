@@ -58,10 +58,10 @@ class Site:
             network: pulumi.Input[str] = self._options.vpc.network
             self._subnetwork: pulumi.Input[str] = self._options.vpc.subnetwork
         else:
-            made = gcp.compute.Network(plan.name, auto_create_subnetworks=False, opts=opts)
-            network = made.id
+            declared = gcp.compute.Network(plan.name, auto_create_subnetworks=False, opts=opts)
+            network = declared.id
             self._subnetwork = gcp.compute.Subnetwork(
-                plan.name, network=made.id, ip_cidr_range=cidr, region=platform.region, opts=opts
+                plan.name, network=declared.id, ip_cidr_range=cidr, region=platform.region, opts=opts
             ).id
         self._tags = Tags(pulumi.get_project(), platform.stack, plan.name, _TAG)
         everyone = [self._tags.tag(), *self._tags.earlier()]
@@ -106,9 +106,9 @@ class Site:
         if not self._options.public_addresses:
             assert node.private is not None
             return str(node.private.ip)
-        made = gcp.compute.Address(node.name, region=self._platform.region, labels=self._labels, opts=opts)
-        self._addresses[node.name] = made
-        return made.address
+        address = gcp.compute.Address(node.name, region=self._platform.region, labels=self._labels, opts=opts)
+        self._addresses[node.name] = address
+        return address.address
 
     def names(self, names: Sequence[str], addresses: Sequence[pulumi.Input[str]], opts: pulumi.ResourceOptions) -> None:
         for name in names if self._options.dns_zone else ():
@@ -123,7 +123,7 @@ class Site:
             )
 
     def data_disk(self, node: NodePlan, disk: DiskPlan, opts: pulumi.ResourceOptions) -> pulumi.Resource:
-        made = gcp.compute.Disk(
+        resource = gcp.compute.Disk(
             f"{node.name}-{disk.name}",
             zone=self._zones.get(node.name, self._platform.zone(node)),
             size=disk.size_gib,
@@ -132,8 +132,8 @@ class Site:
             opts=disk_options(opts, self._platform, disk, FIXED),
         )
         if disk.existing:
-            self._zones[node.name] = made.zone
-        return made
+            self._zones[node.name] = resource.zone
+        return resource
 
     def _zone(self, node: NodePlan, disks: Mapping[str, Any]) -> pulumi.Input[str]:
         """The zone of a node's machine: that of its data disks, whatever it was that put them there."""
@@ -258,7 +258,7 @@ class Site:
                 derived=["metadataFingerprint"],
             ),
         )
-        private = machine.network_interfaces.apply(lambda found: str(found[0].network_ip))
+        private = machine.network_interfaces.apply(lambda interfaces: str(interfaces[0].network_ip))
         address: pulumi.Output[str] = static.address if static else private
         return Instance(
             resources=[machine],

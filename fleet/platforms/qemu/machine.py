@@ -148,7 +148,7 @@ def _try_kvm(folder: Path, identity: str, machine: Machine, *, watch: bool) -> A
     try:
         _launch(folder, identity, machine, accelerator.KVM)
     except QemuRefusedError as error:
-        return Answer(False, accelerator.refusal(error.said, error.status))
+        return Answer(False, accelerator.refusal(error.output, error.status))
     if not watch:
         return _PROVED
     wait = accelerator.kernel_wait()
@@ -188,13 +188,13 @@ class QemuRefusedError(FleetError):
 
     Args:
         name: The node's name.
-        said: What QEMU wrote on standard error.
+        output: What QEMU wrote on standard error.
         status: Its exit status.
     """
 
-    def __init__(self, name: str, said: str, status: int) -> None:
-        self.said, self.status = said, status
-        super().__init__(f"QEMU does not start node {name}: {said.strip() or f'status {status}'}.")
+    def __init__(self, name: str, output: str, status: int) -> None:
+        self.output, self.status = output, status
+        super().__init__(f"QEMU does not start node {name}: {output.strip() or f'status {status}'}.")
 
 
 def _launch(folder: Path, identity: str, machine: Machine, accelerator: Sequence[str]) -> None:
@@ -309,16 +309,16 @@ def stop(folder: Path, identity: str | None = None) -> None:
     Raises:
         FleetError: It does not end.
     """
-    there = _identity(folder)
-    if (there is None and not folder.is_dir()) or (identity is not None and there not in (identity, None)):
+    noted = _identity(folder)
+    if (noted is None and not folder.is_dir()) or (identity is not None and noted not in (identity, None)):
         return
-    if there is not None:
-        with _processes(there) as processes:
+    if noted is not None:
+        with _processes(noted) as processes:
             if processes:
                 with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
                     asyncio.run(_monitor(folder, "system_powerdown"))
                     _wait_for_end(processes, _GRACE)
-        _kill(folder, there)
+        _kill(folder, noted)
     if folder.is_dir():
         shutil.rmtree(folder)
     network.leave(folder.parent.parent, folder.name)
@@ -378,7 +378,7 @@ class Watcher:
 
 @named(tokens.STANDING)
 class Standing(Watcher):
-    """Shows the machine of a node, whichever it is.
+    """Observes the machine of a node, whichever it is.
 
     Args:
         folder: The node's folder.
@@ -473,11 +473,11 @@ def _identity(folder: Path) -> str | None:
 
 
 def _running_identity(folder: Path) -> str | None:
-    named = re.compile(rb"-name\0(" + re.escape(folder.name).encode() + rb"-[0-9a-f]{8})\0")
+    pattern = re.compile(rb"-name\0(" + re.escape(folder.name).encode() + rb"-[0-9a-f]{8})\0")
     place = str(folder.resolve())
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            name = named.search((process / "cmdline").read_bytes())
+            name = pattern.search((process / "cmdline").read_bytes())
             # Another stack may well have a node of the same name.
             if name and _uses(process, place):
                 return name[1].decode()
@@ -552,15 +552,15 @@ def _processes(identity: str) -> Iterator[Sequence[int]]:
     when an update that is killed leaves them behind.
     """
     with contextlib.ExitStack() as opened:
-        found = []
+        descriptors = []
         for pid in [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]:
             with contextlib.suppress(OSError):
                 # Opened before it is looked at: from then on its number cannot become another's.
                 process = os.pidfd_open(pid)
                 opened.callback(os.close, process)
                 if _is_machine(pid, identity):
-                    found.append(process)
-        yield found
+                    descriptors.append(process)
+        yield descriptors
 
 
 def _wait_for_end(processes: Sequence[int], seconds: float) -> None:

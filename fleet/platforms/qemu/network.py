@@ -163,10 +163,10 @@ def ended(state: Path) -> bool:
 def lacking() -> str:
     """What this host lacks for it, as a sentence; empty if nothing."""
     try:
-        told = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout
+        output = subprocess.run([BINARY, "--version"], capture_output=True, text=True).stdout
     except OSError:
         return ""
-    version = re.search(r"version (\d+)\.(\d+)", told)
+    version = re.search(r"version (\d+)\.(\d+)", output)
     if version is None or (int(version[1]), int(version[2])) >= _OLDEST:
         return ""
     return f"QEMU {version[1]}.{version[2]} is too old: nodes need {_OLDEST[0]}.{_OLDEST[1]} or newer."
@@ -246,8 +246,8 @@ def _begin(state: Path, descriptor: int, older: Older) -> None:
             check=False,
         )
     if not _current(state):
-        said = (_folder(state) / "log").read_text(errors="replace").strip()
-        raise FleetError(f"The process of the nodes' network does not start: {said or 'it ended'}.")
+        message = (_folder(state) / "log").read_text(errors="replace").strip()
+        raise FleetError(f"The process of the nodes' network does not start: {message or 'it ended'}.")
 
 
 def _opened(file: Path) -> TextIO:

@@ -178,10 +178,10 @@ class Qemu(BasePlatform):
         if chosen is not None:
             return chosen
         base = self._base(port)
-        taken = self._taken(node.ahead)
+        reserved = self._reserved_ports(node.ahead)
         # A first node's port that was chosen is in nobody's way, and the others of its group stay where they are.
         first = self.options.host_ports.get(_key(f"{node.group}-0", port), base)
-        moved = 100 * len(node.ahead) if (port.protocol, first) in taken else 0
+        moved = 100 * len(node.ahead) if (port.protocol, first) in reserved else 0
         return base + 1000 * node.index + moved
 
     def _base(self, port: PortPlan) -> int:
@@ -189,23 +189,23 @@ class Qemu(BasePlatform):
         base = 2222 if port.number == SSH_PORT else port.number + (8000 if port.number < 1024 else 0)
         return base + self.options.port_offset
 
-    def _taken(self, ahead: Sequence[tuple[str, Sequence[PortPlan]]]) -> set[tuple[str, int]]:
+    def _reserved_ports(self, ahead: Sequence[tuple[str, Sequence[PortPlan]]]) -> set[tuple[str, int]]:
         """The ports of the host, with their protocols, that lead to the first nodes of groups.
 
         Args:
             ahead: As :attr:`NodePlan.ahead`.
         """
-        taken: set[tuple[str, int]] = set()
+        reserved: set[tuple[str, int]] = set()
         for place, (group, ports) in enumerate(ahead):
             own = set()
             for port in ports:
                 host = self.options.host_ports.get(_key(f"{group}-0", port))
                 if host is None:
                     base = self._base(port)
-                    host = base + 100 * place if (port.protocol, base) in taken else base
+                    host = base + 100 * place if (port.protocol, base) in reserved else base
                 own.add((port.protocol, host))
-            taken |= own
-        return taken
+            reserved |= own
+        return reserved
 
     def disk_path(self, node: NodePlan, disk: DiskPlan) -> str:
         """The file of a data disk."""

@@ -105,17 +105,17 @@ class Fence:
         return to[0] not in (0, 127) and to[:2] != b"\xa9\xfe" and to[0] < 224
 
     def _for_host(self, frame: bytes, start: int, to: bytes) -> bool:
-        kind, wanted = frame[23], int.from_bytes(frame[start + 2 : start + 4], "big")
+        kind, port = frame[23], int.from_bytes(frame[start + 2 : start + 4], "big")
         if kind == _ICMP:
             return to in (GATEWAY, NAME_SERVER)
-        if to == NAME_SERVER and kind in (_TCP, _UDP) and wanted == _DNS:
+        if to == NAME_SERVER and kind in (_TCP, _UDP) and port == _DNS:
             return True
         if kind == _TCP:
             # QEMU begins a connection at nothing else; an answer to one that came in has both flags.
             return len(frame) > start + 13 and frame[start + 13] & (_SYN | _ACK) != _SYN and to != _BROADCAST
         if kind != _UDP:
             return False
-        if wanted == _DHCP:
+        if port == _DHCP:
             return to in (GATEWAY, _BROADCAST)
         answered = self._flows.get(to + frame[start + 2 : start + 4] + frame[start : start + 2])
         return answered is not None and self._clock() - answered < _FLOW_SECONDS

@@ -67,10 +67,10 @@ class Aws(Cloud):
         self.ec2.delete_vpc(VpcId=id_)
 
     def create_Subnet(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        made = self.ec2.create_subnet(
+        reply = self.ec2.create_subnet(
             VpcId=props["vpcId"], CidrBlock=props["cidrBlock"], AvailabilityZone=props["availabilityZone"]
         )
-        return made["Subnet"]["SubnetId"], {}
+        return reply["Subnet"]["SubnetId"], {}
 
     def delete_Subnet(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.delete_subnet(SubnetId=id_)
@@ -96,17 +96,17 @@ class Aws(Cloud):
         self.ec2.delete_route_table(RouteTableId=id_)
 
     def create_RouteTableAssociation(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        made = self.ec2.associate_route_table(RouteTableId=props["routeTableId"], SubnetId=props["subnetId"])
-        return made["AssociationId"], {}
+        reply = self.ec2.associate_route_table(RouteTableId=props["routeTableId"], SubnetId=props["subnetId"])
+        return reply["AssociationId"], {}
 
     def delete_RouteTableAssociation(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.disassociate_route_table(AssociationId=id_)
 
     def create_SecurityGroup(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        made = self.ec2.create_security_group(
+        reply = self.ec2.create_security_group(
             GroupName=props["name"], Description=props["description"], VpcId=props["vpcId"]
         )
-        id_ = made["GroupId"]
+        id_ = reply["GroupId"]
         rules = []
         for rule in props.get("ingress", []):
             permission: dict[str, Any] = {"IpProtocol": rule["protocol"]}
@@ -125,26 +125,26 @@ class Aws(Cloud):
         self.ec2.delete_security_group(GroupId=id_)
 
     def create_Eip(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        made = self.ec2.allocate_address(Domain=props["domain"])
+        reply = self.ec2.allocate_address(Domain=props["domain"])
         # moto's public addresses lead nowhere.
-        self._public[made["AllocationId"]] = self.world.new_address()
-        return made["AllocationId"], {
-            "allocationId": made["AllocationId"], "publicIp": self._public[made["AllocationId"]],
+        self._public[reply["AllocationId"]] = self.world.new_address()
+        return reply["AllocationId"], {
+            "allocationId": reply["AllocationId"], "publicIp": self._public[reply["AllocationId"]],
         }  # fmt: skip
 
     def delete_Eip(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.release_address(AllocationId=id_)
 
     def create_EipAssociation(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("EipAssociation", props):
-            return there, {}
-        made = self.ec2.associate_address(
+        if existing := self.same("EipAssociation", props):
+            return existing, {}
+        reply = self.ec2.associate_address(
             AllocationId=props["allocationId"],
             InstanceId=props["instanceId"],
             AllowReassociation=props.get("allowReassociation", False),
         )
         self.world.lead(self._public[props["allocationId"]], props["instanceId"])
-        return made["AssociationId"], {}
+        return reply["AssociationId"], {}
 
     def delete_EipAssociation(self, id_: str, props: dict[str, Any]) -> None:
         addresses = self.ec2.describe_addresses(AllocationIds=[props["allocationId"]])["Addresses"]
@@ -155,11 +155,11 @@ class Aws(Cloud):
                 machine.addresses.discard(self._public[props["allocationId"]])
 
     def create_Volume(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        made = self.ec2.create_volume(
+        reply = self.ec2.create_volume(
             AvailabilityZone=props["availabilityZone"], Size=props["size"], Encrypted=props["encrypted"]
         )
-        self.world.disks[made["VolumeId"]] = props["size"]
-        return made["VolumeId"], {}
+        self.world.disks[reply["VolumeId"]] = props["size"]
+        return reply["VolumeId"], {}
 
     def delete_Volume(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.delete_volume(VolumeId=id_)
@@ -170,8 +170,8 @@ class Aws(Cloud):
         return self.ec2.create_snapshot(VolumeId=props["volumeId"])["SnapshotId"], {}
 
     def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("VolumeAttachment", props):
-            return there, {}
+        if existing := self.same("VolumeAttachment", props):
+            return existing, {}
         volume = self.resources["Volume", props["volumeId"]]
         instance = self.resources["Instance", props["instanceId"]]
         if volume["availabilityZone"] != instance["availabilityZone"]:
@@ -200,7 +200,7 @@ class Aws(Cloud):
     def create_Instance(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         if props["ami"] in self.world.gone:
             raise CloudError(f"InvalidAMIID.NotFound: The image id '[{props['ami']}]' does not exist")
-        made = self.ec2.run_instances(
+        reply = self.ec2.run_instances(
             ImageId=props["ami"],
             InstanceType=props["instanceType"],
             MinCount=1,
@@ -212,34 +212,34 @@ class Aws(Cloud):
             MetadataOptions={"HttpTokens": props["metadataOptions"]["httpTokens"]},
             **({"PrivateIpAddress": props["privateIp"]} if "privateIp" in props else {}),
         )["Instances"][0]
-        id_ = made["InstanceId"]
-        kept = self.ec2.describe_instance_attribute(InstanceId=id_, Attribute="userData")["UserData"]["Value"]
+        id_ = reply["InstanceId"]
+        retained = self.ec2.describe_instance_attribute(InstanceId=id_, Attribute="userData")["UserData"]["Value"]
         address = self.world.new_address()
-        self.world.start(Machine(name, id_, decoded(kept), props["ami"], {address}))
-        return id_, {"publicIp": address, "privateIp": made["PrivateIpAddress"]}
+        self.world.start(Machine(name, id_, decoded(retained), props["ami"], {address}))
+        return id_, {"publicIp": address, "privateIp": reply["PrivateIpAddress"]}
 
     def call_getAmi(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        (wanted,) = arguments["filters"]
-        assert wanted["name"] == "image-id"
-        (ami,) = wanted["values"]
+        (expected,) = arguments["filters"]
+        assert expected["name"] == "image-id"
+        (ami,) = expected["values"]
         if ami in self.world.gone:
             raise CloudError("Your query returned no results. Please change your search criteria and try again.")
         return {"id": ami, "imageId": ami}
 
     def call_getInstanceTypeOfferings(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = {each["name"]: each["values"] for each in arguments["filters"]}
-        there = [size for size in wanted["instance-type"] if size not in self.world.gone]
-        return {"id": "found", "instanceTypes": there, "locations": wanted["location"], "locationTypes": []}
+        expected = {each["name"]: each["values"] for each in arguments["filters"]}
+        offered = [size for size in expected["instance-type"] if size not in self.world.gone]
+        return {"id": "found", "instanceTypes": offered, "locations": expected["location"], "locationTypes": []}
 
     def call_getInstances(self, arguments: dict[str, Any]) -> dict[str, Any]:
         (subnet,) = arguments["filters"]
         assert subnet["name"] == "subnet-id"
-        found = [
+        ids = [
             id_
             for id_, props in self.of("Instance").items()
             if props["subnetId"] in subnet["values"] and arguments["instanceTags"].items() <= props["tags"].items()
         ]
-        return {"id": "found", "ids": found}
+        return {"id": "found", "ids": ids}
 
     def delete_Instance(self, id_: str, props: dict[str, Any]) -> None:
         self.ec2.terminate_instances(InstanceIds=[id_])

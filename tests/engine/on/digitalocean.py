@@ -70,13 +70,13 @@ class DigitalOcean(Cloud):
         return {"id": "found", "sizes": listed}
 
     def call_getDroplets(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        wanted = {each["key"]: each["values"] for each in arguments["filters"]}
-        found = [
+        expected = {each["key"]: each["values"] for each in arguments["filters"]}
+        droplets = [
             {"id": int(id_), "tags": props["tags"]}
             for id_, props in self.of("Droplet").items()
-            if props["name"] in wanted["name"] and props["vpcUuid"] in wanted["vpc_uuid"]
+            if props["name"] in expected["name"] and props["vpcUuid"] in expected["vpc_uuid"]
         ]
-        return {"id": "found", "droplets": found}
+        return {"id": "found", "droplets": droplets}
 
     def delete_Droplet(self, id_: str, props: dict[str, Any]) -> None:
         if self.world.machines[id_].disks:
@@ -84,8 +84,8 @@ class DigitalOcean(Cloud):
         self.world.stop(id_)
 
     def create_VolumeAttachment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("VolumeAttachment", props):
-            return there, {}
+        if existing := self.same("VolumeAttachment", props):
+            return existing, {}
         self.world.attach(props["volumeId"], str(int(props["dropletId"])))
         return self.world.new_id("attachment-"), {}
 
@@ -93,8 +93,8 @@ class DigitalOcean(Cloud):
         self.world.detach(props["volumeId"])
 
     def create_ReservedIpAssignment(self, name: str, props: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        if there := self.same("ReservedIpAssignment", props):
-            return there, {}
+        if existing := self.same("ReservedIpAssignment", props):
+            return existing, {}
         self.world.lead(props["ipAddress"], str(int(props["dropletId"])))
         return self.world.new_id("assignment-"), {}
 

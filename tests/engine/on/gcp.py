@@ -41,9 +41,9 @@ class Gcp(Cloud):
         for disk in disks:
             if f"/{props['zone']}/" not in disk["source"]:
                 raise CloudError(f"disk {disk['source']} is in another zone")
-        wanted = {access["natIp"] for access in nic.get("accessConfigs", [])} | {nic.get("networkIp", "")} - {""}
+        expected = {access["natIp"] for access in nic.get("accessConfigs", [])} | {nic.get("networkIp", "")} - {""}
         for machine in self.world.machines.values():
-            if taken := wanted & machine.addresses:
+            if taken := expected & machine.addresses:
                 raise CloudError(f"address {taken} is in use by {machine.id}")
         if not re.fullmatch(r"projects/fedora-coreos-cloud/global/images/fedora-coreos-[\w-]+",
                             props["bootDisk"]["initializeParams"]["image"]):  # fmt: skip
@@ -54,7 +54,7 @@ class Gcp(Cloud):
         if props["metadata"].get("block-project-ssh-keys") != "true":
             raise CloudError("whoever has a key of the project may log in")
         image = props["bootDisk"]["initializeParams"]["image"]
-        self.world.start(Machine(name, number, data, image, wanted))
+        self.world.start(Machine(name, number, data, image, expected))
         for disk in disks:
             self.world.attach(disk["source"], number)
         private = nic.get("networkIp") or self.world.new_address()

@@ -105,8 +105,8 @@ class Libvirt(Cloud):
 
     def delete_Network(self, id_: str, props: dict[str, Any]) -> None:
         """libvirt takes a network away from running domains, which nobody reaches from then on."""
-        for domain, there in self.of("Domain").items():
-            if any(nic.get("networkId") == id_ for nic in there["networkInterfaces"]):
+        for domain, attached in self.of("Domain").items():
+            if any(nic.get("networkId") == id_ for nic in attached["networkInterfaces"]):
                 self.world.machines[domain].addresses.clear()
 
     def read_Network(self, props: dict[str, Any]) -> dict[str, Any]:
