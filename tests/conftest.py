@@ -110,11 +110,18 @@ class Result:
 
 
 class Folder:
-    """A user's folder with a spec, and the ``fleet`` command in it."""
+    """A user's folder with a spec, and the ``fleet`` command in it.
 
-    def __init__(self, path: Path, environment: dict[str, str]) -> None:
+    Args:
+        path: The folder.
+        environment: What commands in it have.
+        has_pulumi: Pulumi's command may be asked for; ``make unit`` does without.
+    """
+
+    def __init__(self, path: Path, environment: dict[str, str], *, has_pulumi: bool = True) -> None:
         self.path = path
         self.environment = environment
+        self.has_pulumi = has_pulumi
 
     def write(self, name: str, text: str) -> Path:
         file = self.path / name
@@ -139,6 +146,7 @@ class Folder:
 
     def pulumi(self, *arguments: str) -> Result:
         """Run Pulumi's own command, found where ``fleet`` finds it."""
+        assert self.has_pulumi, "mark the test `system`: it runs Pulumi's command"
         path = f"{self.environment['PATH']}:{FLEET.parent}"
         result = subprocess.run(
             ["pulumi", *arguments],
@@ -170,7 +178,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
     """A folder with a valid spec of one node, ``fleet.yaml``, and its snippet, ``base.bu``."""
     project = Folder(
         tmp_path / "project",
@@ -180,6 +188,7 @@ def folder(tmp_path: Path) -> Folder:
             "PULUMI_HOME": str(tmp_path / "pulumi-home"),
             "PULUMI_CONFIG_PASSPHRASE": "test",
         },
+        has_pulumi=not request.path.is_relative_to(ROOT / "tests/unit") or "system" in request.keywords,
     )
     project.write("fleet.yaml", SPEC.format(count=1, greeting="hello"))
     project.write("base.bu", SNIPPET)

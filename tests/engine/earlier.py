@@ -28,6 +28,8 @@ from tests.engine.places import REGION, CloudPlace, Place
 from tests.engine.stack import Stack
 
 STATES = Path(__file__).with_name("states")
+PLATFORMS = sorted(folder.name for folder in STATES.iterdir())
+"""Those that the earlier fleet had; one that came since has no state of it."""
 PROJECT = "@PROJECT@"
 STATE = ".pulumi/stacks/web/test.json"
 PIN = "hunter4711"

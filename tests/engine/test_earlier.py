@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engine import earlier
-from tests.engine.cases import CLOUDS
 from tests.engine.places import CloudPlace, Place, cloud
 from tests.engine.stack import Stack
 
@@ -30,7 +29,7 @@ def earlier_place(platform: str, request: pytest.FixtureRequest, stack: Stack) -
         yield place
 
 
-@pytest.mark.parametrize("platform", ["qemu", *CLOUDS], indirect=True)
+@pytest.mark.parametrize("platform", earlier.PLATFORMS, indirect=True)
 def test_a_stack_of_an_earlier_fleet_stays_as_it_is_until_it_is_destroyed(platform: str, earlier_place: Place) -> None:
     place, stack = earlier_place, earlier_place.stack
     before = earlier.by_urn(earlier.restore(platform, place))

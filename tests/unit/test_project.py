@@ -12,6 +12,7 @@ from fleet.project import PROJECT_FILES, Project
 from tests.conftest import FLEET, Folder
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("name", "settings"), [*itertools.product(PROJECT_FILES, (".", "stacks"))])
 def test_a_stacks_config_is_where_pulumi_writes_it(
     folder: Folder, name: str, settings: str, monkeypatch: pytest.MonkeyPatch
