@@ -119,6 +119,10 @@ def plan_fleet(
         nodes = [NodeName(f"{name}-{index}", index) for index in selected_indices(name)]
         return {each.name: node_snippets(spec, name, each, shared, platform) for each in nodes}
 
+    def check(spec: LoadedSpec, name: str, config: MachineConfig) -> None:
+        _check_rootless_ports(spec, name, spec.fleet.groups[name], config)
+        _check_disk_owners(spec, name, spec.fleet.groups[name], config)
+
     groups: dict[str, GroupPlan] = {}
     snippets: dict[str, list[Snippet]] = {}
     ahead: tuple[tuple[str, tuple[PortPlan, ...]], ...] = ()
@@ -130,8 +134,7 @@ def plan_fleet(
         snippets |= listed
         configs = compose_all(list(listed.values()), max_spec=max_spec)
         for config in configs:
-            _check_rootless_ports(spec, name, group, config)
-            _check_disk_owners(spec, name, group, config)
+            check(spec, name, config)
         surge = _surges(spec, name, group, platform)
         nodes = tuple(
             NodePlan(
@@ -169,7 +172,7 @@ def plan_fleet(
             names=tuple(group.names),
         )
     plan = FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
-    return with_secrecy(plan, spec, snippets, remake, platform, max_spec)
+    return with_secrecy(plan, spec, snippets, remake, check, platform, max_spec)
 
 
 def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:

@@ -35,6 +35,9 @@ from fleet.spec import LoadedSpec
 Remake = Callable[[LoadedSpec, str], Mapping[str, Sequence[Snippet]]]
 """Makes the snippets of a group's nodes from a spec; by the nodes' names."""
 
+Check = Callable[[LoadedSpec, str, MachineConfig], None]
+"""Refuses a config of a node of a group."""
+
 
 @dataclass(frozen=True)
 class _Shown:
@@ -54,6 +57,7 @@ def with_secrecy(
     spec: LoadedSpec,
     snippets: Mapping[str, Sequence[Snippet]],
     remake: Remake,
+    check: Check,
     platform: PlanningPlatform,
     max_spec: str,
 ) -> FleetPlan:
@@ -64,13 +68,14 @@ def with_secrecy(
         spec: The spec.
         snippets: What each node's config is made of.
         remake: Makes the snippets again.
+        check: What configs have passed, and one with masks has to pass, too: that it did not is in objects' names.
         platform: Where the nodes are to run.
         max_spec: The newest Ignition spec that the image reads.
     """
     if not spec.values.revealed or not spec.values.secrets:
         return plan
     groups = [
-        _shown(spec, group.nodes, snippets, lambda masked, name=name: remake(masked, name), max_spec)  # type: ignore[misc]
+        _shown(spec, name, group.nodes, snippets, remake, check, max_spec)
         if _may_hold_secrets(spec, name, [snippets[node.name] for node in group.nodes])
         else _Shown({node.name: node.config.ignition for node in group.nodes}, compared=True)
         for name, group in plan.groups.items()
@@ -107,21 +112,25 @@ def _may_hold_secrets(spec: LoadedSpec, group: str, snippets: Iterable[Sequence[
 
 def _shown(
     spec: LoadedSpec,
+    group: str,
     nodes: Sequence[NodePlan],
     snippets: Mapping[str, Sequence[Snippet]],
-    remake: Callable[[LoadedSpec], Mapping[str, Sequence[Snippet]]],
+    remake: Remake,
+    check: Check,
     max_spec: str,
 ) -> _Shown:
     """What may be shown of a group's nodes."""
     if spec.masked:
         try:
-            masked = remake(spec.masked)
+            masked = remake(spec.masked, group)
             # What has no secret is loaded already.
             lists = [
                 [one if one == other else other for one, other in zip(snippets[name], masked[name], strict=True)]
                 for name in (node.name for node in nodes)
             ]
             configs = compose_all(lists, max_spec=max_spec)
+            for config in configs:
+                check(spec.masked, group, config)
             texts = {node.name: config.ignition for node, config in zip(nodes, configs, strict=True)}
             return _Shown(texts, compared=True)
         except FleetError:

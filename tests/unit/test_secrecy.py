@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import pytest
 
+from fleet.config import deliver
 from fleet.config.difference import changes
 from fleet.errors import FleetError
 from fleet.model import Secrecy
@@ -228,3 +230,26 @@ def test_a_field_inside_a_sealed_one_can_be_in_plain_text() -> None:
     assert secrecy_of((*container, "ports", 0)) == ("ports", Secrecy.PLAIN)
     assert secrecy_of((*container, "environment", "TOKEN")) == ("containers", Secrecy.SEALED)
     assert secrecy_of(("groups", "web", "ports", 0, "from", 0)) == ("ports", Secrecy.PLAIN)
+
+
+def test_an_object_keeps_its_name_where_a_config_with_masks_is_refused(
+    folder: Folder, secrets: pytest.MonkeyPatch
+) -> None:
+    secrets.setenv("TOKEN", "80")
+    folder.write("big.bin", "".join(hashlib.sha256(b"%d" % n).hexdigest() for n in range(1000)))
+    folder.write(
+        "big.bu", "variant: fcos\nversion: 1.6.0\nstorage: {files: [{path: /etc/big, contents: {local: big.bin}}]}\n"
+    )
+    folder.write(
+        "fleet.yaml",
+        "name: web\nsecrets: {token: {env: TOKEN}}\nvariables: {token: {secret: token}}\ngroups:\n  web:\n"
+        "    users: {u: {uid: 1001}}\n"
+        "    containers: {app: {image: docker.io/library/caddy:2, run_as: u, ports: ['80:80']}}\n"
+        "    snippets: [big.bu, {use: sysctl, values: {net.ipv4.ip_unprivileged_port_start: '${token}'}}]\n",
+    )
+    config = {"aws:region": "eu-central-1"}
+    where = platform("aws", {"bucket": "b"}, project=folder.path, stack="test", config=config.get)
+    plan = plan_spec(folder.path / "fleet.yaml", Resolver(reveal=True), where, need_lock=False, check=False)
+    (node,) = plan.nodes
+    assert node.delivery == deliver(node.config, where.limits, node="web-0", shown="{}"), "as an earlier fleet has it"
+    assert node.delivery.object
