@@ -37,6 +37,8 @@ class Aws(Cloud):
         host, port = self._server.get_host_and_port()
         # The accounts of all servers of a process are the same ones.
         urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()
+        # A region that was reset has its own network already; a new one gets it at the first request, and ids follow.
+        ec2_backends[DEFAULT_ACCOUNT_ID].clear()
         session = boto3.Session(aws_access_key_id="x", aws_secret_access_key="x", region_name=REGION)
         self.ec2: Any = session.client("ec2", endpoint_url=f"http://{host}:{port}")
         self.s3: Any = session.client("s3", endpoint_url=f"http://{host}:{port}")
