@@ -20,9 +20,6 @@ from fleet.images import Artifact
 from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
 
-GROUP = tokens.PLATFORMS
-"""The group of entry points."""
-
 _FACE: Mapping[str, Any] = {
     "name": str,
     "options_model": type,
@@ -37,7 +34,7 @@ _FACE: Mapping[str, Any] = {
 def _entries() -> Mapping[str, list[EntryPoint]]:
     """The entry points by name. Looking for them reads the metadata of all installed packages, once."""
     entries: dict[str, list[EntryPoint]] = {}
-    for entry in entry_points(group=GROUP):
+    for entry in entry_points(group=tokens.PLATFORMS):
         entries.setdefault(entry.name, []).append(entry)
     return entries
 
@@ -130,4 +127,4 @@ def platform(
     return platform_class(name).from_options(options or {}, project=project, stack=stack, config=config)
 
 
-__all__ = ["GROUP", "Platform", "artifacts", "names", "platform", "platform_class"]
+__all__ = ["Platform", "artifacts", "names", "platform", "platform_class"]
