@@ -78,8 +78,7 @@ class StackOptions(Located):
     """A platform's options: ``fleet:<platform>`` of a stack's config.
 
     Errors name line and column of the stack's file where they stand in it; where they come from elsewhere (a default
-    of ``Pulumi.yaml``, say), the path of the key. A value is shown only if that file has it
-    in plain text.
+    of ``Pulumi.yaml``, say), the path of the key. A value is shown only if that file has it in plain text.
 
     Args:
         platform: The platform's name.
@@ -91,20 +90,24 @@ class StackOptions(Located):
     what = "options of the platform"
 
     def __init__(self, platform: str, stack: str, folder: Path, written: Mapping[str, str]) -> None:
-        self._written = written
+        self._written, self._stack, self._folder = written, stack, folder
         self._key = f"fleet:{platform}"
         self._source = f"{self._key} in the config of stack {stack}"
         self._document: Document | None = None
         self._value: Any = None
+
+    def _invalid(self, model: type[BaseModel], details: list[ErrorDetails]) -> FleetError:
+        # Only what is wrong needs its place: the files are read for nothing else.
         try:
-            if project := Project.at(folder):
-                document = Document(project.settings_file(stack), "stack's config", loader=Plain)
+            if project := Project.at(self._folder):
+                document = Document(project.settings_file(self._stack), "stack's config", loader=Plain)
                 self._value = document.value()["config"][self._key]
                 if isinstance(self._value, dict):
                     self._document = document
         except (FleetError, KeyError, TypeError, yaml.YAMLError):
             pass  # What reads the config says what is wrong with it.
         self._by_path = self._document is None
+        return super()._invalid(model, details)
 
     def _as_written(self, location: Location) -> Location:
         return [self._written.get(str(part), part) if index == 0 else part for index, part in enumerate(location)]
