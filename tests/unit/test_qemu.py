@@ -169,7 +169,9 @@ server.accept()
 """
 
 
-NOTE = '{"id": "web-0-12345678"}'
+IDENTITY = f"web-0-{os.getpid():08x}"
+"""One for each process that runs tests: a machine is stopped by it, wherever it runs."""
+NOTE = json.dumps({"id": IDENTITY})
 
 
 @contextmanager
@@ -183,7 +185,7 @@ def machine(folder: Path, *, started: bool, note: str = NOTE) -> Iterator[tuple[
     """
     folder.mkdir(parents=True)
     (folder / "node.json").write_text(note)
-    command = [sys.executable, "-c", LARGE, "-name", "web-0-12345678", "-netdev", "user,hostfwd=tcp:127.0.0.1:1-:80"]
+    command = [sys.executable, "-c", LARGE, "-name", IDENTITY, "-netdev", "user,hostfwd=tcp:127.0.0.1:1-:80"]
     with (
         # As a daemon, it works in no folder of its own, but has files open there.
         (folder / "console.log").open("w") as log,
@@ -204,7 +206,7 @@ def machine(folder: Path, *, started: bool, note: str = NOTE) -> Iterator[tuple[
 def test_a_machine_that_was_stopped_has_given_its_ports_back(tmp_path: Path, started: bool) -> None:
     folder = tmp_path / "nodes" / "web-0"
     with machine(folder, started=started) as (process, port):
-        qemu_machine.stop(folder, "web-0-12345678")
+        qemu_machine.stop(folder, IDENTITY)
         qemu_machine.check_start(folder, "web-0", "127.0.0.1", [qemu_machine.Forward(port, 80)])
         assert process.wait(0) != 0
     assert not folder.exists()
@@ -256,22 +258,22 @@ def test_the_accelerator_is_no_part_of_what_re_provisions_a_node(folder: Folder)
 def test_a_machine_is_known_whose_notes_a_full_disk_has_cut_off(tmp_path: Path, note: str) -> None:
     folder = tmp_path / "nodes" / "web-0"
     with machine(folder, started=False, note=note) as (process, _):
-        assert qemu_machine.running(folder, "web-0-12345678")
+        assert qemu_machine.running(folder, IDENTITY)
         (folder / "qemu.pid").write_text("")
-        assert qemu_machine.running(folder, "web-0-12345678")
-        assert not qemu_machine.running(folder.with_name("web-1"), "web-0-12345678")
+        assert qemu_machine.running(folder, IDENTITY)
+        assert not qemu_machine.running(folder.with_name("web-1"), IDENTITY)
         # Its ports are the node's own, whatever else is lost.
         qemu_machine.check_start(folder, "web-0", "127.0.0.1", [qemu_machine.Forward(1, 80)])
-        qemu_machine.stop(folder, "web-0-12345678")
+        qemu_machine.stop(folder, IDENTITY)
         assert process.wait(0) != 0
     assert not folder.exists()
 
 
 @pytest.mark.system
 def test_a_process_that_only_reuses_the_id_is_not_taken_for_the_machine(tmp_path: Path) -> None:
-    (tmp_path / "node.json").write_text('{"id": "web-0-12345678"}')
+    (tmp_path / "node.json").write_text(NOTE)
     (tmp_path / "qemu.pid").write_text("1\n")
-    assert not qemu_machine.running(tmp_path, "web-0-12345678")
+    assert not qemu_machine.running(tmp_path, IDENTITY)
 
 
 def test_a_tcp_probe_wants_the_node_and_not_only_the_forwarder_to_accept() -> None:
