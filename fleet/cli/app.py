@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fleet.cli.options import ConfigOf, Identity, NewImage, Node, PlatformName, PlatformOf, Spec, StackName, Yes
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
@@ -30,24 +31,6 @@ image_app = typer.Typer(
     help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
 )
 app.add_typer(image_app, name="image")
-
-Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
-StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
-PlatformName = Annotated[str, typer.Option(help="The platform; `fleet doctor` lists those that are installed.")]
-PlatformOf = Annotated[
-    str | None,
-    typer.Option("--platform", help="The platform; by default the stack's, or qemu."),
-]
-ConfigOf = Annotated[
-    str | None,
-    typer.Option("--stack", "-s", help="Take platform, options, variables from its config.", show_default=False),
-]
-Node = Annotated[str, typer.Argument(help="Its name, such as web-0.", show_default=False)]
-Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
-NewImage = Annotated[
-    bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 @app.command()

@@ -6,10 +6,12 @@ from fleet.plan.machine import DiskLink, Interface, Needs, Peer, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
 from fleet.plan.probe import SSH_PORT, Probe, probe_kinds
+from fleet.plan.report import REPORT_PORT, Problem, Report, UnitReport, read_report
 from fleet.plan.rollout import Rollout
 
 __all__ = [
     "ANYWHERE",
+    "REPORT_PORT",
     "SSH_PORT",
     "Delivery",
     "Disk",
@@ -28,8 +30,12 @@ __all__ = [
     "PlanningPlatform",
     "PortPlan",
     "Probe",
+    "Problem",
+    "Report",
     "Rollout",
     "StateEntry",
+    "UnitReport",
     "Watch",
     "probe_kinds",
+    "read_report",
 ]
