@@ -27,10 +27,14 @@ from fleet.plan import (
     Limits,
     LockedImage,
     NodePlan,
+    Peer,
+    Probe,
     StateEntry,
+    Watch,
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
+from fleet.platforms.libvirt import console
 from fleet.platforms.libvirt.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest, slot
@@ -95,6 +99,11 @@ class Libvirt(BasePlatform):
 
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(self.uri, str(machine.get("id", "")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     @property
     def place(self) -> str:
