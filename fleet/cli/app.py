@@ -214,7 +214,7 @@ def logs(
 
     session = Session(spec, stack, Terminal())
     if console:
-        print(session.console(node))
+        print(session.console(node, lines))
     else:
         become(session.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fleet import ssh
+from fleet import console, ssh
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
+from fleet.masking import Mask
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say, Tell
@@ -280,19 +281,31 @@ class Session:
             command.pop()
         return self.login(node, [shlex.join(command)], identity=identity)
 
-    def console(self, node: str) -> str:
-        """The end of a node's serial console.
+    def console(self, node: str, lines: int) -> str:
+        """The end of a node's serial console, secrets masked.
+
+        Args:
+            node: Its name.
+            lines: How many of the last ones; what is redrawn over and over is one.
 
         Raises:
             UsageError: There is no such node.
-            FleetError: The platform shows consoles in another way; says which.
+            FleetError: It cannot be read, or the platform shows consoles in another way; says which.
         """
         stack, platform, deployed = self._deployed(node)
-        if watcher := watcher_of(deployed.peer(node).describe().get("watch")):
-            return watcher.console()
+        peer = deployed.peer(node)
+        text, why = "", f"fleet itself cannot read the consoles of {platform.name}."
+        if watcher := watcher_of(peer.describe().get("watch")):
+            why = f"The console of {node} has nothing to show."
+            try:
+                text = watcher.console()
+            except FleetError as error:
+                why = str(error)
+        if text:
+            return "\n".join(console.tail(Mask(dict(peer.hidden))(text), lines))
         shown = stack.outputs().get("nodes", {}).get(node, {}).get("console")
         raise FleetError(
-            f"fleet itself cannot read the consoles of {platform.name}.",
+            why,
             fix=f"This shows it: {shown}." if shown else "Its own tools can.",
         )
 
