@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+import fleet.cli  # noqa: F401 (adds every command)
 from fleet.cli.app import app
 
 _ARGUMENTS = {"spec": "fleet.yaml", "node": "web-0", "folder": "site"}

@@ -15,11 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fleet.cli.options import ConfigOf, Identity, NewImage, Node, PlatformName, PlatformOf, Spec, StackName, Yes
+from fleet.cli.options import ConfigOf, Identity, NewImage, Node, PlatformOf, Spec, StackName, Yes
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
-from fleet.stack_config import DEFAULT_PLATFORM
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
@@ -31,21 +30,6 @@ image_app = typer.Typer(
     help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
 )
 app.add_typer(image_app, name="image")
-
-
-@app.command()
-def new(
-    folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = DEFAULT_PLATFORM,
-) -> None:
-    """Create a fleet: a Pulumi project with a spec to edit."""
-    from fleet.ops.scaffold import begin
-
-    spec, stack, note = begin(folder, platform)
-    if note:
-        out.print(note)
-    out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
-    out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
 
 @app.command()

@@ -31,7 +31,6 @@ StackName = Annotated[
     ),
 ]
 """A command that has it takes the spec as its argument ``spec``."""
-PlatformName = Annotated[str, typer.Option(help="The platform; `fleet doctor` lists those that are installed.")]
 PlatformOf = Annotated[
     str | None,
     typer.Option("--platform", help="The platform; by default the stack's, or qemu."),
