@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fleet.model import Model
+from fleet.model import Model, attributes
 from fleet.ops.events import EVENTS_VERSION, TYPES
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
@@ -32,17 +30,6 @@ share, is what it becomes in Podman's Quadlet file (podman-systemd.unit(5)), as 
 `docker network create` where the group has `engine: docker`, and what it is made of in a Compose file. What is in
 capitals is no option, but stands after them; `...` is the rest of several words.
 """
-
-
-def attributes(model: type[Any]) -> dict[str, str]:
-    """What a class' docstring says of its fields.
-
-    Args:
-        model: A class with a section ``Attributes``.
-    """
-    _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
-    pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
 
 
 def containers() -> str:

@@ -23,7 +23,6 @@ from fleet.cli.options import (
     Identity,
     NewImage,
     Node,
-    PlatformName,
     PlatformOf,
     Spec,
     StackName,
@@ -33,7 +32,6 @@ from fleet.cli.options import (
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
-from fleet.stack_config import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:
     from fleet.ops.ui import Ui
@@ -48,21 +46,6 @@ image_app = typer.Typer(
     help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
 )
 app.add_typer(image_app, name="image")
-
-
-@app.command()
-def new(
-    folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = DEFAULT_PLATFORM,
-) -> None:
-    """Create a fleet: a Pulumi project with a spec to edit."""
-    from fleet.ops.scaffold import begin
-
-    spec, stack, note = begin(folder, platform)
-    if note:
-        out.print(note)
-    out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
-    out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
 
 @app.command()

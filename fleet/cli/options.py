@@ -8,9 +8,30 @@ from typing import Annotated
 
 import typer
 
+
+def _stack_of(context: typer.Context, name: str) -> str:
+    """The stack that a command is about: the named one, else the one that the project has selected or only has."""
+    if name or context.resilient_parsing:
+        return name
+    from fleet.ops.stacks import current_stack  # what it imports takes longer than the command line to start
+
+    # An argument that was given is read before an option that was not.
+    return current_stack(context.params["spec"])
+
+
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
-StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
-PlatformName = Annotated[str, typer.Option(help="The platform; `fleet doctor` lists those that are installed.")]
+StackName = Annotated[
+    str,
+    typer.Option(
+        "--stack",
+        "-s",
+        help="The Pulumi stack; by default the selected one (`pulumi stack select`), or the only one.",
+        default_factory=str,
+        callback=_stack_of,
+        show_default=False,
+    ),
+]
+"""A command that has it takes the spec as its argument ``spec``."""
 PlatformOf = Annotated[
     str | None,
     typer.Option("--platform", help="The platform; by default the stack's, or qemu."),

@@ -338,7 +338,7 @@ class Session:
 
     def status(self) -> list[NodeStatus]:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
-        stack, plan, platform = self._plan("read", "known")
+        stack, plan, platform = self._plan("read", "known", need_lock=False)
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
             self._ui.warn(f"{error} It counts as unchanged.")
         if ailing := platform.ailing():
@@ -355,7 +355,7 @@ class Session:
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 
-    def _plan(self, access: Access, secrets: Secrets) -> tuple[Stack, FleetPlan, Platform]:
+    def _plan(self, access: Access, secrets: Secrets, *, need_lock: bool = True) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts.
 
         So what is wrong with the spec is said at once, and the program only declares what is planned.
@@ -370,6 +370,7 @@ class Session:
             full_name=stack.name,
             new_image=self._new_image,
             secrets=secrets,
+            need_lock=need_lock,
         )
         plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)

@@ -114,9 +114,9 @@ class Deployed:
         return [f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" for key in reshaped(old, new)]
 
     def image_moves(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node for its image's sake."""
+        """Whether an update would re-provision a node for its image's sake. Without an image lock, none is known to."""
         gate = self._gates.get(node.name)
-        return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
+        return bool(gate and node.image and node.follow_image and gate.get("image") != self._platform.image(node))
 
     def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
         """The configs to go back to, as :func:`~fleet.dynamic.record.unpacked` has them; ``None``: none is known.
