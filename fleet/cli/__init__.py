@@ -1,6 +1,7 @@
 """The ``fleet`` command line."""
 
 from fleet.cli import new as new
+from fleet.cli import status as status
 from fleet.cli.app import main
 
 __all__ = ["main"]
