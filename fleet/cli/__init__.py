@@ -1,5 +1,6 @@
 """The ``fleet`` command line."""
 
+from fleet.cli import doctor as doctor
 from fleet.cli import new as new
 from fleet.cli.app import main
 

@@ -223,20 +223,6 @@ def destroy(
     Session(spec, stack, Terminal()).destroy(delete_data_disks=delete_data_disks)
 
 
-@app.command()
-def doctor() -> None:
-    """Check what this machine lacks, and how to install it."""
-    from fleet.ops.doctor import findings
-
-    marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}
-    complete = True
-    for finding in findings():
-        out.print(f"{marks[finding.works]}  {finding.subject}: {finding.text}")
-        complete = complete and finding.works is not False
-    if not complete:
-        raise typer.Exit(1)
-
-
 Base = Annotated[
     str,
     typer.Option(

@@ -12,10 +12,13 @@ def _stack_of(context: typer.Context, name: str) -> str:
     """The stack that a command is about: the named one, else the one that the project has selected or only has."""
     if name or context.resilient_parsing:
         return name
+    # An argument that was given is read before an option that was not.
+    spec = context.params.get("spec")
+    if spec is None:
+        return ""
     from fleet.ops.stacks import current_stack  # what it imports takes longer than the command line to start
 
-    # An argument that was given is read before an option that was not.
-    return current_stack(context.params["spec"])
+    return current_stack(spec)
 
 
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
@@ -30,7 +33,7 @@ StackName = Annotated[
         show_default=False,
     ),
 ]
-"""A command that has it takes the spec as its argument ``spec``."""
+"""A command that has it takes the spec as its argument ``spec``; where that may be left out, it is empty then."""
 PlatformOf = Annotated[
     str | None,
     typer.Option("--platform", help="The platform; by default the stack's, or qemu."),

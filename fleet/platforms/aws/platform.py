@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import islice
 from pathlib import Path
@@ -27,9 +27,11 @@ from fleet.plan import (
     NodePlan,
     StateEntry,
 )
+from fleet.platforms.aws.account import identity
 from fleet.platforms.aws.options import Options
 from fleet.platforms.base import BasePlatform, Leftovers
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.diagnosis import Check, plugin, sdk
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
 from fleet.stack_config import ConfigReader, no_config
@@ -101,6 +103,10 @@ class Aws(BasePlatform):
         read = read_options(Options, options, platform="aws", stack=stack, project=project)
         variables = (os.environ.get(name, "") for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
         return cls(read, config("aws:region") or next(filter(None, variables), ""), stack)
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: identity(config, self.region))
+        return (sdk("pulumi_aws", "aws"), plugin("aws", "pulumi_aws"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "its nodes have planned private addresses" if addressed else ""
