@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 class Server:
     """Serves ``files``, or answers with ``status``, if one is set.
 
-    ``cut`` makes each answer end after so many bytes, as a broken connection does. Bodies wait until they ``may_go_on``.
+    ``cut`` makes each answer end after so many bytes, as a broken connection does. Bodies wait until they
+    ``may_go_on``.
     """
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fleet.model import Model, attributes
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
+from tools.manual import manual
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -45,7 +46,7 @@ def _table(title: str, model: type[Model]) -> Iterator[str]:
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-PAGES = {"containers.md": containers}
+PAGES = {"containers.md": containers, "fleet.1": manual}
 """By its file: what makes a page."""
 
 

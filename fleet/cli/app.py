@@ -23,7 +23,6 @@ from fleet.ops.signals import SIGNALS, Stopped
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 image_app = typer.Typer(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fleet.cli import completion
+
 
 def _stack_of(context: typer.Context, name: str) -> str:
     """The stack that a command is about: the named one, else the one that the project has selected or only has."""
@@ -30,6 +32,7 @@ StackName = Annotated[
         help="The Pulumi stack; by default the selected one (`pulumi stack select`), or the only one.",
         default_factory=str,
         callback=_stack_of,
+        autocompletion=completion.stacks,
         show_default=False,
     ),
 ]
@@ -40,9 +43,17 @@ PlatformOf = Annotated[
 ]
 ConfigOf = Annotated[
     str | None,
-    typer.Option("--stack", "-s", help="Take platform, options, variables from its config.", show_default=False),
+    typer.Option(
+        "--stack",
+        "-s",
+        help="Take platform, options, variables from its config.",
+        autocompletion=completion.stacks,
+        show_default=False,
+    ),
 ]
-Node = Annotated[str, typer.Argument(help="Its name, such as web-0.", show_default=False)]
+Node = Annotated[
+    str, typer.Argument(help="Its name, such as web-0.", autocompletion=completion.nodes, show_default=False)
+]
 Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
 NewImage = Annotated[
     bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
