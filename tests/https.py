@@ -18,14 +18,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class Server:
-    """Serves ``files``; ``cut`` makes each answer end after so many bytes, as a broken connection does. Bodies wait
-    until they ``may_go_on``.
+    """Serves ``files``, or answers with ``status``, if one is set.
+
+    ``cut`` makes each answer end after so many bytes, as a broken connection does. Bodies wait until they
+    ``may_go_on``.
     """
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.files: dict[str, bytes] = {}
         self.may_go_on = threading.Event()
         self.may_go_on.set()
+        self.status = 0
         self.cut: int | None = None
         self.redirects: dict[str, str] = {}
         self.requests: list[tuple[str, str]] = []
@@ -37,6 +40,11 @@ class Server:
                     self.send_error(200 if self.path in outer.files else 404)
 
             def redirected(self) -> bool:
+                if outer.status:
+                    self.send_response(outer.status)
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return True
                 if to := outer.redirects.get(self.path):
                     self.send_response(302)
                     self.send_header("Location", to)

@@ -13,6 +13,7 @@ from fleet.ops.events import EVENTS_VERSION, TYPES
 from fleet.ops.status import STATUS_VERSION, ContainerStatus, NodeStatus
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
+from tools.manual import manual
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -126,7 +127,7 @@ def _rows(kind: type[Any]) -> Iterator[str]:
         yield f"| `{key}` | {text} |"
 
 
-PAGES = {"containers.md": containers, "events.md": events, "status.md": status}
+PAGES = {"containers.md": containers, "events.md": events, "status.md": status, "fleet.1": manual}
 """By its file: what makes a page."""
 
 

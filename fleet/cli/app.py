@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 image_app = typer.Typer(
@@ -225,20 +224,6 @@ def destroy(
             what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
             _ask(f"Remove {what} of stack {stack}?", as_json)
         Session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
-
-
-@app.command()
-def doctor() -> None:
-    """Check what this machine lacks, and how to install it."""
-    from fleet.ops.doctor import findings
-
-    marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}
-    complete = True
-    for finding in findings():
-        out.print(f"{marks[finding.works]}  {finding.subject}: {finding.text}")
-        complete = complete and finding.works is not False
-    if not complete:
-        raise typer.Exit(1)
 
 
 Base = Annotated[

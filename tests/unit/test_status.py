@@ -17,6 +17,7 @@ from fleet.cli import status as cli
 from fleet.cli.status import table
 from fleet.dynamic.tokens import GATE, NODE, READY
 from fleet.errors import FleetError
+from fleet.model import attributes
 from fleet.ops.session import Session
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed, Silence
@@ -27,7 +28,6 @@ from fleet.planner import plan_spec
 from fleet.platforms import platform
 from fleet.spec import Resolver
 from tests.conftest import Folder
-from tools.reference import attributes
 
 NOW = 1_800_000_000.0
 WELL = {"active": "active", "sub": "running", "load": "loaded", "result": "success", "seconds": 3600.0}

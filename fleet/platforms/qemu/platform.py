@@ -44,8 +44,10 @@ from fleet.plan import (
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
+from fleet.platforms.diagnosis import Check
 from fleet.platforms.options import read_options
 from fleet.platforms.qemu import machine, network, tokens
+from fleet.platforms.qemu.host import host_checks
 from fleet.platforms.qemu.options import Options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest
 from fleet.stack_config import ConfigReader, no_config
@@ -95,6 +97,9 @@ class Qemu(BasePlatform):
         """
         read = read_options(Options, options, platform="qemu", stack=stack, project=project)
         return cls(read, (project / read.state_dir).resolve() if read.state_dir else stack_folder(project, stack))
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        return host_checks()
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"
