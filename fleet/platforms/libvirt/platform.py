@@ -29,6 +29,7 @@ from fleet.plan import (
     NodePlan,
     Peer,
     Probe,
+    ReportAccess,
     StateEntry,
     Watch,
 )
@@ -104,6 +105,13 @@ class Libvirt(BasePlatform):
         """At its address, with its console."""
         shown = console.argument(self.uri, str(machine.get("id", "")))
         return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """Directly, unless its network is behind another host."""
+        if node.report is None:
+            return None
+        reached = bool(self.options.bridge) or not urlsplit(self.uri).hostname
+        return ReportAccess(node.report, node.settle, direct=reached, ssh=reached)
 
     @property
     def place(self) -> str:
