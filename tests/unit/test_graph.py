@@ -64,7 +64,7 @@ def topologies(draw: st.DrawFn) -> Topology:
     )  # fmt: skip
     ports = st.builds(
         TopologyPort, st.integers(1, 65535), st.sampled_from(["tcp", "udp"]),
-        st.sampled_from(["ssh", "container", "pod", "other"]), named, st.none() | st.integers(1, 9), SOME,
+        st.sampled_from(["ssh", "report", "container", "pod", "other"]), named, st.none() | st.integers(1, 9), SOME,
     )  # fmt: skip
 
     def apart(things: st.SearchStrategy[Any], most: int) -> st.SearchStrategy[tuple[Any, ...]]:

@@ -283,8 +283,7 @@ def _rest(reach: Sequence[str]) -> tuple[str, ...]:
 def _port(port: TopologyPort, group: TopologyGroup) -> Iterator[str]:
     """A port: its number, and where it leads; and where it is reached, if that is somewhere else."""
     word = f"{port.number}/{port.protocol}"
-    if port.use == "ssh":
-        word += " SSH"
+    word += {"ssh": " SSH", "report": " report"}.get(port.use, "")
     if port.target not in (None, port.number):
         word += f" → {port.target}"
     yield word
