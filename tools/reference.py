@@ -1,4 +1,4 @@
-"""The pages of ``docs/reference``, made from the program: ``python -m tools.reference`` writes them anew."""
+"""The pages and pictures of the docs that the program makes: ``python -m tools.reference`` writes them anew."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import Any
 
 from fleet.model import Model, attributes
 from fleet.ops.events import EVENTS_VERSION, TYPES
+from fleet.ops.graph import drawn
 from fleet.ops.status import STATUS_VERSION, ContainerStatus, NodeStatus
+from fleet.ops.topology import read_topology
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
 from tools.manual import manual
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
 
 _TABLES: tuple[tuple[str, type[Model]], ...] = (
     ("containers", Container),
@@ -127,14 +130,25 @@ def _rows(kind: type[Any]) -> Iterator[str]:
         yield f"| `{key}` | {text} |"
 
 
-PAGES = {"containers.md": containers, "events.md": events, "status.md": status, "fleet.1": manual}
-"""By its file: what makes a page."""
+def matrix() -> str:
+    """The picture ``matrix.svg``: that of an example, as ``fleet graph`` draws it."""
+    return drawn(read_topology(ROOT / "examples/matrix/matrix.py", stack="aws"), "svg")
+
+
+PAGES = {
+    "containers.md": containers,
+    "events.md": events,
+    "status.md": status,
+    "fleet.1": manual,
+    "../images/matrix.svg": matrix,
+}
+"""By its file: what makes a page, or a picture."""
 
 
 def main() -> None:
-    """Write every page."""
-    FOLDER.mkdir(exist_ok=True)
+    """Write all of them."""
     for name, page in PAGES.items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(page())
 
 

@@ -26,6 +26,7 @@ from fleet.plan import (
     NodePlan,
     Peer,
     PlanningPlatform,
+    PortPlan,
     Probe,
     ReportAccess,
     StateEntry,
@@ -268,6 +269,19 @@ class Platform(PlanningPlatform, Protocol):
         """
         ...
 
+    def host_ports(self, node: NodePlan) -> Mapping[PortPlan, tuple[str, int]]:
+        """Host and port that lead to ports of a node which are not reached at an address of the node's own."""
+        ...
+
+    def reached_from(self, port: PortPlan, *, report: bool) -> Sequence[str]:
+        """Who outside the fleet reaches a port: CIDRs; in words where the platform has no firewall. Empty: nobody.
+
+        Args:
+            port: The port.
+            report: Whether the node's report is there.
+        """
+        ...
+
     def report_access(self, node: NodePlan) -> ReportAccess | None:
         """How a node's report can be had from this machine; ``None`` if it has none."""
         ...
@@ -370,6 +384,14 @@ class BasePlatform:
     def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
         """At its address."""
         return Peer(name, address, {}, probes)
+
+    def host_ports(self, node: NodePlan) -> Mapping[PortPlan, tuple[str, int]]:
+        """None: nodes have addresses."""
+        return {}
+
+    def reached_from(self, port: PortPlan, *, report: bool) -> Sequence[str]:
+        """As the spec says: the firewall sees to it."""
+        return port.sources
 
     def report_access(self, node: NodePlan) -> ReportAccess | None:
         """Directly, or over SSH, where the firewall lets in anybody."""
