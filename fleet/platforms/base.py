@@ -25,6 +25,7 @@ from fleet.plan import (
     NodePlan,
     Peer,
     PlanningPlatform,
+    PortPlan,
     Probe,
     StateEntry,
     Watch,
@@ -256,6 +257,14 @@ class Platform(PlanningPlatform, Protocol):
         """
         ...
 
+    def host_ports(self, node: NodePlan) -> Mapping[PortPlan, tuple[str, int]]:
+        """Host and port that lead to ports of a node which are not reached at an address of the node's own."""
+        ...
+
+    def reached_from(self, port: PortPlan) -> Sequence[str]:
+        """Who outside the fleet reaches a port: CIDRs; in words where the platform has no firewall. Empty: nobody."""
+        ...
+
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         """Begin to declare a fleet's resources with those that the nodes share: image, network, firewall."""
         ...
@@ -350,6 +359,14 @@ class BasePlatform:
     def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
         """At its address."""
         return Peer(name, address, {}, probes)
+
+    def host_ports(self, node: NodePlan) -> Mapping[PortPlan, tuple[str, int]]:
+        """None: nodes have addresses."""
+        return {}
+
+    def reached_from(self, port: PortPlan) -> Sequence[str]:
+        """As the spec says: the firewall sees to it."""
+        return port.sources
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         site: Site = self._declaring().Site(self, plan, opts)

@@ -27,6 +27,7 @@ from fleet.plan import (
     Limits,
     LockedImage,
     NodePlan,
+    PortPlan,
     StateEntry,
 )
 from fleet.platforms.base import BasePlatform
@@ -95,6 +96,12 @@ class Libvirt(BasePlatform):
 
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
+
+    def reached_from(self, port: PortPlan) -> tuple[str]:
+        """No firewall: the bridge, or else the stack's NAT network, says who reaches a node."""
+        if self.options.bridge:
+            return (f"whoever is on the bridge {self.options.bridge}",)
+        return ("the host",)
 
     @property
     def place(self) -> str:

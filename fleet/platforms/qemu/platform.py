@@ -263,7 +263,16 @@ class Qemu(BasePlatform):
 
     def endpoints(self, node: NodePlan) -> dict[int, tuple[str, int]]:
         """Host and port that lead to each TCP port of a node."""
-        return {p.number: (self.host, self.host_port(node, p)) for p in node.ports if p.protocol == "tcp"}
+        return {port.number: where for port, where in self.host_ports(node).items() if port.protocol == "tcp"}
+
+    def host_ports(self, node: NodePlan) -> dict[PortPlan, tuple[str, int]]:
+        return {port: (self.host, self.host_port(node, port)) for port in node.ports}
+
+    def reached_from(self, port: PortPlan) -> tuple[str]:
+        """Whoever reaches the address that ports of the host listen on: there is no firewall."""
+        if self.options.bind.startswith("127."):
+            return ("this machine",)
+        return ("whoever reaches this machine",)
 
     def props(self, node: NodePlan) -> dict[str, Any]:
         """The inputs of a node's machine."""
