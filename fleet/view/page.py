@@ -37,7 +37,7 @@ def exported(snapshot: Json, details: Mapping[str, Json], *, written: float) -> 
         written: When, in seconds since 1970.
     """
     css, js = static("view.css"), static("view.js")
-    policy = f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(js)}'; base-uri 'none'; form-action 'none'"
+    policy = f"default-src 'none'; style-src '{_digest(css)}'; script-src '{_digest(js)}'; form-action 'none'"
     data = {"snapshot": snapshot, **_shared(details), "written": written}
     text = json.dumps(data, separators=(",", ":"), sort_keys=True)
     # What ends a script, or begins a comment in one (HTML, section "Restrictions for contents of script elements").
@@ -51,9 +51,7 @@ def _shared(details: Mapping[str, Json]) -> dict[str, Any]:
     texts: dict[str, int] = {}
 
     def without_texts(detail: Json) -> Json:
-        entries = [
-            {**entry, "text": texts.setdefault(entry["text"], len(texts))} for entry in detail.get("config", [])
-        ]
+        entries = [{**entry, "text": texts.setdefault(entry["text"], len(texts))} for entry in detail.get("config", [])]
         return {**detail, "config": entries}
 
     shared = {name: without_texts(detail) for name, detail in details.items()}

@@ -123,18 +123,23 @@ def timeline(stage: Stage, noted: Sequence[Step], since: float | None = None) ->
 
 
 def of_last_rollout(timelines: Mapping[str, Sequence[Step]]) -> list[str]:
-    """Which nodes the last rollout touched, as far as times can tell, in the order in which it did.
+    """Which nodes the last rollout touched, or waits to touch, as far as times can tell: in the order of their turns.
 
     Args:
-        timelines: Of all nodes.
+        timelines: Of all nodes, in the order that those get whose turn has not come.
     """
-    spans = sorted(((steps[-1].since, steps[0].since, name) for name, steps in timelines.items() if steps), reverse=True)
-    touched: list[tuple[float, str]] = []
-    for end, begin, name in spans:
-        if touched and min(touched)[0] - end > GAP_SECONDS:
+    spans = sorted(((steps[-1].since, _turn(steps), name) for name, steps in timelines.items() if steps), reverse=True)
+    touched: dict[str, float] = {}
+    for end, turn, name in spans:
+        if touched and min(touched.values()) - end > GAP_SECONDS:
             break
-        touched.append((begin, name))
-    return [name for _, name in sorted(touched)]
+        touched[name] = turn
+    return sorted((name for name in timelines if name in touched), key=touched.__getitem__)
+
+
+def _turn(steps: Sequence[Step]) -> float:
+    """When a node's turn came."""
+    return next((step.since for step in steps if step.phase != "waiting"), float("inf"))
 
 
 def _stage(machine: Resource | None, gate: Resource | None, ready: Resource | None, operation: str | None) -> Stage:
@@ -151,10 +156,9 @@ def _stage(machine: Resource | None, gate: Resource | None, ready: Resource | No
     let_go = _let_go(gate)
     if let_go is not None and started is not None and let_go > started:
         let_go = None  # It changed since, and kept the machine.
-    is_ready = ready is not None and not ready.get("pendingReplacement") and _is_of(ready, machine)
-    return Stage(
-        "ready" if is_ready else "starting", id_, let_go, started, _time(ready["created"]) if is_ready and ready and "created" in ready else None
-    )  # fmt: skip
+    if ready is None or ready.get("pendingReplacement") or not _is_of(ready, machine):
+        return Stage("starting", id_, let_go, started)
+    return Stage("ready", id_, let_go, started, _time(ready.get("created")))
 
 
 def _is_of(ready: Resource, machine: Resource) -> bool:

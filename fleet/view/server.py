@@ -57,6 +57,10 @@ HEADERS = {
 """Of every answer."""
 
 
+Opened = Callable[[str, str], None]
+"""Told two URLs of the page: one to show, and one to start a browser with, which opens it once."""
+
+
 class Source(Protocol):
     """What the page is about. Its methods may take seconds; each runs in a thread, and several may at once."""
 
@@ -87,11 +91,14 @@ class Keys:
 
     Attributes:
         token: In the URL that is printed.
-        cookie: What it is exchanged for.
+        tickets: Tokens that let in once. One is in the URL that a browser is started with, whose arguments others on
+            this machine may see.
+        cookie: What a token or a ticket is exchanged for.
         place: The path that the page is at, and the cookie goes to.
     """
 
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
+    tickets: set[str] = field(default_factory=lambda: {secrets.token_urlsafe(32)})
     cookie: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     place: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
@@ -138,7 +145,11 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             return False
         if scope["path"] == "/":
-            given, wanted = QueryParams(scope["query_string"]).get("token", ""), self._keys.token
+            given = QueryParams(scope["query_string"]).get("token", "")
+            if scope["method"] == "GET" and given in self._keys.tickets:
+                self._keys.tickets.discard(given)
+                return True
+            wanted = self._keys.token
         else:
             given, wanted = cookie_parser(headers.get("cookie", "")).get(cookie_name(self._port), ""), self._keys.cookie
         return secrets.compare_digest(given.encode(), wanted.encode())
@@ -273,26 +284,16 @@ def application(source: Source, *, keys: Keys, port: int, seconds: float = LOOK_
         Route("/changes", changes),
     ]
     app = Starlette(routes=[Route("/", enter), Mount(f"/{keys.place}", routes=routes, name="page")], lifespan=lifespan)
-    return Guard(_Ending(app), keys, port)
+    return Guard(app, keys, port)
 
 
-class _Ending:
-    """Ends the streams of an application when the server is about to end: it waits for them."""
-
-    def __init__(self, app: Starlette) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
-
-
-def serve(source: Source, *, port: int, opened: Callable[[str], None], check: Callable[[], None]) -> None:
+def serve(source: Source, *, port: int, opened: Opened, check: Callable[[], None]) -> None:
     """Serve the page until this process is to stop.
 
     Args:
         source: What the page is about.
         port: The port; 0: any that is free.
-        opened: Called with the page's URL once it answers.
+        opened: Called once it answers: with the page's URL, and with one that opens it once.
         check: Called every now and then; what it raises ends the server, and is passed on.
 
     Raises:
@@ -326,7 +327,8 @@ def serve(source: Source, *, port: int, opened: Callable[[str], None], check: Ca
         while not server.started and thread.is_alive():
             check()
             thread.join(0.05)
-        opened(f"http://{HOST}:{port}/?token={keys.token}")
+        at = f"http://{HOST}:{port}/?token="
+        opened(at + keys.token, at + next(iter(keys.tickets)))
         while thread.is_alive():
             check()
             thread.join(0.2)

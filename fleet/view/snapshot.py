@@ -8,8 +8,8 @@ A snapshot's keys:
 - ``version``: :data:`SNAPSHOT_VERSION`; ``fleet``, ``stack``, ``platform``, ``spec``: what it is of;
 - ``topology``: as :func:`fleet.ops.topology.as_json` has it: what each group is to be;
 - ``nodes``: by name, how each is; see :func:`_node`;
-- ``rollout``: ``running``, by whom (``holder``) and since when (``since``); ``nodes``: those that it has touched or that
-  the last one did, in that order; ``finished``: when all nodes were last ready;
+- ``rollout``: ``running``, by whom (``holder``) and since when (``since``); ``nodes``: those that it has touched or
+  that the last one did, in that order; ``finished``: when all nodes were last ready;
 - ``history``: rollouts, the latest first;
 - ``trouble``: what keeps the page from knowing more, a paragraph; empty if nothing.
 """
@@ -134,10 +134,9 @@ def snapshot(
 def _node(seen: Seen, steps: Sequence[Step], running: bool) -> Json:
     """How a node is.
 
-    Its keys: ``state`` and ``reason``, its ``phase`` (the last of ``steps``); ``config``: "current", "outdated", or empty
-    where that is not known or there is none; ``machine``, ``address``, ``endpoints``, ``ssh``; ``steps``: what it did,
-    each with ``phase``, ``since``, ``text``; of its report: ``known``, why there is none (``unknown``), and the rest of
-    :func:`_reported`.
+    Its keys: ``state`` and ``reason``; ``config``: "current", "outdated", or empty where that is not known or there is
+    none; ``machine``, ``address``, ``endpoints``, ``ssh``; ``steps``: what it did, each with ``phase``, ``since``,
+    ``text``; of its report: ``known``, why there is none (``unknown``), and the rest of :func:`_reported`.
     """
     state, reason = state_of(seen, steps, running)
     report = seen.asked.report if seen.asked else ""
@@ -196,10 +195,10 @@ def state_of(seen: Seen, steps: Sequence[Step], running: bool) -> tuple[str, str
 def _reported(report: Report, seen: Seen) -> Json:
     """What a report says; empty values if there is none.
 
-    Its keys: ``os``, ``release``, ``staged``, ``update``, ``kernel``, ``booted``; ``units``: those of the workload, each
-    with ``unit``, ``name``, ``kind``, ``user``, ``well`` ("yes", "soon", "no", "idle"), ``text``, ``restarts``,
-    ``health``, ``image``, ``since``; ``failed``: names of other units that failed; ``disks``: ``mount``, ``name``, ``size``,
-    ``used``.
+    Its keys: ``os``, ``release``, ``staged``, ``update``, ``kernel``, ``booted``; ``units``: those of the workload,
+    each with ``unit``, ``name``, ``kind``, ``user``, ``well`` ("yes", "soon", "no", "idle"), ``text``, ``restarts``,
+    ``health``, ``image``, ``since``; ``failed``: names of other units that failed; ``disks``: ``mount``, ``name``,
+    ``size``, ``used``.
     """
     when = seen.asked.when if seen.asked else 0.0
     problems = {id(problem.unit): problem for problem in report.problems(seen.settle)}

@@ -263,7 +263,7 @@ function rolloutNotice() {
   const rollout = snapshot.rollout;
   if (!rollout.running) return null;
   const touched = rollout.nodes.map(nodeOf);
-  const done = touched.filter((node) => node.state === "ready").length;
+  const done = touched.filter((node) => node.steps[node.steps.length - 1].phase === "ready").length;
   return h("p", { key: "running", class: "notice busy" }, shape("starting"),
     h("span", null, h("a", { href: link("rollout") }, "An update is going on"), rollout.since ? [" for ", h("span", { class: "num" }, duration(now() - rollout.since))] : "",
       touched.length ? `: ${done} of ${count(touched.length, "node")} done` : "", rollout.holder ? `; by ${rollout.holder}` : ""));
@@ -314,7 +314,7 @@ function groupSection(group) {
         h("svg", { viewBox: "0 0 16 16", class: `arrow${isClosed ? " closed" : ""}`, "aria-hidden": "true" }, h("path", { d: "M4 6l4 4 4-4", class: "line" })), group.name)),
       h("span", { class: "dim facts" }, facts.filter(Boolean).join(" · ")),
       h("span", { class: "mini" }, tally(names).map(([state, n]) => h("span", { key: state, class: "pair", title: `${n} ${state}` }, shape(state), h("span", { class: "num" }, String(n)), h("span", { class: "unseen" }, ` ${state}`))))),
-    !isClosed && h("div", { key: "body", class: group.rest || !(group.containers.length || group.disks.length) ? "group-body" : "group-body split" },
+    !isClosed && h("div", { key: "body", class: group.rest || !(group.containers.length || group.disks.length) ? "group-body" : `group-body ${visible.length > 8 ? "split" : "stacked"}` },
       h("div", { class: "nodes" },
         ailing.length > 0 && ailing.length <= 12 && h("ul", { key: "ailing", class: "cards", "aria-label": `Nodes of ${group.name} that are not ready` }, ailing.map(card)),
         h("ul", { key: "all", class: dense ? "tiles" : "cards", "aria-label": `Nodes of ${group.name}` }, visible.map(dense ? tile : card))),
@@ -350,7 +350,7 @@ function tile(name) {
     h("a", { class: `tile ${CLASS[node.state]}`, href: link("node", name), "data-node": name, title: `${name}: ${words}` },
       shape(node.state), h("span", { class: "clip" }, name), h("span", { class: "unseen" }, node.state),
       node.known && containers.length > 0 && h("span", { class: "num dim" }, `${well}/${containers.length}`),
-      node.config === "outdated" && h("span", { class: "warn-text", "aria-label": "outdated" }, "△")));
+      node.config === "outdated" && h("span", { class: "warn-text", role: "img", "aria-label": "outdated" }, "↻")));
 }
 
 function meter(disk, short) {
@@ -372,7 +372,7 @@ function groupAside(group) {
     return h("span", { class: "pair" }, shape(state), h("span", { class: "num" }, `${well}/${units.length}`));
   };
   return h("div", { key: "aside", class: "aside" },
-    group.containers.length > 0 && h("div", { key: "containers" }, h("h3", null, "Containers"),
+    group.containers.length > 0 && h("div", { key: "containers", class: "wide-part" }, h("h3", null, "Containers"),
       h("ul", { class: "list" }, group.containers.map((each) => h("li", { key: each.name },
         h("span", { class: "row" }, h("span", null, h("b", null, each.name), each.role !== "service" && h("span", { class: "tag" }, each.role === "timer" ? each.schedule || "timer" : each.role), each.pod && h("span", { class: "tag" }, `pod ${each.pod}`)), across(each.name)),
         h("span", { class: "dim clip mono small", title: each.image }, each.built ? `built from ${each.image}` : shortImage(each.image)),
@@ -404,7 +404,7 @@ function nodePage(name) {
     h("div", { key: "head", class: "page-head" },
       h("p", { class: "crumbs" }, h("a", { href: link("nodes") }, "Nodes"), " / ", group.name),
       h("div", { class: "row wrap" }, h("h2", null, name), badge(node.state),
-        node.config === "outdated" && h("span", { class: "badge warn" }, "△ outdated config"),
+        node.config === "outdated" && h("span", { class: "badge warn" }, "↻ outdated config"),
         h("span", { class: "grow" }),
         at > 0 && h("a", { key: "prev", class: "quiet", href: link("node", siblings[at - 1]) }, `← ${siblings[at - 1]}`),
         at < siblings.length - 1 && h("a", { key: "next", class: "quiet", href: link("node", siblings[at + 1]) }, `${siblings[at + 1]} →`)),
@@ -420,7 +420,7 @@ function nodePage(name) {
         fact("machine", node.machine && h("span", { class: "mono break" }, node.machine)),
         fact("config", node.config && (node.config === "current" ? "as in the spec" : "another than in the spec")),
         fact("log in", node.ssh && command(node.ssh)),
-        fact("ports", node.endpoints.length && h("ul", { class: "plain" }, node.endpoints.map((each) => h("li", { key: each.number, class: "mono small" }, `${each.number} at ${each.host}:${each.port}`)))))),
+        fact("ports", node.endpoints.length > 0 && h("ul", { class: "plain" }, node.endpoints.map((each) => h("li", { key: each.number, class: "mono small" }, `${each.number} at ${each.host}:${each.port}`)))))),
       h("section", { key: "steps", class: "panel", "aria-label": "Timeline" }, h("h3", null, "Last provisioning"), stepsList(node))),
     h("section", { key: "units", class: "panel" }, h("h3", null, "Containers and units"), unitsTable(node, group)),
     node.disks.length > 0 && h("section", { key: "disks", class: "panel" }, h("h3", null, "Disks"), h("div", { class: "scroll" }, h("table", null,
@@ -502,7 +502,9 @@ function rolloutPage() {
       h("ol", { class: "lanes" }, names.map((name) => {
         const node = nodeOf(name);
         const over = isOver(name);
-        const total = (over || !rollout.running ? node.steps[node.steps.length - 1].since : now()) - node.steps[0].since;
+        const turn = node.steps.find((step) => step.phase !== "waiting") || node.steps[0];
+        const last = node.steps[node.steps.length - 1];
+        const total = last.since - turn.since;
         const words = node.steps.map((step, i) => { const next = node.steps[i + 1]; return next ? `${step.phase} ${duration(next.since - step.since)}` : step.phase === "ready" ? "ready" : `${step.phase} so far ${duration(now() - step.since)}`; }).join(", ");
         return h("li", { key: name, class: "lane-row" },
           h("a", { class: "lane-name", href: link("node", name), "data-node": name }, shape(node.state), h("span", { class: "clip" }, name), h("span", { class: "unseen" }, `: ${node.state}. ${words}`)),
@@ -514,7 +516,7 @@ function rolloutPage() {
               return h("span", { key: i, class: `bit ${phaseClass(step.phase)}${next ? "" : " open"}`, title: `${step.phase} ${duration(until - step.since)}${step.text ? ": " + step.text : ""}`,
                 style: { left: place(step.since), width: `${(Math.max(0, until - step.since) / span) * 100}%` } });
             })),
-          h("span", { class: "lane-total num" }, over ? duration(total) : h("span", { class: CLASS[node.state] === "bad" ? "bad-text" : "" }, `${node.steps[node.steps.length - 1].phase}`)));
+          h("span", { class: "lane-total num" }, over ? duration(total) : h("span", { class: CLASS[node.state] === "bad" && last.phase !== "waiting" ? "bad-text" : "" }, last.phase)));
       }))),
     rollout.finished && h("p", { key: "finished", class: "dim" }, "All nodes were last ready together at ", time(rollout.finished), "."),
   ];
