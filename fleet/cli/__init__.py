@@ -1,10 +1,6 @@
 """The ``fleet`` command line."""
 
-from fleet.cli import doctor as doctor
-from fleet.cli import graph
-from fleet.cli import new as new
-from fleet.cli import status as status
-from fleet.cli import version as version
+from fleet.cli import doctor, graph, new, status, version, view
 from fleet.cli.app import main
 
-__all__ = ["graph", "main"]
+__all__ = ["doctor", "graph", "main", "new", "status", "version", "view"]

@@ -24,6 +24,7 @@ DATA = {
     "fleet/templates/Pulumi.yaml",
     "fleet/templates/base.bu",
     "fleet/templates/fleet.yaml",
+    *(f"fleet/view/static/{name}" for name in ("icon.svg", "page.html", "view.css", "view.js")),
 }
 """Everything of the package that is not Python."""
 BUILT = {"fleet/config/fleet-transpiler", "fleet/config/fleet-transpiler.NOTICES.txt"}
