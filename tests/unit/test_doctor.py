@@ -46,6 +46,7 @@ def project(folder: Folder) -> Folder:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_a_stacks_platform_is_looked_at_without_a_network_and_tells_no_secret(project: Folder, name: str) -> None:
     project.write("Pulumi.test.yaml", f"config:\n  fleet:platform: {name}\n  {case(name).text}\n")
