@@ -47,15 +47,16 @@ class Secrecy(Enum):
 PLAIN, SEALED = Secrecy.PLAIN, Secrecy.SEALED
 
 
-def attributes(model: type[BaseModel]) -> dict[str, str]:
-    """What the docstrings of a model, and of those that it extends, say of its fields.
+def attributes(model: type[Any]) -> dict[str, str]:
+    """What the docstrings of a class, and of those that it extends, say of its fields.
 
     Args:
-        model: A model with a section ``Attributes``.
+        model: A model, or another class with a section ``Attributes``.
     """
     about: dict[str, str] = {}
     for each in reversed(model.__mro__):
         _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
         pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
         about |= {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
-    return {name: text for name, text in about.items() if name in model.model_fields}
+    fields = getattr(model, "model_fields", about)
+    return {name: text for name, text in about.items() if name in fields}
