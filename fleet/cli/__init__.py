@@ -2,6 +2,7 @@
 
 from fleet.cli import doctor as doctor
 from fleet.cli import new as new
+from fleet.cli import status as status
 from fleet.cli import version as version
 from fleet.cli.app import main
 

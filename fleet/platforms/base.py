@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Artifact, Progress
 from fleet.plan import (
+    SSH_PORT,
     DiskPlan,
     FleetPlan,
     Interface,
@@ -26,6 +27,7 @@ from fleet.plan import (
     Peer,
     PlanningPlatform,
     Probe,
+    ReportAccess,
     StateEntry,
     Watch,
 )
@@ -266,6 +268,10 @@ class Platform(PlanningPlatform, Protocol):
         """
         ...
 
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """How a node's report can be had from this machine; ``None`` if it has none."""
+        ...
+
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         """Begin to declare a fleet's resources with those that the nodes share: image, network, firewall."""
         ...
@@ -364,6 +370,13 @@ class BasePlatform:
     def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
         """At its address."""
         return Peer(name, address, {}, probes)
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """Directly, or over SSH, where the firewall lets in anybody."""
+        if node.report is None:
+            return None
+        opened = {port.number for port in node.ports if port.protocol == "tcp" and port.sources}
+        return ReportAccess(node.report, node.settle, direct=node.report in opened, ssh=SSH_PORT in opened)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         site: Site = self._declaring().Site(self, plan, opts)

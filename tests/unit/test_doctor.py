@@ -64,6 +64,12 @@ def test_a_stacks_platform_is_looked_at_without_a_network_and_tells_no_secret(pr
     assert result.status == int("missing" in result.out)
 
 
+def test_a_stack_without_a_spec_is_a_mistake(folder: Folder) -> None:
+    refused = folder.fleet("doctor", "--stack", "test")
+    assert (refused.status, refused.out) == (2, "")
+    assert "Name the spec, too: `fleet doctor SPEC --stack test`." in refused.err
+
+
 @pytest.mark.parametrize("arguments", [("--stack", "tset"), ("--stack", "test", "--stack", "other")])
 def test_a_stack_that_is_not_there_is_an_error(project: Folder, arguments: tuple[str, ...]) -> None:
     project.write("Pulumi.test.yaml", "config:\n  fleet:platform: qemu\n")

@@ -27,6 +27,7 @@ from fleet.plan import (
     Limits,
     LockedImage,
     NodePlan,
+    ReportAccess,
     StateEntry,
 )
 from fleet.platforms.base import BasePlatform
@@ -101,6 +102,13 @@ class Libvirt(BasePlatform):
 
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """Directly, unless its network is behind another host."""
+        if node.report is None:
+            return None
+        reached = bool(self.options.bridge) or not urlsplit(self.uri).hostname
+        return ReportAccess(node.report, node.settle, direct=reached, ssh=reached)
 
     @property
     def place(self) -> str:
