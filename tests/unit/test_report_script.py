@@ -28,6 +28,11 @@ who=system
 echo "$who $*" >> "$FAKE/asked"
 case $1 in
 show)
+    case $2 in *SystemState*)
+        printf 'SystemState=starting\\nNFailedUnits=%s\\n' "$(cat "$FAKE/failed" 2>/dev/null | wc -l)"
+        printf 'NJobs=%s\\n' "$(cat "$FAKE/jobs-system" 2>/dev/null | wc -l)"
+        exit
+    esac
     shift 2; first=1
     for unit in "$@"; do
         [ "$unit" = -- ] && continue
@@ -37,7 +42,6 @@ show)
     done ;;
 list-jobs) cat "$FAKE/jobs-$who" 2>/dev/null ;;
 list-units) cat "$FAKE/failed" 2>/dev/null ;;
-is-system-running) echo starting; exit 1 ;;
 esac
 """,
     "podman": 'echo "podman $*" >> "$FAKE/asked"; cat "$FAKE/containers" 2>/dev/null; exit 125\n',
