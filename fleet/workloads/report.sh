@@ -350,7 +350,7 @@ document() {
     joined "${disks[@]}" && json+="\"disks\": [$REPLY], "
     # The more time it takes, the less often.
     if [[ -n $wanted && ${facts[-/fleet-report-inspect.service/ActiveState]-} != activating ]] &&
-        ((now < at || now - at > 3000000 + 4 * took)); then
+        ((now < at || now - at > 3000000 + took)); then
         manager - - start --no-block fleet-report-inspect.service
     fi
     now=$((now / 10000))

@@ -118,7 +118,7 @@ class Node:
         for entry in entries:
             if entry["MESSAGE"].startswith(unit):
                 entry |= {"UNIT": unit, "_SYSTEMD_UNIT": "init.scope"}
-        self.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+        self.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
 
     def report(self) -> Report:
         """The report once what it asks to be inspected has been."""
@@ -285,7 +285,7 @@ def test_why_a_users_container_fails_is_told_of_that_users(node: Node) -> None:
          "MESSAGE": 'Error: crun: executable file "x" not found in $PATH'},
         {"_SYSTEMD_UNIT": "ghost.service", "MESSAGE": "Error: x: image not known"},
     ]  # fmt: skip
-    node.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+    node.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
     assert (node.told("own.service").cause, node.told("ghost.service").cause) == ("command-unknown", "image-unknown")
 
 
