@@ -15,8 +15,7 @@ help:
 	@echo "make lock           requirements-dev.lock anew"
 
 demo:
-	@tools/bootstrap base
-	@.venv/bin/python -m tools.demo
+	@$${PYTHON:-python3} tools/demo.py
 
 # Where nothing is set up yet, the first one takes some minutes; none installs anything of the system.
 unit:

@@ -51,12 +51,12 @@ def attributes(model: type[Any]) -> dict[str, str]:
     """What the docstrings of a class, and of those that it extends, say of its fields.
 
     Args:
-        model: A model, or a dataclass, with a section ``Attributes``.
+        model: A model, or another class with a section ``Attributes``.
     """
     about: dict[str, str] = {}
-    fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
     for each in reversed(model.__mro__):
         _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
         pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
         about |= {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
+    fields = getattr(model, "model_fields", about)
     return {name: text for name, text in about.items() if name in fields}

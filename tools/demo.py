@@ -1,64 +1,54 @@
-"""``make demo``: the stack in ``stacks/`` under QEMU, from nothing to an answering page."""
+"""``make demo``: the stack in ``stacks/`` under QEMU, from nothing to an answering page.
+
+Run by the system's Python before there is a virtual environment, so the standard library is all it uses.
+"""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-import httpx
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from fleet import images, platforms
-from fleet.errors import FleetError
-from fleet.spec import load_image
-from tools import cache, packages
+from tools.steps import StepError, Steps  # noqa: E402  (this folder's parent is not on the path before)
 
-SPEC = cache.ROOT / "stacks" / "fleet.yaml"
+SPEC = "stacks/fleet.yaml"
 URL = "http://127.0.0.1:8080/"
-FLEET = Path(sys.executable).with_name("fleet")
+BIN = ROOT / ".venv" / "bin"
 
 
 def main() -> None:
+    os.chdir(ROOT)
     # The demo has no secrets, so an empty passphrase will do.
     os.environ.setdefault("PULUMI_CONFIG_PASSPHRASE", "")
-    os.chdir(cache.ROOT)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fleet"
+    steps = Steps(6, cache / "demo.log")
+    python = BIN / "python"
     try:
-        _lock_image()
-        result = subprocess.run([FLEET, "up", SPEC.relative_to(cache.ROOT), "--stack", "local", "--yes"])
-        if result.returncode:
-            sys.exit(result.returncode)
-        page = httpx.get(URL, trust_env=False).text
-        diary = httpx.get(f"{URL}provisioned.txt", trust_env=False).text
-    except (FleetError, httpx.HTTPError) as error:
-        sys.exit(f"Error: {error}")
-    print(_NEXT.format(url=URL, page=page, count=len(diary.splitlines()), passphrase=_passphrase_hint()))
+        steps.run("System packages: QEMU, SSH, git", [sys.executable, "tools/packages.py", "base"])
+        steps.run("Python environment, and fleet in it (some minutes, once)", ["tools/bootstrap"])
+        steps.run("Pulumi's command", [python, "-m", "tools.pulumi_hosts"])
+        steps.run("A release of Fedora CoreOS", [python, "-m", "tools.demo_image", SPEC])
+        steps.show("A node under QEMU", [BIN / "fleet", "up", SPEC, "--stack", "local", "--yes"])
+        steps.run("Its page", [sys.executable, __file__, "page"])
+    except StepError:
+        sys.exit(1)
+    print(_NEXT.format(url=URL, page=_read(""), count=len(_read("provisioned.txt").splitlines()), passphrase=_hint()))
 
 
-def _lock_image() -> None:
-    """Lock Fedora CoreOS's current release; where its server cannot be reached, the stand-in machine image."""
-    _, path = load_image(SPEC)
-    if path.exists() and all(
-        disk.remote or Path(disk.location).exists()
-        for image in images.read_lock(path).architectures.values()
-        for disk in image.disks.values()
-    ):
-        return
-    try:
-        lock = images.lock_stream("stable", platforms.artifacts(), timeout=10)
-        print("Locked Fedora CoreOS", lock.image("x86_64").release)
-    except FleetError as error:
-        print(error.what)
-        print("So the demo builds a stand-in: Debian packages and the real Ignition, booting as Fedora CoreOS does.")
-        print("That takes some minutes, once.", flush=True)
-        packages.ensure("image")
-        from tools.machine_image import IGNITION_SPEC, machine_image
-
-        lock = images.lock_file(machine_image(), "x86_64", ignition_spec=IGNITION_SPEC)
-    images.write_lock(path, lock)
+def _read(path: str) -> str:
+    # A proxy would be asked for its own loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(URL + path, timeout=30) as answer:
+        text: str = answer.read().decode()
+    return text
 
 
-def _passphrase_hint() -> str:
+def _hint() -> str:
     return (
         "export PULUMI_CONFIG_PASSPHRASE=   # empty: this stack has no secrets\n  "
         if not os.environ["PULUMI_CONFIG_PASSPHRASE"]
@@ -79,4 +69,11 @@ The same with Pulumi alone: (cd stacks && PATH=$PWD/../.venv/bin:$PATH pulumi up
 Remove it, but not its data:
   .venv/bin/fleet destroy stacks/fleet.yaml --stack local"""
 
-main()
+if __name__ == "__main__":
+    if sys.argv[1:] == ["page"]:
+        try:
+            print(_read(""), _read("provisioned.txt"), sep="\n")
+        except (urllib.error.URLError, OSError) as error:
+            sys.exit(f"Error: {URL} does not answer: {error}")
+    else:
+        main()

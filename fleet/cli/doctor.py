@@ -10,6 +10,7 @@ import typer
 from fleet.cli.app import app
 from fleet.cli.options import StackName
 from fleet.cli.terminal import out
+from fleet.errors import UsageError
 
 _MARKS = {True: "[green]ok[/green]     ", None: "[yellow]note[/yellow]   ", False: "[red]missing[/red]"}
 
@@ -32,6 +33,10 @@ def doctor(
 
     from fleet.ops.doctor import findings
 
+    if stack and spec is None:
+        raise UsageError(
+            "A stack is that of a spec's project.", fix=f"Name the spec, too: `fleet doctor SPEC --stack {stack}`."
+        )
     complete = True
     for finding in findings(spec, stack):
         out.print(f"{_MARKS[finding.works]}  {escape(f'{finding.subject}: {finding.text}')}")

@@ -23,7 +23,15 @@ _SCALARS = ("boolean", "integer", "number", "string")
 
 
 class _Generator(GenerateJsonSchema):
-    """Pydantic's generator, with what docstrings say of fields, and for every way in which a model can be written."""
+    """Pydantic's generator, with what docstrings say of fields, and for every way in which a value can be written."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        """The schema of what a function makes of what is written; of a model, that is in :meth:`model_schema`."""
+        made = super().function_before_schema(schema)
+        inner: Any = schema
+        while inner["type"].startswith("function-"):
+            inner = inner["schema"]
+        return made if inner["type"] in ("model", "model-fields") else {"anyOf": [made, {"type": list(_SCALARS)}]}
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """The schema of a model."""
@@ -33,8 +41,9 @@ class _Generator(GenerateJsonSchema):
         made["description"] = (model.__doc__ or "").partition("\n")[0]
         about = attributes(model)
         for name, field in model.model_fields.items():
+            key = field.alias or name
             if name in about:
-                made["properties"][field.alias or name]["description"] = about[name]
+                made["properties"][key]["description"] = about[name]
         if any(each.info.mode == "before" for each in model.__pydantic_decorators__.model_validators.values()):
             return {"anyOf": [made, {"type": list(_SCALARS)}], "description": made["description"]}
         return made

@@ -59,7 +59,7 @@ as() {
 manager() {
     local user=$1 uid=$2
     shift 2
-    if [[ $user == - ]]; then as - - systemctl "$@"; else as "$user" "$uid" systemctl --user "$@"; fi
+    if [[ $user == - ]]; then systemctl "$@"; else as "$user" "$uid" systemctl --user "$@"; fi
 }
 
 # What systemd knows of units, into facts[USER/UNIT/PROPERTY]: it answers with a block a unit, in the order asked.
@@ -242,16 +242,6 @@ unit_json() {
     REPLY="{$json\"restarts\": $restarts, \"exit_code\": $code, \"seconds\": $seconds, \"pulling\": $pulling}"
 }
 
-# A file system's fullness.
-disk_json() {
-    local place=$1 mount=$2 name=$3 size blocks free
-    read -r size blocks free < <(timeout 5 stat -f -c '%S %b %f' -- "$place") || return
-    quote "$mount" && mount=$REPLY
-    quote "$name"
-    REPLY="{\"mount\": $mount, \"name\": $REPLY, \"size_bytes\": $((size * blocks)), "
-    REPLY+="\"used_bytes\": $((size * (blocks - free)))}"
-}
-
 joined() {
     local IFS=,
     REPLY="$*"
@@ -261,6 +251,7 @@ document() {
     local -A facts=() scopes=() own=() started=() notes=()
     local -a lines=() units=() jobs=() failed=() disks=() failing=()
     local kind unit name user uid expect detail line type state now scope wanted='' at=0 took=0 rest
+    local system='' broken='' pending=''
     survey
     if [[ -f $folder/notes ]]; then
         {
@@ -273,8 +264,16 @@ document() {
             done
         } <"$folder/notes"
     fi
+    while IFS='=' read -r name rest; do
+        case $name in
+        SystemState) system=$rest ;;
+        NFailedUnits) broken=$rest ;;
+        NJobs) pending=$rest ;;
+        esac
+    done < <(manager - - show --property=SystemState,NFailedUnits,NJobs)
     for scope in "${!scopes[@]}"; do
         read -r user uid <<<"$scope"
+        [[ $user == - && $pending == 0 ]] && continue
         while read -r _ unit type state _; do
             [[ $unit == fleet-report* || -z $state ]] && continue
             quote "$unit" && unit=$REPLY
@@ -287,23 +286,33 @@ document() {
         [[ -z $unit || -n ${own[-/$unit]+set} || $unit == fleet-report* ]] && continue
         quote "$unit"
         failed+=("$REPLY")
-    done < <(manager - - list-units --state=failed --no-legend --plain --full)
+    done < <([[ $broken == 0 ]] || manager - - list-units --state=failed --no-legend --plain --full)
     clock && now=$REPLY
-    local root=/
     # On Fedora CoreOS / is an image that is always full; what can fill is below /sysroot.
-    mountpoint -q /sysroot && root=/sysroot
-    disk_json "$root" / '' && disks+=("$REPLY")
-    if [[ $(stat -c %d /var) != "$(stat -c %d "$root")" ]]; then disk_json /var /var '' && disks+=("$REPLY"); fi
+    local root=/ index=0 size blocks free
+    local -a places=() mounts=(/ /var) names=('' '') devices=()
+    [[ -d /sysroot/ostree ]] && root=/sysroot
+    places=("$root" /var)
     for line in "${lines[@]}"; do
         read -r kind unit name user uid expect detail <<<"$line"
         unit_json "$kind" "$unit" "$name" "$user" "$expect" "$detail"
         units+=("$REPLY")
         if [[ $kind == mount && ${facts[$user/$unit/ActiveState]-} == active ]]; then
-            disk_json "$detail" "$detail" "$name" && disks+=("$REPLY")
+            places+=("$detail") mounts+=("$detail") names+=("$name")
         fi
     done
+    mapfile -t devices < <(stat -c %d -- "${places[@]}")
+    while read -r size blocks free; do
+        # /var is told of where it is another file system.
+        if ((index != 1)) || [[ ${devices[0]-} != "${devices[1]-}" ]]; then
+            quote "${mounts[index]}" && line="{\"mount\": $REPLY, "
+            quote "${names[index]}" && line+="\"name\": $REPLY, \"size_bytes\": $((size * blocks)), "
+            disks+=("$line\"used_bytes\": $((size * (blocks - free)))}")
+        fi
+        index=$((index + 1))
+    done < <(timeout 5 stat -f -c '%S %b %f' -- "${places[@]}")
 
-    local os='' release='' deployment='' node kernel boot system json field zincati='' status='' staged=''
+    local os='' release='' deployment='' node kernel boot json field zincati='' status='' staged=''
     # shellcheck source=/dev/null
     {
         read -r os
@@ -318,7 +327,6 @@ document() {
     read -r node </proc/sys/kernel/hostname
     read -r kernel </proc/sys/kernel/osrelease
     read -r boot </proc/sys/kernel/random/boot_id
-    system=$(manager - - is-system-running)
     if [[ ${facts[-/zincati.service/LoadState]-} == loaded ]]; then
         zincati=${facts[-/zincati.service/ActiveState]-} status=${facts[-/zincati.service/StatusText]-}
     fi
@@ -342,7 +350,7 @@ document() {
     joined "${disks[@]}" && json+="\"disks\": [$REPLY], "
     # The more time it takes, the less often.
     if [[ -n $wanted && ${facts[-/fleet-report-inspect.service/ActiveState]-} != activating ]] &&
-        ((now < at || now - at > 3000000 + 4 * took)); then
+        ((now < at || now - at > 3000000 + took)); then
         manager - - start --no-block fleet-report-inspect.service
     fi
     now=$((now / 10000))
@@ -369,7 +377,6 @@ if [[ $method != GET ]]; then
 elif [[ $target != / ]]; then
     answer '404 Not Found' text/plain $'The report is at /.\n'
 else
-    mkdir -p "$folder"
     exec 9>"$folder/lock"
     # One gathers at a time; those who wait for it take what it gathered.
     if ! flock -w 60 9; then
@@ -380,12 +387,13 @@ else
     at=0
     [[ -f $folder/at ]] && read -r at <"$folder/at"
     if ! [[ -f $folder/report.json && $at =~ ^[0-9]+$ ]] || ((REPLY - at > 2000000 || REPLY < at)); then
-        document >"$folder/report.new" 9>&- </dev/null
-        mv "$folder/report.new" "$folder/report.json"
+        # What is cut off counts as none.
+        : >"$folder/at"
+        document >"$folder/report.json" 9>&- </dev/null
         clock
         echo "$REPLY" >"$folder/at"
     fi
     body=$(<"$folder/report.json")
-    flock -u 9
+    exec 9>&-
     answer '200 OK' application/json "$body"$'\n'
 fi

@@ -46,6 +46,7 @@ def project(folder: Folder) -> Folder:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_a_stacks_platform_is_looked_at_without_a_network_and_tells_no_secret(project: Folder, name: str) -> None:
     project.write("Pulumi.test.yaml", f"config:\n  fleet:platform: {name}\n  {case(name).text}\n")
@@ -61,6 +62,12 @@ def test_a_stacks_platform_is_looked_at_without_a_network_and_tells_no_secret(pr
     # What only another platform needs is nothing to this stack.
     assert ("qemu-img" in lines) == (name == "qemu")
     assert result.status == int("missing" in result.out)
+
+
+def test_a_stack_without_a_spec_is_a_mistake(folder: Folder) -> None:
+    refused = folder.fleet("doctor", "--stack", "test")
+    assert (refused.status, refused.out) == (2, "")
+    assert "Name the spec, too: `fleet doctor SPEC --stack test`." in refused.err
 
 
 @pytest.mark.parametrize("arguments", [("--stack", "tset"), ("--stack", "test", "--stack", "other")])

@@ -28,6 +28,11 @@ who=system
 echo "$who $*" >> "$FAKE/asked"
 case $1 in
 show)
+    case $2 in *SystemState*)
+        printf 'SystemState=starting\\nNFailedUnits=%s\\n' "$(cat "$FAKE/failed" 2>/dev/null | wc -l)"
+        printf 'NJobs=%s\\n' "$(cat "$FAKE/jobs-system" 2>/dev/null | wc -l)"
+        exit
+    esac
     shift 2; first=1
     for unit in "$@"; do
         [ "$unit" = -- ] && continue
@@ -37,7 +42,6 @@ show)
     done ;;
 list-jobs) cat "$FAKE/jobs-$who" 2>/dev/null ;;
 list-units) cat "$FAKE/failed" 2>/dev/null ;;
-is-system-running) echo starting; exit 1 ;;
 esac
 """,
     "podman": 'echo "podman $*" >> "$FAKE/asked"; cat "$FAKE/containers" 2>/dev/null; exit 125\n',
@@ -114,7 +118,7 @@ class Node:
         for entry in entries:
             if entry["MESSAGE"].startswith(unit):
                 entry |= {"UNIT": unit, "_SYSTEMD_UNIT": "init.scope"}
-        self.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+        self.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
 
     def report(self) -> Report:
         """The report once what it asks to be inspected has been."""
@@ -281,7 +285,7 @@ def test_why_a_users_container_fails_is_told_of_that_users(node: Node) -> None:
          "MESSAGE": 'Error: crun: executable file "x" not found in $PATH'},
         {"_SYSTEMD_UNIT": "ghost.service", "MESSAGE": "Error: x: image not known"},
     ]  # fmt: skip
-    node.write("journal", "".join(json.dumps(entry) + "\n" for entry in entries))
+    node.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
     assert (node.told("own.service").cause, node.told("ghost.service").cause) == ("command-unknown", "image-unknown")
 
 

@@ -108,7 +108,9 @@ def test_a_record_of_selections_that_is_broken_selects_nothing(project: Folder, 
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("command", [each for each in COMMANDS if "--stack" in each.options], ids=str)
+@pytest.mark.parametrize(
+    "command", [each for each in COMMANDS if "--stack" in each.options and "spec" in each.required], ids=str
+)
 def test_a_mistyped_stack_is_refused_with_the_one_that_was_meant_and_makes_none(
     project: Folder, command: Command
 ) -> None:
