@@ -13,6 +13,7 @@ The layers, each knowing only those before it:
 - :mod:`fleet.components`: Node, DataDisk, NodeGroup, Fleet.
 - :mod:`fleet.program`: the Pulumi program of a stack.
 - :mod:`fleet.ops`: what commands do.
+- :mod:`fleet.view`: the web page of ``fleet view``.
 - :mod:`fleet.cli`: the ``fleet`` command.
 
 Importing ``fleet`` imports none of them, and no cloud SDK.

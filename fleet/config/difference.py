@@ -63,6 +63,17 @@ def changes(old: str, new: str) -> list[Change]:
     return sorted(differing, key=lambda c: (order.index(c.kind) if c.kind in order else len(order), c.kind, c.name))
 
 
+def entries(config: str) -> Iterator[tuple[str, str, str]]:
+    """The kind, the name and the text of each entry of a config, as a person would write it, in the config's order.
+
+    Args:
+        config: Ignition JSON; or :data:`UNKNOWN`, of which none is known.
+    """
+    if config != UNKNOWN:
+        for (kind, name), entry in _entries(json.loads(config)):
+            yield kind, name, "\n".join(_shown(entry))
+
+
 def _entries(tree: dict[str, Any]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
     for each in LISTS:
         for entry in tree.get(each.section, {}).get(each.part, []):

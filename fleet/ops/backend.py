@@ -46,6 +46,19 @@ _LATEST = 50
 
 
 @dataclass(frozen=True)
+class Update:
+    """An update of a stack that is going on.
+
+    Attributes:
+        holder: Whose it is: user, host, and the engine's process.
+        since: When it began, in seconds since 1970.
+    """
+
+    holder: str
+    since: float
+
+
+@dataclass(frozen=True)
 class Backend:
     """The files of one stack in a backend of files.
 
@@ -176,6 +189,28 @@ class Backend:
             if isinstance(holder, dict) and holder.get("pid"):
                 return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
         return ""
+
+    def update(self) -> Update | None:
+        """The update that holds a lock of the stack; ``None``: none does, or it was killed on this machine."""
+        for lock in self._locks():
+            holder = _json(_read(lock))
+            if not isinstance(holder, dict) or not holder.get("pid"):
+                continue
+            if holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
+                continue
+            since = lock.stat().st_mtime
+            return Update(f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})", since)
+        return None
+
+    @property
+    def stamp(self) -> tuple[str, int, int]:
+        """What tells one state from the next without reading it; the same where there is none."""
+        file = self._state_file
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            return "", 0, 0
+        return file.name, status.st_mtime_ns, status.st_size
 
     def _locks(self) -> Iterator[Path]:
         return self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}")

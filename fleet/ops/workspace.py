@@ -27,7 +27,7 @@ from pulumi.automation._stack import StackInitMode
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, UsageError
 from fleet.files import locked, read_text
-from fleet.ops.backend import Backend, backend_of, is_engine, is_in_service, logged_in_backend
+from fleet.ops.backend import Backend, Update, backend_of, is_engine, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
 from fleet.ops.ui import Ui
 from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
@@ -74,6 +74,8 @@ class Stack:
         end_idle_providers()
         self._files = Backend.of_stack(project, name)
         self._settings = project.settings_file(name)
+        self._stamp: object = None
+        self._copy: Path | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="fleet-") if access == "read" else None
         with translated(self):
             self.engine = Engine()
@@ -107,6 +109,41 @@ class Stack:
             environment[PASSPHRASE] = ""
         self.automation.workspace.env_vars = environment
         return self._read_config("--config-file", str(copy))
+
+    def look_again(self) -> bool:
+        """Have :attr:`resources` and :meth:`export` give the state as it is now, of a stack that is only looked at.
+
+        Returns:
+            Whether it may be another one than it was.
+        """
+        if not self._files or not self._scratch:
+            self.__dict__.pop("resources", None)
+            return True
+        if (stamp := self._files.stamp) == self._stamp:
+            return False
+        self._stamp = stamp
+        before, copy = self._copy, Path(tempfile.mkdtemp(dir=self._scratch.name))
+        workspace = self.automation.workspace
+        workspace.env_vars = {**workspace.env_vars, "PULUMI_BACKEND_URL": self._files.copied_to(copy)}
+        self._copy = copy
+        if before:
+            shutil.rmtree(before, ignore_errors=True)
+        self.__dict__.pop("resources", None)
+        return True
+
+    @property
+    def in_files(self) -> bool:
+        """Whether the backend is one of files."""
+        return self._files is not None
+
+    @property
+    def exists(self) -> bool:
+        """Whether the stack has been made."""
+        return self._exists()
+
+    def going_on(self) -> Update | None:
+        """The update that is going on, where the backend is one of files; elsewhere that cannot be looked at."""
+        return self._files.update() if self._files else None
 
     def _take(self, *, make: bool) -> dict[str, str]:
         """Have the stack be there, and be whole; gives the config."""

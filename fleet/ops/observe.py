@@ -1,0 +1,316 @@
+"""Looking at a stack over and over, as a page does that follows it: its spec, its state, its nodes.
+
+Nothing is written: the state is exported from a copy, or read from its service, which needs no lock; nodes are asked
+as ``fleet status`` asks them. What takes long, or has others work, is done only where something may have changed: the
+spec is planned anew when a file of its project is another one, the state is exported when it was written, and nodes are
+asked every :data:`ASK_SECONDS`, all at once, in a thread of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fleet.config.difference import entries
+from fleet.dynamic.ready import watcher_of
+from fleet.errors import FleetError, unexpected
+from fleet.masking import Mask
+from fleet.ops.backend import Update
+from fleet.ops.state import Deployed
+from fleet.ops.topology import Topology, read_topology
+from fleet.ops.ui import Ui
+from fleet.ops.workspace import Stack, translated
+from fleet.plan import FleetPlan, Report
+from fleet.platforms import Platform
+from fleet.program.exported import pending_operations, resources_of
+from fleet.program.stack_plan import plan_stack
+from fleet.program.state import with_state
+from fleet.project import Project
+
+ASK_SECONDS = 4.0
+"""Between two times that nodes are asked."""
+EXPORT_SECONDS = 3.0
+"""Between two exports of a state in a service, where nothing tells whether it was written."""
+QUIET_SECONDS = 20.0
+"""Without a step, after which an update of a stack in a service counts as over."""
+_MOST_FILES = 5000
+"""Of a project that are looked at for changes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a node answered.
+
+    Attributes:
+        machine: The machine that was asked.
+        when: Seconds since 1970.
+        reason: Why it is not ready; empty if it is.
+        report: Its report, or why there is none.
+    """
+
+    machine: str
+    when: float
+    reason: str = ""
+    report: Report | str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A stack at a moment.
+
+    Attributes:
+        topology: What the spec says.
+        plan: The same, planned with what the state has.
+        platform: Where it runs.
+        deployment: The state.
+        deployed: Its nodes.
+        update: The update that is going on; ``None``: none is, as far as is known.
+        answers: By name, what each node answered last.
+        consoles: By name, the end of the serial console, secrets masked, of each node that has a machine and is not
+            ready.
+        trouble: What keeps all of this from being newer, a paragraph; empty if nothing.
+    """
+
+    topology: Topology
+    plan: FleetPlan
+    platform: Platform
+    deployment: Mapping[str, Any]
+    deployed: Deployed
+    update: Update | None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+    consoles: Mapping[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+
+class Observer:
+    """Looks at a stack. It may be asked by several threads at once.
+
+    Args:
+        spec: The spec's file.
+        stack: The stack's name.
+        ui: Asked for a passphrase.
+        clock: Seconds since 1970.
+
+    Raises:
+        FleetError: Anything is wrong with the spec or the stack: what is wrong later on is in what is observed.
+    """
+
+    def __init__(self, spec: Path, stack: str, ui: Ui, *, clock: Callable[[], float] = time.time) -> None:
+        self.spec, self.stack_name, self._ui, self._clock = spec, stack, ui, clock
+        self._project = Project.around(spec)
+        # Probes name modules beside Pulumi.yaml.
+        if str(self._project.folder) not in sys.path:
+            sys.path.append(str(self._project.folder))
+        self._lock = threading.Lock()
+        self._files: object = None
+        self._exported_at, self._changed_at, self._asked_at = 0.0, 0.0, 0.0
+        self._deployment: dict[str, Any] = {}
+        self._update: Update | None = None
+        self._answers: dict[str, Answer] = {}
+        self._consoles: dict[str, str] = {}
+        self._asking: threading.Thread | None = None
+        self._child: subprocess.Popen[str] | None = None
+        self._trouble = {"spec": "", "state": ""}
+        self._open()
+        self._plan_anew()
+        self._export()
+
+    def look(self, *, wait: bool = False) -> Observation:
+        """The stack as it is now, with what nodes have answered until now.
+
+        Args:
+            wait: Ask the nodes now, and wait for what they answer.
+        """
+        with self._lock:
+            for part, renew in (("spec", self._renew_plan), ("state", self._renew_state)):
+                try:
+                    renew()
+                    self._trouble[part] = ""
+                except FleetError as error:
+                    self._trouble[part] = str(error)
+                except (OSError, ValueError) as error:
+                    self._trouble[part] = unexpected(error)
+            resources = resources_of(self._deployment)
+            plan = with_state(self._plan, resources)
+            deployed = Deployed(resources, self._platform)
+            if wait:
+                self._ask(plan, deployed)
+            elif self._clock() - self._asked_at >= ASK_SECONDS and not (self._asking and self._asking.is_alive()):
+                self._asked_at = self._clock()
+                self._asking = threading.Thread(target=self._ask, args=(plan, deployed), daemon=True)
+                self._asking.start()
+            return Observation(
+                self._topology,
+                plan,
+                self._platform,
+                self._deployment,
+                deployed,
+                self._going_on(),
+                {name: each for name, each in self._answers.items() if each.machine == deployed.machines.get(name)},
+                dict(self._consoles),
+                " ".join(filter(None, self._trouble.values())),
+            )
+
+    def config(self, node: str) -> list[tuple[str, str, str]]:
+        """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""
+        config = Deployed(resources_of(self._deployment), self._platform).nodes.get(node, {}).get("config")
+        return list(entries(config)) if config else []
+
+    def console(self, node: str) -> tuple[str, str]:
+        """The end of a node's serial console, secrets masked; and, where there is none, why."""
+        deployed = Deployed(resources_of(self._deployment), self._platform)
+        if node not in deployed.machines:
+            return "", "It has no machine."
+        text = self._read_console(deployed, node, self._hidden(node))
+        if text is None:
+            return "", f"Consoles of {self._platform.name} cannot be read from here."
+        return text, ""
+
+    def changes(self) -> list[dict[str, Any]]:
+        """What an update would do to each node, secrets masked, as ``fleet diff --json`` has it.
+
+        A process of its own finds out: it has an engine, of which there is one in a process.
+
+        Raises:
+            FleetError: It cannot be found out.
+        """
+        arguments = ["diff", str(self.spec), "--stack", self.stack_name, "--json"]
+        command = [sys.executable, "-c", "from fleet.cli import main; main()", *arguments]
+        self._child = child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        output, errors = child.communicate()
+        if child.returncode:
+            raise FleetError(errors.strip().removeprefix("Error: ") or f"`fleet diff` ended with {child.returncode}.")
+        return list(json.loads(output))
+
+    def login(self, node: str) -> str:
+        """The command that logs in to a node."""
+        return shlex.join(["fleet", "ssh", str(self.spec), node, "--stack", self.stack_name])
+
+    def close(self) -> None:
+        """End what is being found out."""
+        if self._child and self._child.poll() is None:
+            self._child.terminate()
+
+    def _open(self) -> None:
+        self._stack = Stack(self._project, self.stack_name, "read", self._ui)
+        with translated(self._stack):
+            self._exists = self._stack.exists
+
+    def _plan_anew(self) -> None:
+        stack = self._stack
+        self._plan, self._platform = plan_stack(
+            self.spec,
+            stack.config.get,
+            project=self._project.name,
+            folder=self._project.folder,
+            stack=stack.short_name,
+            full_name=stack.name,
+            secrets="known",
+        )
+        self._topology = read_topology(self.spec, stack=self.stack_name)
+        self._files = self._stamp()
+
+    def _renew_plan(self) -> None:
+        if (stamp := self._stamp()) == self._files:
+            return
+        try:
+            self._open()
+            self._plan_anew()
+        finally:
+            # A mistake is told once for each state of the files, or the spec would be planned in every turn.
+            self._files = stamp
+        self._exported_at = 0.0
+
+    def _stamp(self) -> object:
+        """What tells whether any file of the project is another one, hidden ones and their folders left out."""
+        found: list[tuple[str, int, int]] = []
+        for folder, folders, files in os.walk(self._project.folder):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "__pycache__", "node_modules")))
+            for name in sorted(files):
+                if len(found) >= _MOST_FILES:
+                    return found
+                if not name.startswith("."):
+                    with contextlib.suppress(OSError):
+                        status = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 (thousands, every second)
+                        found.append((os.path.join(folder, name), status.st_mtime_ns, status.st_size))  # noqa: PTH118
+        return found
+
+    def _renew_state(self) -> None:
+        if not self._exists:
+            with translated(self._stack):
+                if not self._stack.exists:
+                    return
+            # Its secrets are locked now, by what may have to be asked for.
+            self._open()
+            self._exported_at = 0.0
+        self._export()
+
+    def _export(self) -> None:
+        is_due = self._clock() - self._exported_at >= EXPORT_SECONDS
+        self._update = self._stack.going_on()
+        with translated(self._stack):
+            if not self._exists or not (self._stack.look_again() if self._in_files else is_due):
+                return
+            state, _ = self._stack.export()
+        deployment = dict(state.deployment or {})
+        self._exported_at = self._clock()
+        if self._deployment and deployment != self._deployment:
+            self._changed_at = self._clock()
+        self._deployment = deployment
+
+    @property
+    def _in_files(self) -> bool:
+        return self._stack.in_files
+
+    def _going_on(self) -> Update | None:
+        if self._in_files:
+            return self._update
+        # A service tells nobody of its locks. Steps show in the state.
+        since = self._clock() - self._changed_at
+        if pending_operations(self._deployment) or since < QUIET_SECONDS:
+            self._since = getattr(self, "_since", 0.0) or self._clock()
+            return Update("", self._since)
+        self._since = 0.0
+        return None
+
+    def _hidden(self, node: str) -> Mapping[str, str]:
+        return next((each.hidden for each in self._plan.nodes if each.name == node), {})
+
+    def _read_console(self, deployed: Deployed, node: str, hidden: Mapping[str, str]) -> str | None:
+        """The end of a console; ``None`` if nothing here can read it."""
+        peer = deployed.peer(node, (), hidden)
+        watcher = watcher_of(peer.describe().get("watch"))
+        if watcher is None:
+            return None
+        try:
+            return Mask({**peer.hidden, **hidden})(watcher.console())
+        except (FleetError, OSError):
+            return None
+
+    def _ask(self, plan: FleetPlan, deployed: Deployed) -> None:
+        nodes = [node for node in plan.nodes if node.name in deployed.machines]
+        reasons = deployed.not_ready(nodes)
+        reports: Mapping[str, Report | str] = {}
+        when = self._clock()
+        self._answers = {
+            node.name: Answer(
+                deployed.machines[node.name], when, reasons.get(node.name, ""), reports.get(node.name, "")
+            )
+            for node in nodes
+        }
+        consoles = {
+            node.name: self._read_console(deployed, node.name, node.hidden) for node in nodes if reasons.get(node.name)
+        }
+        self._consoles = {name: text for name, text in consoles.items() if text}
