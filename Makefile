@@ -11,7 +11,7 @@ help:
 	@echo "make test           linters, unit tests, engine tests, one machine"
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"
-	@echo "make docs           docs/reference anew"
+	@echo "make docs           docs/reference, and pictures, anew"
 	@echo "make lock           requirements-dev.lock anew"
 
 demo:
@@ -29,7 +29,7 @@ test: lint
 	$(PYTEST) -m "not long" --numprocesses 3 --dist worksteal
 
 test-machines:
-	@tools/bootstrap base image backends
+	@tools/bootstrap base image backends browser
 	$(PYTEST) -m "machine or long"
 
 lint:

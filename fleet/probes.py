@@ -1,4 +1,4 @@
-"""Asking probes (:mod:`fleet.plan.probe`): what must be true of a new node before the rollout goes on.
+"""Asking nodes: their probes (:mod:`fleet.plan.probe`), and their reports (:mod:`fleet.plan.report`).
 
 :class:`fleet.dynamic.ready.Ready` is the resource that waits for them during an update. :data:`ASK` has a function for
 each kind of probe.
@@ -6,6 +6,7 @@ each kind of probe.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import socket
@@ -13,16 +14,35 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from fleet import ssh
 from fleet.files import read_json
+from fleet.plan.machine import ReportAccess
 from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
+from fleet.plan.report import Report, read_report
 
 
 class NotReadyError(Exception):
-    """A node does not answer a probe, or not as wanted; says how it answered."""
+    """A node does not answer a probe, or not as wanted; says how it answered.
+
+    Args:
+        answer: How.
+        report: The node's report, if it has answered with one.
+
+    Attributes:
+        report: As given.
+    """
+
+    def __init__(self, answer: str, report: Report | None = None) -> None:
+        super().__init__(answer)
+        self.report = report
+
+
+class UnknownReportError(Exception):
+    """A node's report cannot be had from here, so nothing is known of its containers; says why."""
 
 
 Endpoint = Callable[[int], tuple[str, int]]
@@ -210,6 +230,145 @@ def ask_all(
             raise NotReadyError(f"{mask(str(probe))}: {error}") from None
 
 
+def ask_report(
+    access: ReportAccess, address: str, endpoint: Endpoint, *, timeout: float = _ANSWER_SECONDS, mask: Mask = str
+) -> Report:
+    """Ask a node for its report: over HTTP where its port can be reached, else over SSH.
+
+    Args:
+        access: How it can be had.
+        address: The node's address.
+        endpoint: How to reach a port of the node.
+        timeout: Seconds to wait for an answer.
+        mask: Takes secrets out of what is said.
+
+    Raises:
+        UnknownReportError: There is no way to it from here; says why.
+        NotReadyError: It does not answer, though there is a way, or answers with something else; says how.
+    """
+    if not access.direct and not access.ssh:
+        raise UnknownReportError("neither `report_from` nor `ssh_from` of the spec lets anybody in")
+    text, reason = "", ""
+    if access.direct:
+        host, port = endpoint(access.port)
+        try:
+            text = _fetch(f"http://{host}:{port}/", timeout)
+        except NotReadyError as error:
+            if not access.ssh:
+                raise NotReadyError(f"its report does not answer: {mask(str(error))}") from None
+            reason = str(error)
+    if not text:
+        try:
+            text = _fetch_by_ssh(*endpoint(SSH_PORT), access.port)
+        except UnknownReportError as error:
+            if reason:
+                raise NotReadyError(f"its report does not answer: {mask(reason)}; and {mask(str(error))}") from None
+            raise UnknownReportError(mask(str(error))) from None
+        except NotReadyError as error:
+            raise NotReadyError(f"its report does not answer: {mask(reason or str(error))}") from None
+    try:
+        return read_report(text)
+    except ValueError as error:
+        raise NotReadyError(mask(str(error))) from None
+
+
+_LARGEST_REPORT = 4 << 20
+
+
+def _fetch(url: str, timeout: float) -> str:
+    import httpx  # slow to import, and most runs ask nobody
+
+    body = b""
+    try:
+        with (
+            httpx.Client(verify=False, timeout=timeout, trust_env=False) as client,
+            client.stream("GET", url) as answer,
+        ):
+            if answer.status_code != 200:
+                raise NotReadyError(f"status {answer.status_code}")
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) > _LARGEST_REPORT:
+                    raise NotReadyError("it is too long")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotReadyError(str(error) or type(error).__name__) from None
+    return body.decode("utf-8", "replace")
+
+
+def _fetch_by_ssh(host: str, port: int, report_port: int) -> str:
+    options = {"BatchMode": "yes", **ssh.UNCHECKED, "ConnectTimeout": "5", "LogLevel": "ERROR"}
+    command = ["curl", "--silent", "--show-error", "--fail", "--max-time", "20", f"http://127.0.0.1:{report_port}/"]
+    try:
+        result = subprocess.run(
+            [*ssh.command(host, port, options), "--", *command],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SSH_SECONDS,
+        )
+    except FileNotFoundError:
+        raise UnknownReportError("it is asked for over SSH, and there is no `ssh` command here") from None
+    except subprocess.TimeoutExpired:
+        raise NotReadyError(f"SSH timed out after {_SSH_SECONDS} s") from None
+    said = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1][:_SHOWN]
+    if result.returncode == _SSH_FAILED and "permission denied" in said.lower():
+        raise UnknownReportError(f"it is asked for over SSH, which lets in no key of this machine ({said})")
+    if result.returncode:
+        raise NotReadyError(said)
+    return result.stdout
+
+
+_SSH_FAILED = 255
+"""The exit status of ssh(1) where it is not the command's."""
+
+
+def ask_settled(access: ReportAccess, address: str, endpoint: Endpoint, *, mask: Mask = str) -> Report | None:
+    """Ask a node's report whether all that is to run does.
+
+    Returns:
+        The report; ``None`` where readiness is not judged by it.
+
+    Raises:
+        UnknownReportError: As :func:`ask_report`.
+        NotReadyError: As there, or something does not run as it is to; says what, first what will not pass by itself.
+    """
+    if access.settle is None:
+        return None
+    report = ask_report(access, address, endpoint, mask=mask)
+    if ailing := _ailing(report, access.settle):
+        raise NotReadyError(mask(ailing), report)
+    return report
+
+
+def _ailing(report: Report, settle: float) -> str:
+    """What a report says that is not well, in words; empty if all is."""
+    problems = sorted(report.problems(settle), key=lambda problem: problem.passing)
+    more = f", and {len(problems) - _TOLD} more" if len(problems) > _TOLD else ""
+    return "; ".join(map(str, problems[:_TOLD])) + more
+
+
+_TOLD = 3
+"""Problems that are told of; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How a node is each time it was asked while it is waited for.
+
+    Attributes:
+        answer: Why it is not ready: the last answer to the probe, or what its report says that is not well.
+        report: Its report, as far as it has answered with one.
+        seconds: How long it has been waited for.
+        limit: Seconds that it may take.
+    """
+
+    answer: str
+    report: Report | None
+    seconds: float
+    limit: float
+
+
 def wait(
     probes: Sequence[Probe],
     address: str,
@@ -219,36 +378,136 @@ def wait(
     alive: Callable[[], bool] = lambda: True,
     reaches: Reaches = lambda port: True,
     mask: Mask = str,
+    report: ReportAccess | None = None,
+    unknown: Callable[[str], None] = lambda why: None,
+    progress: Callable[[Turn], None] = lambda turn: None,
 ) -> None:
-    """Ask until every probe is answered as wanted, one after the other.
+    """Ask until every probe is answered as wanted, one after the other, and all that is to run does.
 
     Args:
         probes: In order.
         address: The node's address.
         endpoint: How to reach a port of the node.
-        timeout: Seconds for all of them together.
+        timeout: Seconds for all of them together; twice as many for as long as the node pulls images.
         alive: Asked between questions; waiting for a node that is gone is pointless.
         reaches: See :func:`ask`.
         mask: See :func:`ask`.
+        report: How its report can be had, if it has one.
+        unknown: Told, once, why it cannot be known whether all runs; the probes alone have to do then.
+        progress: Told after every question that was not answered as wanted.
 
     Raises:
-        NotReadyError: Time is up, or the node is gone; says which probe, and its last answer.
+        NotReadyError: Time is up, or the node is gone; says what does not run, which probe, and its last answer.
     """
-    deadline = time.monotonic() + timeout
-    for probe in probes:
-        in_a_row, last = 0, ""
-        while True:
-            try:
-                left = deadline - time.monotonic()
-                answer_seconds = max(1.0, min(_ANSWER_SECONDS, left))
-                ask(probe, address, endpoint, timeout=answer_seconds, reaches=reaches, mask=mask)
-                in_a_row += 1
-            except NotReadyError as error:
-                in_a_row, last = 0, str(error)
-            if in_a_row == probe.successes:
-                break
-            if not alive():
-                raise NotReadyError(f"the machine is no longer running; last response of {mask(str(probe))}: {last}")
-            if time.monotonic() + probe.interval > deadline:
-                raise NotReadyError(f"{mask(str(probe))} timed out after {timeout:g} s; last response: {last}")
-            time.sleep(probe.interval)
+    waiting = _Waiting(address, endpoint, timeout, alive, mask, report, progress)
+    with waiting:
+        for probe in probes:
+            what, in_a_row, last = mask(str(probe)), 0, ""
+            while True:
+                try:
+                    answer_seconds = max(1.0, min(_ANSWER_SECONDS, waiting.left))
+                    ask(probe, address, endpoint, timeout=answer_seconds, reaches=reaches, mask=mask)
+                    in_a_row += 1
+                except NotReadyError as error:
+                    in_a_row, last = 0, str(error)
+                if in_a_row == probe.successes:
+                    break
+                waiting.pause(probe.interval, last, f"{what} timed out after {{}} s; last response: {last}", what)
+    while report:
+        try:
+            ask_settled(report, address, endpoint, mask=mask)
+        except UnknownReportError as error:
+            unknown(str(error))
+        except NotReadyError as error:
+            waiting.report = error.report
+            last = str(error)
+            waiting.pause(_AGAIN if report.direct else _AGAIN_BY_SSH, last, f"{last}; timed out after {{}} s", "")
+            continue
+        return
+
+
+_AGAIN = 1.0
+"""Seconds between two questions for a report."""
+_AGAIN_BY_SSH = 5.0
+
+
+class _Waiting:
+    """The time that a node is waited for. Meanwhile its report is asked for, in a thread, beside its probes.
+
+    Args:
+        address: As :func:`wait`, as are the others.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        endpoint: Endpoint,
+        timeout: float,
+        alive: Callable[[], bool],
+        mask: Mask,
+        access: ReportAccess | None,
+        progress: Callable[[Turn], None],
+    ) -> None:
+        self._begin = time.monotonic()
+        self._timeout, self._alive, self._mask, self._progress = timeout, alive, mask, progress
+        self._access = access
+        self._ask = lambda: ask_report(access, address, endpoint) if access else None
+        self._pool: ThreadPoolExecutor | None = None
+        self._asked: Future[Report | None] | None = None
+        self._due = 0.0
+        self.report: Report | None = None
+
+    def __enter__(self) -> _Waiting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=False)
+
+    @property
+    def limit(self) -> float:
+        """Seconds for the whole."""
+        pulling = self.report and any(unit.pulling and not unit.cause for unit in self.report.units)
+        return self._timeout * 2 if pulling else self._timeout
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.limit - (time.monotonic() - self._begin)
+
+    def pause(self, seconds: float, answer: str, failure: str, probe: str) -> None:
+        """Wait until it is time for the next question.
+
+        Args:
+            seconds: How long.
+            answer: The last answer.
+            failure: What to say if time is up; ``{}`` stands for the seconds that it took.
+            probe: What was asked; empty: the report.
+
+        Raises:
+            NotReadyError: The node is gone, or time is up.
+        """
+        if probe:
+            self._look()
+        self._progress(Turn(self._mask(answer), self.report, time.monotonic() - self._begin, self.limit))
+        if not self._alive():
+            last = f"; last response of {probe}: {answer}" if probe else f"; {answer}"
+            raise NotReadyError(f"the machine is no longer running{last}", self.report)
+        if self.left < seconds:
+            failure = failure.replace("{}", f"{self.limit:g}")
+            ailing = _ailing(self.report, self._access.settle or 0) if probe and self.report and self._access else ""
+            raise NotReadyError(f"{self._mask(ailing)}; {failure}" if ailing else failure, self.report)
+        time.sleep(seconds)
+
+    def _look(self) -> None:
+        """Take the answer to the last question for the report, if there is one by now, and ask the next."""
+        if self._access is None:
+            return
+        if self._asked and self._asked.done():
+            self._due = time.monotonic() + (_AGAIN if self._access.direct else _AGAIN_BY_SSH)
+            with contextlib.suppress(NotReadyError, UnknownReportError):
+                self.report = self._asked.result()
+            self._asked = None
+        if self._asked is None and time.monotonic() >= self._due:
+            self._pool = self._pool or ThreadPoolExecutor(1)
+            self._asked = self._pool.submit(self._ask)

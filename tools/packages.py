@@ -30,6 +30,10 @@ NEEDS = {
         ("/usr/include/blkid/blkid.h", "libblkid-dev libc6-dev", "libblkid-devel"),
         ("xz", "xz-utils", "xz"),
     ),
+    "browser": (
+        ("chromium" if shutil.which("apt-get") else "chromium-browser", "chromium", "chromium"),
+        ("dot", "graphviz", "graphviz"),
+    ),
     "backends": (("pg_createcluster" if shutil.which("apt-get") else "postgres", "postgresql", "postgresql-server"),),
 }
 

@@ -1,4 +1,4 @@
-"""The pages of ``docs/reference``, made from the program: ``python -m tools.reference`` writes them anew."""
+"""The pages and pictures of the docs that the program makes: ``python -m tools.reference`` writes them anew."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fleet.model import Model
+from fleet.ops.graph import drawn
+from fleet.ops.topology import read_topology
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "reference"
 
 _TABLES: tuple[tuple[str, type[Model]], ...] = (
     ("containers", Container),
@@ -58,14 +61,19 @@ def _table(title: str, model: type[Model]) -> Iterator[str]:
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
-PAGES = {"containers.md": containers}
-"""By its file: what makes a page."""
+def matrix() -> str:
+    """The picture ``matrix.svg``: that of an example, as ``fleet graph`` draws it."""
+    return drawn(read_topology(ROOT / "examples/matrix/matrix.py", stack="aws"), "svg")
+
+
+PAGES = {"containers.md": containers, "../images/matrix.svg": matrix}
+"""By its file: what makes a page, or a picture."""
 
 
 def main() -> None:
-    """Write every page."""
-    FOLDER.mkdir(exist_ok=True)
+    """Write all of them."""
     for name, page in PAGES.items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_text(page())
 
 

@@ -1,6 +1,7 @@
 """The ``fleet`` command line."""
 
-import fleet.cli.view  # noqa: F401 (adds its command)
+import fleet.cli.graph
+import fleet.cli.view  # noqa: F401 (each adds its command)
 from fleet.cli.app import main
 
 __all__ = ["main"]

@@ -58,7 +58,10 @@ class NodeGroup(pulumi.ComponentResource):
         super().__init__(tokens.GROUP, plan.name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
-        peers = [replace(platform.peer(node, addresses[node.name]), hidden=node.hidden) for node in plan.nodes]
+        peers = [
+            replace(platform.peer(node, addresses[node.name]), hidden=node.hidden, report=platform.report_access(node))
+            for node in plan.nodes
+        ]
         if plan.names and plan.nodes:
             site.names(plan.names, list(addresses.values()), child)
         answered = {node.name: node.answered for node in plan.nodes if node.answered}

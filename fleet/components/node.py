@@ -106,6 +106,7 @@ class Node(pulumi.ComponentResource):
                 plan.probes,
                 self.instance.watch,
                 plan.hidden,
+                platform.report_access(plan),
             ),
             instance=self.instance.id,
             timeout=plan.ready_timeout,
@@ -127,7 +128,7 @@ class Node(pulumi.ComponentResource):
         instance_id = self.instance.id
         self._address = address
         open_ports = {port.number for port in plan.ports if port.protocol == "tcp" and port.sources}
-        self._ports = sorted(open_ports | self.instance.endpoints.keys())
+        self._ports = sorted((open_ports | self.instance.endpoints.keys()) - {plan.report})
         self.register_outputs(
             {
                 "config": instance_id.apply(lambda _: plan.shown),

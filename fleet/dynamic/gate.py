@@ -103,14 +103,14 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
 
 
 def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dict[str, str]:
-    """Which nodes are not ready, and why; those without probes always are.
+    """Which nodes are not ready, and why; those that can be asked nothing always are.
 
     Args:
         peers: :meth:`fleet.plan.Peer.describe` of each, with values, and its ``name``.
         patience: Seconds for which nodes are asked again that are not ready: one that works hard is not sick.
     """
     deadline = time.monotonic() + patience
-    left = [peer for peer in peers if peer["probes"]]
+    left = [peer for peer in peers if peer["probes"] or peer.get("report")]
     with ThreadPoolExecutor(_CONCURRENT_PROBES) as pool:
         while True:
             answers = {
@@ -167,24 +167,30 @@ def _answer(peer: Mapping[str, Any]) -> str:
 
 
 def _asked(peer: Mapping[str, Any]) -> str:
-    """Why a node is not ready, probed once; empty if it is ready."""
-    from fleet.plan import Probe
-    from fleet.probes import NotReadyError, ask_all
+    """Why a node is not ready, asked once; empty if it is ready."""
+    from fleet.plan import Probe, ReportAccess
+    from fleet.probes import NotReadyError, UnknownReportError, ask_all, ask_settled
 
     mask = Mask(peer.get("hidden") or {})
     watcher = watcher_of(peer.get("watch"))
     if watcher and not watcher.alive():
         return "it does not run"
+    endpoint, access = endpoints_of(peer["address"], peer["endpoints"]), ReportAccess.read(peer.get("report"))
     try:
         ask_all(
             [Probe.model_validate(probe) for probe in peer["probes"]],
             peer["address"],
-            endpoints_of(peer["address"], peer["endpoints"]),
+            endpoint,
             reaches=watcher.reaches if watcher else lambda port: True,
             mask=mask,
         )
+        if access:
+            ask_settled(access, peer["address"], endpoint, mask=mask)
     except NotReadyError as error:
         return str(error)
+    except UnknownReportError:
+        # Its probes have answered, and nobody here can know more.
+        return ""
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Ready: the resource whose creation waits until a node answers its probes.
+"""Ready: the resource whose creation waits until a node answers its probes, and all that is to run on it does.
 
 A resource and not a hook: a failed create is not in the state, so the next update polls again, and still stops there,
 until the node is well; after a failed hook the next update would take the node for done.
@@ -15,7 +15,7 @@ from pulumi.resource import DependencyResource
 
 from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
-from fleet.dynamic.provider import DynamicResource, Provider, known
+from fleet.dynamic.provider import DynamicResource, Provider, known, tell
 from fleet.errors import FleetError
 from fleet.masking import Mask
 
@@ -44,7 +44,7 @@ class Watcher(Protocol):
 
 
 class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
-    """The provider of readiness: polls the probes."""
+    """The provider of readiness: polls the probes and the report."""
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another instance is asked anew, by replacement; all else is noted in place."""
@@ -54,8 +54,8 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Poll until every probe passes; on a timeout, a :class:`FleetError` with the end of the console."""
-        from fleet.plan import Probe
+        """Poll until probes pass and the report is well; on a timeout, a :class:`FleetError` with the console's end."""
+        from fleet.plan import Probe, ReportAccess
         from fleet.probes import NotReadyError, wait
 
         mask = Mask(props.get("hidden") or {})
@@ -69,6 +69,8 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
                 alive=watcher.alive if watcher else lambda: True,
                 reaches=watcher.reaches if watcher else lambda port: True,
                 mask=mask,
+                report=ReportAccess.read(props.get("report")),
+                unknown=lambda why: tell(f"{props['node']}: whether its containers run is not known: {why}."),
             )
         except NotReadyError as error:
             tail = watcher.console() if watcher else ""

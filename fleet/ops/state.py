@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from fleet.config import deliver
 from fleet.config.difference import UNKNOWN
 from fleet.dynamic.gate import not_ready, reshaped
+from fleet.dynamic.ready import endpoints_of
 from fleet.dynamic.record import unpacked
 from fleet.dynamic.tokens import GATE, NODE, READY, RECORD
-from fleet.plan import MachineConfig, NodePlan, Peer, Probe
+from fleet.masking import Mask
+from fleet.plan import MachineConfig, NodePlan, Peer, Probe, Report, ReportAccess
 from fleet.platforms.base import Platform
+from fleet.probes import NotReadyError, UnknownReportError, ask_report
 from fleet.program.exported import Resource, inputs, name_of, outputs
 
 _NONE: Mapping[str, str] = {}
+_CONCURRENT_REPORTS = 32
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ class Deployed:
         self._shapes = {name: inputs(r).get("shape") for name, r in gates.items()}
         self.nodes = {name: outputs(r) for name, r in of_type(NODE).items()}
         self._record: dict[str, Any] = next(map(outputs, of_type(RECORD).values()), {})
-        self._ready = {name: outputs(r) for name, r in of_type(READY).items()}
+        readies = of_type(READY)
+        self._ready = {name: outputs(r) for name, r in readies.items()}
+        # Of the inputs, too: another way to a report is noted where there is nothing to do.
+        self._reports = {name: ReportAccess.read(inputs(r).get("report")) for name, r in readies.items()}
 
     def changes(self, node: NodePlan) -> bool:
         """Whether an update would re-provision a node: another config or shape, or an image that it is to follow.
@@ -172,7 +180,13 @@ class Deployed:
         """The secrets that a node had when it became ready; others if that is not known."""
         return dict(self._ready.get(name, {}).get("hidden") or otherwise)
 
-    def peer(self, name: str, probes: Sequence[Probe] = (), hidden: Mapping[str, str] = _NONE) -> Peer:
+    def peer(
+        self,
+        name: str,
+        probes: Sequence[Probe] = (),
+        hidden: Mapping[str, str] = _NONE,
+        report: ReportAccess | None = None,
+    ) -> Peer:
         """How a deployed node can be reached and asked.
 
         It is at the address and the ports, and by the probes, that it was deployed with, which the spec and the stack's
@@ -182,10 +196,26 @@ class Deployed:
             name: The node's name; it has a machine.
             probes: What to ask one that has not become ready yet.
             hidden: Its secrets, if the state does not know them.
+            report: How the report of one can be had that has not become ready yet.
         """
         address = str(self.nodes.get(name, {}).get("address", ""))
         peer = self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
-        return replace(peer, hidden=self._hidden(name, hidden))
+        return replace(peer, hidden=self._hidden(name, hidden), report=self._reports.get(name, report))
+
+    def _planned_peer(self, node: NodePlan) -> Peer:
+        """How a deployed node can be asked, as planned where it has not become ready yet."""
+        return self.peer(node.name, node.probes, node.hidden, self._platform.report_access(node))
+
+    def reports(self, nodes: Sequence[NodePlan]) -> dict[str, Report | str]:
+        """What nodes say of themselves, asked all at once; why that is not known of those that say nothing.
+
+        Args:
+            nodes: Those that are asked; what has no machine is left out.
+        """
+        asked = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
+        with ThreadPoolExecutor(_CONCURRENT_REPORTS) as pool:
+            answers = pool.map(lambda node: _report(self._planned_peer(node)), asked)
+            return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
     def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0) -> dict[str, str]:
         """Which nodes are not ready, and why.
@@ -195,7 +225,7 @@ class Deployed:
             patience: Seconds for which nodes are asked again that were ready when they were made.
         """
         deployed = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
-        peers = [{"name": node.name, **self.peer(node.name, node.probes, node.hidden).describe()} for node in deployed]
+        peers = [{"name": node.name, **self._planned_peer(node).describe()} for node in deployed]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
         reasons = {
@@ -217,6 +247,19 @@ class Deployed:
             return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))
 
         return [status(node) for node in nodes]
+
+
+def _report(peer: Peer) -> Report | str:
+    if peer.report is None:
+        return "it has none: the spec says `report: false`, or an earlier fleet made the node"
+    address = str(peer.address)
+    described = peer.describe()
+    try:
+        return ask_report(
+            peer.report, address, endpoints_of(address, described["endpoints"]), mask=Mask(dict(peer.hidden))
+        )
+    except (NotReadyError, UnknownReportError) as error:
+        return str(error)
 
 
 def with_config(node: NodePlan, config: tuple[str, str], platform: Platform) -> NodePlan:

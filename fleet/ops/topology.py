@@ -90,7 +90,7 @@ class TopologyPort:
     Attributes:
         number: The port.
         protocol: "tcp" or "udp".
-        use: "ssh", "container", "pod", or "other": a program that is none of these serves it.
+        use: "ssh", "report" for the node's report, "container", "pod", or "other": another program serves it.
         name: The container's or the pod's name; empty for others.
         target: The port inside the container or pod; ``None`` for others.
         reach: Who outside the fleet may reach it: CIDRs, "anywhere", or words where the platform has no firewall.
@@ -99,7 +99,7 @@ class TopologyPort:
 
     number: int
     protocol: str
-    use: Literal["ssh", "container", "pod", "other"]
+    use: Literal["ssh", "report", "container", "pod", "other"]
     name: str = ""
     target: int | None = None
     reach: tuple[str, ...] = ()
@@ -358,6 +358,7 @@ def _plain(value: Any) -> Any:
 def _group(name: str, group: Group, plan: GroupPlan, platform: Platform, addresses: Mapping[str, str]) -> TopologyGroup:
     mounted = [mount for container in group.containers.values() for mount in _mounts(group, container)]
     volumes = [mount.source for mount in mounted if mount.kind == "volume"]
+    report = plan.nodes[0].report if plan.nodes else None
     networked: list[tuple[str, Container | Pod]] = [*group.containers.items(), *group.pods.items()]
     return TopologyGroup(
         name=name,
@@ -370,7 +371,7 @@ def _group(name: str, group: Group, plan: GroupPlan, platform: Platform, address
         after=plan.after,
         names=plan.names,
         nodes=tuple(_node(node, group, platform, addresses) for node in plan.nodes),
-        ports=tuple(_port(port, group, platform) for port in _reachable(group, plan.nodes)),
+        ports=tuple(_port(port, report, group, platform) for port in _reachable(group, plan.nodes)),
         containers=tuple(_container(each, container, group) for each, container in group.containers.items()),
         pods=tuple(
             TopologyPod(
@@ -425,8 +426,11 @@ def _reachable(group: Group, nodes: Sequence[NodePlan]) -> Sequence[PortPlan]:
     return nodes[0].ports if nodes else sorted(group.reachable)
 
 
-def _port(port: PortPlan, group: Group, platform: Platform) -> TopologyPort:
-    reach = words_of(platform.reached_from(port))
+def _port(port: PortPlan, report: int | None, group: Group, platform: Platform) -> TopologyPort:
+    is_report = (port.number, port.protocol) == (report, "tcp")
+    reach = words_of(platform.reached_from(port, report=is_report))
+    if is_report:
+        return TopologyPort(port.number, port.protocol, "report", reach=reach)
     if (port.number, port.protocol) == (SSH_PORT, "tcp"):
         return TopologyPort(port.number, port.protocol, "ssh", reach=reach)
     publishing: list[tuple[Literal["container", "pod"], str, Sequence[Port]]] = [

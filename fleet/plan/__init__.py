@@ -2,7 +2,7 @@
 
 from fleet.plan.config import Delivery, Limits, MachineConfig
 from fleet.plan.image import Disk, LockedImage
-from fleet.plan.machine import DiskLink, Interface, Needs, Peer, Watch
+from fleet.plan.machine import DiskLink, Interface, Needs, Peer, ReportAccess, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
 from fleet.plan.platform import PlanningPlatform
 from fleet.plan.probe import SSH_PORT, Probe, probe_kinds
@@ -32,6 +32,7 @@ __all__ = [
     "Probe",
     "Problem",
     "Report",
+    "ReportAccess",
     "Rollout",
     "StateEntry",
     "UnitReport",

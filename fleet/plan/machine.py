@@ -66,6 +66,40 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class ReportAccess:
+    """How a node's report (:mod:`fleet.plan.report`) can be had from here, and what is asked of it.
+
+    Attributes:
+        port: The node's port.
+        settle: Seconds that what is to run must have run; ``None``: readiness is not judged by the report.
+        direct: Whether the port can be reached from here.
+        ssh: Whether the node's SSH can be reached from here, in case a key lets in.
+    """
+
+    port: int
+    settle: float | None
+    direct: bool
+    ssh: bool
+
+    def describe(self) -> dict[str, Any]:
+        """As a resource's input."""
+        return {"port": self.port, "settle": self.settle, "direct": self.direct, "ssh": self.ssh}
+
+    @classmethod
+    def read(cls, described: Mapping[str, Any] | None) -> ReportAccess | None:
+        """What :meth:`describe` gave, from a resource's inputs or a state; ``None`` for none."""
+        if not described:
+            return None
+        settle = described.get("settle")
+        return cls(
+            int(described["port"]),
+            None if settle is None else float(settle),
+            bool(described["direct"]),
+            bool(described["ssh"]),
+        )
+
+
+@dataclass(frozen=True)
 class Peer:
     """How a node can be asked whether it is ready.
 
@@ -76,6 +110,7 @@ class Peer:
         probes: What to ask, in order.
         watch: How to look at it, if there is a way.
         hidden: As :attr:`NodePlan.hidden`: what it answers may hold these.
+        report: How its report can be had; ``None``: it has none.
     """
 
     name: str
@@ -84,6 +119,7 @@ class Peer:
     probes: Sequence[Probe]
     watch: Watch | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
+    report: ReportAccess | None = None
 
     def describe(self) -> dict[str, Any]:
         """As a resource's input, with secrets in plain text."""
@@ -96,6 +132,8 @@ class Peer:
             description["watch"] = self.watch.describe()
         if self.hidden:
             description["hidden"] = dict(self.hidden)
+        if self.report:
+            description["report"] = self.report.describe()
         return description
 
 

@@ -110,7 +110,7 @@ class NodePlan:
         disks: Data disks.
         ports: Ports reachable from outside, SSH's among them, in ascending order.
         probes: What must answer before the node counts as ready.
-        ready_timeout: Seconds that the probes may take, from the node's start.
+        ready_timeout: Seconds that it may take until it is ready, from its start.
         surge: The new machine is made before the old one goes.
         drain: What is done before the machine goes.
         private: Its planned address in the fleet's private network.
@@ -121,8 +121,10 @@ class NodePlan:
         network: The range of the fleet's planned addresses, if it has such.
         reprovision: Whether to re-provision it even if nothing changes.
         answered: How the machine that is deployed was asked when it became ready: ``address``, ``endpoints``,
-            ``probes``, ``watch`` and ``hidden``, as :meth:`Peer.describe` has them; ``None`` if it has not, or is not
-            known.
+            ``probes``, ``watch``, ``hidden`` and ``report``, as :meth:`Peer.describe` has them; ``None`` if it has
+            not, or is not known.
+        report: The port of its report, which is among ``ports``; ``None``: it has none.
+        settle: As :attr:`ReportAccess.settle`.
         hidden: Secrets, by name, that its config or its probes may hold: what must not be in anything that is said of
             it.
         unread: Why secrets that are in its config or its probes could not be read: a mask stands in their places.
@@ -151,6 +153,8 @@ class NodePlan:
     network: IPv4Network | None = None
     reprovision: bool = False
     answered: Mapping[str, Any] | None = None
+    report: int | None = None
+    settle: float | None = None
     hidden: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[FleetError, ...] = ()
     unasked: tuple[FleetError, ...] = ()

@@ -1,9 +1,9 @@
 """The report: what a node says of itself, and what follows from it.
 
-A node answers ``GET /`` on its report's port with a JSON document, which a shell script writes (:mod:`fleet.library`
-renders it). It holds words of systemd's, numbers and digests, no text of the journal, no environment, no arguments: a
-report may be read by whoever reaches the port, so nothing in it is a secret. The document has a ``version``; keys are
-added within a version, and none is removed or changes its meaning.
+A node answers ``GET /`` on its report's port with a JSON document, which a shell script writes
+(:mod:`fleet.workloads.report`). It holds words of systemd's, numbers and digests, no text of the journal, no
+environment, no arguments: a report may be read by whoever reaches the port, so nothing in it is a secret. The document
+has a ``version``; keys are added within a version, and none is removed or changes its meaning.
 
 Here are the document's models, which ignore keys that they do not know, as a newer fleet's nodes may send, and the
 judgement: :meth:`Report.problems` says what keeps a node from being well.
@@ -22,9 +22,9 @@ REPORT_PORT = 7790
 REPORT_VERSION = 1
 
 Kind = Literal["container", "pod", "network", "volume", "image", "build", "secrets", "timer", "mount", "other"]
-Expect = Literal["running", "done", "on-demand"]
-"""What a unit is to do: run for as long as the node does; end well, once; or run when something else, such as a timer,
-starts it."""
+Expect = Literal["running", "may-end", "done", "on-demand"]
+"""What a unit is to do: run for as long as the node does; run until it ends well; end well, once; or run when something
+else, such as a timer, starts it."""
 
 
 class _Reported(BaseModel):
@@ -40,12 +40,15 @@ class UnitReport(_Reported):
         kind: What of the spec it is.
         expect: What it is to do.
         user: Whose it is, if it is rootless; empty for root's.
+        load: systemd's LoadState: "loaded", "not-found", "bad-setting", "masked", ...; empty while its manager, such as
+            a user's, does not run.
         active: systemd's ActiveState: "active", "activating", "inactive", "failed", "deactivating", "reloading".
         sub: systemd's SubState, such as "running", "auto-restart", "start".
         result: systemd's Result: "success", "exit-code", "signal", "timeout", "start-limit-hit", ...; empty for a kind
             of unit that has none.
-        restarts: How often systemd has restarted it since the node's start.
-        exit_code: What its main process last ended with; ``None``: it has not ended yet.
+        restarts: How often systemd has restarted it by itself since it was last started.
+        exit_code: What its main process last ended with, 128 and the signal's number if one ended it; ``None``: it has
+            not ended yet, or what it ended with is not known any more.
         seconds: Since its active state last changed; ``None``: it never has.
         health: "starting", "healthy" or "unhealthy"; empty without a health check.
         image: The digest, ``sha256:...``, of the image that the container runs; empty if there is no container.
@@ -58,6 +61,7 @@ class UnitReport(_Reported):
     kind: Kind = "other"
     expect: Expect = "running"
     user: str = ""
+    load: str = ""
     active: str = ""
     sub: str = ""
     result: str = ""
@@ -123,7 +127,7 @@ class UpdateReport(_Reported):
     Attributes:
         state: Its unit's ActiveState; empty where there is no Zincati.
         status: Its own sentence about itself, from systemd's StatusText.
-        staged: The release that is staged for the next start; empty if none.
+        staged: The release that is staged for the next start; "unknown" if Zincati does not name it; empty if none.
     """
 
     state: str = ""
@@ -142,13 +146,13 @@ class Report(_Reported):
         deployment: The checksum of the deployment that runs; empty where there is no OSTree.
         kernel: The kernel's release.
         boot_id: Changes at every start.
-        uptime_seconds: Since the start.
+        uptime_seconds: Seconds since the start.
         system: What ``systemctl is-system-running`` says: "starting", "running", "degraded", ...
         update: What Zincati is about to do.
         units: Those of the workload.
         failed: Other units that failed.
         jobs: What is being started.
-        disks: The root file system, and data disks that are mounted.
+        disks: The root file system, /var where that is another one, and data disks that are mounted.
     """
 
     version: int
@@ -177,8 +181,9 @@ class Report(_Reported):
         Args:
             settle: Seconds that what is to run must have run, without a restart.
         """
+        waiting = {job.unit for job in self.jobs}
         for unit in self.units:
-            if text := _ailing(unit, settle):
+            if text := _ailing(unit, settle, waits=unit.unit in waiting):
                 yield Problem(unit, *text)
 
 
@@ -217,32 +222,62 @@ def read_report(text: str) -> Report:
     return report
 
 
-def _ailing(unit: UnitReport, settle: float) -> tuple[str, bool] | None:
-    """What is wrong with a unit, and whether it may pass; ``None``: nothing."""
-    if unit.expect == "on-demand":
-        return None
+def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool] | None:
+    """What is wrong with a unit, and whether it may pass; ``None``: nothing.
+
+    Args:
+        unit: The unit.
+        settle: As :meth:`Report.problems`.
+        waits: Whether systemd has a job for it.
+    """
     why = f": {CAUSES[unit.cause]}" if unit.cause in CAUSES else ""
     if not why and unit.exit_code:
         why = f": it exits with status {unit.exit_code}"
     times = f", {unit.restarts} times" if unit.restarts > 1 else ""
+    if unit.expect == "on-demand":
+        # Of a container that a timer runs, the last run is no matter of the node's: what others need is.
+        failed = unit.active == "failed" and unit.kind != "container"
+        return (f"failed{why or _result(unit)}", False) if failed else None
+    if unit.load not in ("", "loaded"):
+        return f"has no unit that systemd can start ({unit.load})", False
     if unit.active == "failed":
-        return f"failed{why or (f' ({unit.result})' if unit.result else '')}", False
-    if unit.sub.startswith("auto-restart") or (unit.active == "activating" and unit.restarts):
+        return f"failed{why or _result(unit)}", False
+    if unit.sub.startswith("auto-restart"):
+        return f"restarts{times}{why}", False
+    # A pull that follows a failed one is told of as what failed.
+    if unit.active == "activating" and unit.restarts and (unit.cause or not unit.pulling):
         return f"restarts{times}{why}", False
     if unit.pulling:
         return "pulls its image", True
-    if unit.active in ("activating", "reloading"):
-        return "is starting", True
-    if unit.expect == "done":
-        return None if unit.active == "active" or (unit.result == "success" and unit.exit_code == 0) else (
-            "has not run yet", True
-        )  # fmt: skip
+    if unit.active in ("activating", "reloading", "deactivating"):
+        return ("is starting" if unit.active == "activating" else f"is {unit.active}"), True
     if unit.active != "active":
-        return f"does not run{why}", unit.active != "inactive"
+        return _not_active(unit, why, waits=waits)
     if unit.health == "unhealthy":
         return "is unhealthy", False
     if unit.health == "starting":
         return "has not passed its health check yet", True
-    if unit.kind in ("container", "pod") and unit.seconds is not None and unit.seconds < settle:
+    runs = unit.kind in ("container", "pod") and unit.expect != "done"
+    if runs and unit.seconds is not None and unit.seconds < settle:
         return (f"restarted {unit.seconds:.0f} s ago{times}{why}", True) if unit.restarts else ("is settling", True)
     return None
+
+
+def _not_active(unit: UnitReport, why: str, *, waits: bool) -> tuple[str, bool] | None:
+    """What is wrong with a unit that has ended, or has not begun."""
+    ended_well = unit.result == "success" and unit.exit_code == 0
+    if waits:
+        return "waits for what it needs", True
+    if unit.active == "":
+        return "is not known to systemd yet", True
+    if unit.expect in ("done", "may-end") and ended_well:
+        return None
+    if unit.kind == "mount":
+        return "is not mounted", False
+    if unit.expect == "done":
+        return f"has not run{why}", False
+    return f"does not run{why}", False
+
+
+def _result(unit: UnitReport) -> str:
+    return f" ({unit.result})" if unit.result not in ("", "success") else ""

@@ -129,7 +129,8 @@ def plan_fleet(
     for name, group in spec.fleet.groups.items():
         _check_probes(spec, name, group)
         ssh = PortPlan(SSH_PORT, sources=tuple(spec.fleet.ssh_from))
-        ports = tuple(sorted({ssh, *group.reachable}))
+        report = _report_port(spec, name, group)
+        ports = tuple(sorted({ssh, *report, *group.reachable}))
         listed = remake(spec, name)
         snippets |= listed
         configs = compose_all(list(listed.values()), max_spec=max_spec)
@@ -155,6 +156,8 @@ def plan_fleet(
                 drain=group.drain,
                 private=private_address(spec.fleet, name, index, platform),
                 follow_image=new_image or policy == "always",
+                report=report[0].number if report else None,
+                settle=group.settle,
                 size=group.size,
                 ahead=ahead,
                 fleet=spec.fleet.name,
@@ -210,6 +213,31 @@ def _surges(spec: LoadedSpec, name: str, group: Group, platform: PlanningPlatfor
             fix="Take `recreate`.",
         )
     return not reason and group.rollout.strategy != "recreate"
+
+
+def _report_port(spec: LoadedSpec, name: str, group: Group) -> list[PortPlan]:
+    """The port of the report of a group's nodes, if they have one.
+
+    Raises:
+        UsageError: The group has something else at that port.
+    """
+    if not spec.fleet.report:
+        return []
+    number = spec.fleet.report.port
+    taken: list[tuple[tuple[str | int, ...], str, int, str]] = []
+    for kind, things in (("containers", group.containers), ("pods", group.pods)):
+        for thing, what in things.items():
+            taken += [((kind, thing, "ports"), f"{thing} publishes", port.node, port.protocol) for port in what.ports]
+    for index, port in enumerate(group.ports):
+        taken.append((("ports", index), f"nodes of {name} have", port.number, port.protocol))
+    for where, who, used, protocol in taken:
+        if (used, protocol) == (number, "tcp"):
+            raise UsageError(
+                f"{who} port {number} of the node, where the node's report is.",
+                at=spec.at("groups", name, *where),
+                fix=f"Choose another, or another for the report: `report: {{port: {number + 1}}}`, beside `groups`.",
+            )
+    return [PortPlan(number, sources=tuple(spec.fleet.report_from))]
 
 
 def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:

@@ -21,7 +21,7 @@ from fleet.plan import PlanningPlatform
 from fleet.planner.network import hosts_snippet, interface_snippet, private_address
 from fleet.spec import LoadedSpec
 from fleet.spec.model import AnySnippet, Group
-from fleet.workloads import Workload, data_disk_snippet, workload_snippet
+from fleet.workloads import Workload, data_disk_snippet, report_snippet, workload_snippet
 
 
 def node_snippets(
@@ -109,6 +109,7 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(replace(data_disk_snippet(disk, what, link.path, link.rule, services), secrets=secrets))
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard())
+    confidential = frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name))
     # The group is its workload; one with nothing in it makes an empty snippet.
     excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
     workload = workload_snippet(
@@ -118,10 +119,14 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         boundary=spec.boundary,
         name=f"containers of {name}",
         mounts=[disk.mount for _, disk in sorted(group.data_disks.items())],
-        confidential=frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name)),
+        confidential=confidential,
         excluded_files=excluded_files,
     )
     snippets.append(replace(workload, secrets=filling | group.secrets))
+    if spec.fleet.report:
+        report = report_snippet(group, group.data_disks, port=spec.fleet.report.port, confidential=confidential)
+        on_disks = spec.secrets_in("groups", name, "data_disks")
+        snippets.append(replace(report, secrets=filling | on_disks))
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
     for index, ref in enumerate(group.snippets):
         if not isinstance(ref, LibrarySnippet) or not ref.per_node:

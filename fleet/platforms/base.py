@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.images import Artifact, Progress
 from fleet.plan import (
+    SSH_PORT,
     DiskPlan,
     FleetPlan,
     Interface,
@@ -27,6 +28,7 @@ from fleet.plan import (
     PlanningPlatform,
     PortPlan,
     Probe,
+    ReportAccess,
     StateEntry,
     Watch,
 )
@@ -261,8 +263,17 @@ class Platform(PlanningPlatform, Protocol):
         """Host and port that lead to ports of a node which are not reached at an address of the node's own."""
         ...
 
-    def reached_from(self, port: PortPlan) -> Sequence[str]:
-        """Who outside the fleet reaches a port: CIDRs; in words where the platform has no firewall. Empty: nobody."""
+    def reached_from(self, port: PortPlan, *, report: bool) -> Sequence[str]:
+        """Who outside the fleet reaches a port: CIDRs; in words where the platform has no firewall. Empty: nobody.
+
+        Args:
+            port: The port.
+            report: Whether the node's report is there.
+        """
+        ...
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """How a node's report can be had from this machine; ``None`` if it has none."""
         ...
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
@@ -364,9 +375,16 @@ class BasePlatform:
         """None: nodes have addresses."""
         return {}
 
-    def reached_from(self, port: PortPlan) -> Sequence[str]:
+    def reached_from(self, port: PortPlan, *, report: bool) -> Sequence[str]:
         """As the spec says: the firewall sees to it."""
         return port.sources
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """Directly, or over SSH, where the firewall lets in anybody."""
+        if node.report is None:
+            return None
+        opened = {port.number for port in node.ports if port.protocol == "tcp" and port.sources}
+        return ReportAccess(node.report, node.settle, direct=node.report in opened, ssh=SSH_PORT in opened)
 
     def site(self, plan: FleetPlan, opts: pulumi.ResourceOptions) -> Site:
         site: Site = self._declaring().Site(self, plan, opts)

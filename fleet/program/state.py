@@ -9,9 +9,9 @@ from typing import Any
 from fleet.dynamic.tokens import DATA_DISK, DRAIN, READY
 from fleet.plan import FleetPlan, NodePlan, StateEntry
 from fleet.platforms.base import Platform
-from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, outputs
+from fleet.program.exported import Resource, inputs, is_data_disk, is_shared, name_of, outputs
 
-_ANSWERED = ("address", "endpoints", "probes", "watch", "hidden")
+_ANSWERED = ("address", "endpoints", "probes", "watch", "hidden", "report")
 """What a readiness has of how its node is asked."""
 _WORDS = {"availabilityZone": "zone", "encrypted": "encryption", "size_gib": "size"}
 """Words for inputs of data disks whose names say less."""
@@ -28,7 +28,8 @@ def with_state(plan: FleetPlan, resources: Sequence[Resource]) -> FleetPlan:
     live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if r["type"] == DATA_DISK}
     disks = {name_of(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
-    readies = {name_of(r): outputs(r) for r in live if r["type"] == READY}
+    # How a report can be had is noted among the inputs, whenever it changes, without a resource's update.
+    readies = {name_of(r): {**outputs(r), **_report(r)} for r in live if r["type"] == READY}
     # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
     # drain have their machine's id.
     others = [r for r in live if r["type"] not in (READY, DRAIN)]
@@ -67,6 +68,11 @@ def immutable_settings(plan: FleetPlan, platform: Platform) -> Iterator[str]:
 def _is_current(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tuple[str, str]]) -> bool:
     """Whether the machine that became ready is still the node's."""
     return (node.name, str(ready.get("instance"))) in machines
+
+
+def _report(ready: Resource) -> dict[str, Any]:
+    report = inputs(ready).get("report")
+    return {"report": report} if report else {}
 
 
 def _entry(resource: Resource, place: str = "") -> StateEntry:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -29,7 +30,7 @@ from pydantic import (
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import PLAIN, SEALED, Model, Shorthand
-from fleet.plan import ANYWHERE, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
+from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
 
@@ -298,6 +299,39 @@ class GroupPort(Model):
         return value
 
 
+class NodeReport(Model):
+    """What a node tells of itself, over HTTP (docs/report.md). Written ``true``, ``false``, or in full.
+
+    Attributes:
+        port: The node's port.
+    """
+
+    port: int = Field(default=REPORT_PORT, ge=1, le=65535)
+
+    @field_validator("port")
+    @classmethod
+    def _not_ssh(cls, port: int) -> int:
+        if port == SSH_PORT:
+            raise ValueError(f"port {SSH_PORT} of the node is SSH's: choose another")
+        return port
+
+
+def _switched(value: Any) -> Any:
+    """``true`` and ``false`` as what they stand for."""
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is None:
+        raise ValueError("the report is `true`, `false` or `{port: NUMBER}`")
+    return value
+
+
+def _settled(value: Any) -> Any:
+    """``false`` as what it stands for; YAML's ``true`` is no number."""
+    if value is None or value is True:
+        raise ValueError("is a number of seconds, or `false`")
+    return None if value is False else value
+
+
 class PrivateNetwork(Model):
     """A network between the fleet's nodes.
 
@@ -350,7 +384,10 @@ class Group(Workload):
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
-        ready_timeout: Seconds that they may take, from the node's start.
+        ready_timeout: Seconds that it may take until a node is ready, from its start; twice as many while it pulls
+            images.
+        settle: Seconds that every container that is to run must have run, without a restart, before a node is ready;
+            ``false``: a node is ready when its probes are content, whatever its report says.
         addresses_from: Where the group's addresses in the private network begin, counted from the network's own: in
             10.77.0.0/24, 10 gives node 0 the address 10.77.0.10, node 1 10.77.0.11, ...
         capacity: How many addresses, and names, are set aside for the group. Growing up to it changes no other node.
@@ -373,6 +410,7 @@ class Group(Workload):
     ports: Annotated[list[GroupPort], PLAIN] = []
     ready: Annotated[list[Probe], SEALED] = []
     ready_timeout: Annotated[int, PLAIN] = Field(default=900, ge=1)
+    settle: Annotated[float | None, BeforeValidator(_settled), PLAIN] = Field(default=10, ge=0)
     addresses_from: Annotated[int | None, PLAIN] = Field(default=None, ge=1)
     capacity: Annotated[int, PLAIN] = Field(default=16, ge=1)
     nodes: dict[int, NodeOverride] = {}
@@ -431,6 +469,9 @@ class FleetSpec(Model):
             list them.
         network: The private network; none by default.
         ssh_from: From where SSH is allowed, as CIDRs, on platforms that have a firewall; from nowhere by default.
+        report: Whether nodes tell over HTTP how they are, and at which of their ports.
+        report_from: From where the report can be reached, as CIDRs, on platforms that have a firewall; from nowhere by
+            default. Nodes of the fleet reach one another at every port.
         groups: By name.
     """
 
@@ -441,6 +482,8 @@ class FleetSpec(Model):
     variables: dict[VariableName, Variable] = {}
     network: Annotated[PrivateNetwork | None, PLAIN] = None
     ssh_from: Annotated[list[Cidr], PLAIN] = []
+    report: Annotated[NodeReport | None, BeforeValidator(_switched), PLAIN] = NodeReport()
+    report_from: Annotated[list[Cidr], PLAIN] = []
     groups: dict[GroupName, Group] = Field(min_length=1)
 
     @model_validator(mode="after")

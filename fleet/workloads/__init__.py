@@ -15,6 +15,7 @@ from fleet.workloads.container import (
 from fleet.workloads.data_disks import DataDisk, DiskName, data_disk_snippet
 from fleet.workloads.fields import Name, Port, Text
 from fleet.workloads.quadlet import container_file
+from fleet.workloads.report import report_snippet
 from fleet.workloads.resources import Build, ImagePull, Network, Pod, Subnet, User, Volume
 from fleet.workloads.snippet import workload_snippet
 from fleet.workloads.times import CalendarEvent
@@ -44,5 +45,6 @@ __all__ = [
     "Workload",
     "container_file",
     "data_disk_snippet",
+    "report_snippet",
     "workload_snippet",
 ]

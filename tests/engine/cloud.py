@@ -3,7 +3,8 @@
 What they check comes from the facts of the real providers' schemas (``facts/``: inputs, types, what is required, what
 replaces on change): an input that is unknown, missing or of a wrong type fails. Beyond it they have the rules of the
 platforms that matter here: a disk is attached to one machine, an address leads to one, names are taken, things in use
-stay, user data has a limit. Every machine answers HTTP at its addresses, all of which are loopback ones.
+stay, user data has a limit. Every machine answers HTTP at its addresses, all of which are loopback ones, and tells how
+it is at its report's port.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from google.protobuf import struct_pb2
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from tests.engine.reports import Troubles, port_of, report_of
 
 FACTS = Path(__file__).with_name("facts")
 PORT = 8080
@@ -75,6 +78,8 @@ class World:
         self.snapshots: list[str] = []
         self.log: list[str] = []
         self.sick: set[str] = set()
+        self.troubles: dict[str, Troubles] = {}
+        """By node, what its report says that is not well."""
         self.gone: set[str] = set()
         """Images, and places, that are not there any more."""
         self.asked: list[str] = []
@@ -123,10 +128,12 @@ class World:
         for other in self.machines.values():
             other.addresses.discard(address)
         self.machines[machine].addresses.add(address)
-        for port in (self._port, *(TLS_PORTS if self._tls else ())):
+        report = port_of(self.machines[machine].user_data)
+        for port in (self._port, *(TLS_PORTS if self._tls else ()), *([report] if report else [])):
             if (address, port) in self._servers:
                 continue
-            server = http.server.ThreadingHTTPServer((address, port), self._handler(address))
+            handler = self._handler(address, report=port == report)
+            server = http.server.ThreadingHTTPServer((address, port), handler)
             if self._tls and port in TLS_PORTS:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(self._tls)
@@ -161,7 +168,7 @@ class World:
         names, self.log = self.log, []
         return names
 
-    def _handler(self, address: str) -> type[http.server.BaseHTTPRequestHandler]:
+    def _handler(self, address: str, *, report: bool) -> type[http.server.BaseHTTPRequestHandler]:
         world = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -169,6 +176,12 @@ class World:
                 machine = world.at(address)
                 if machine is None:
                     self.close_connection = True
+                    return
+                if report:
+                    told = report_of(machine.user_data, machine.node, world.troubles.get(machine.node, {}))
+                    self.send_response(200)
+                    self.end_headers()
+                    self.wfile.write(json.dumps(told).encode())
                     return
                 well = "sick" not in machine.user_data and machine.node not in world.sick
                 self.send_response(200 if well else 503)

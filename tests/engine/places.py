@@ -14,6 +14,7 @@ from fleet.platforms import artifacts, names
 from tests.conftest import STACK, Result
 from tests.engine.cases import case
 from tests.engine.cloud import PORT, Cloud, World, serving
+from tests.engine.reports import Troubles
 from tests.engine.stack import GROUP, OFFSET, Stack
 
 REGION = "eu-central-1"
@@ -57,6 +58,7 @@ class Place(Protocol):
     def page(self, node: str) -> str: ...
     def sicken(self, node: str) -> None: ...
     def heal(self, node: str) -> None: ...
+    def trouble(self, node: str, troubles: Troubles) -> None: ...
     def lose(self, release: str) -> None: ...
     def lose_copy(self) -> None: ...
     def find(self, release: str) -> None: ...
@@ -151,6 +153,9 @@ class QemuPlace(_Place):
     def heal(self, node: str) -> None:
         self.stack.heal(node)
 
+    def trouble(self, node: str, troubles: Troubles) -> None:
+        self.stack.trouble(node, troubles)
+
     def orphans(self) -> list[str]:
         known = {node.id for node in self.running().values()}
         return [line for process, line in self.stack.running("qemu_stand_in.py").items() if str(process) not in known]
@@ -188,6 +193,9 @@ class CloudPlace(_Place):
 
     def heal(self, node: str) -> None:
         self.world.sick.remove(node)
+
+    def trouble(self, node: str, troubles: Troubles) -> None:
+        self.world.troubles[node] = troubles
 
     def lose(self, release: str) -> None:
         self.world.gone |= self._images(release)

@@ -1,8 +1,8 @@
 """A stand-in for ``qemu-system-x86_64``: a daemon that answers HTTP on forwarded ports, and logs its life.
 
-A config that holds the word ``sick`` makes it answer 503, and so does a file
-``sick-NODE`` beside the log; one that holds the word ``held``, for as long as a file ``hold`` is there. It ends at
-SIGKILL only, as there is no QMP socket.
+A config that holds the word ``sick`` makes it answer 503, and so does a file ``sick-NODE`` beside the log; one that
+holds the word ``held``, for as long as a file ``hold`` is there. What its report says that is not well is in a file
+``troubles-NODE``. It ends at SIGKILL only, as there is no QMP socket.
 
 What KVM does here is in the environment's ``STAND_IN_KVM``: "works"; "hangs" where the firmware runs, and after a boot
 loader nothing does; "missing" where there is no device. Emulated, a machine is always well.
@@ -11,12 +11,15 @@ loader nothing does; "missing" where there is no device. Emulated, a machine is 
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import re
 import sys
 import threading
 import time
 from pathlib import Path
+
+from tests.engine.reports import port_of, report_of
 
 
 def main() -> None:
@@ -33,7 +36,9 @@ def main() -> None:
     forwards = re.findall(r"hostfwd=tcp:([\d.]+):(\d+)-:(\d+)", " ".join(arguments))
     config = Path("config.ign").read_text()
     beside = Path(os.environ["STAND_IN_LOG"]).with_name
-    flags = [beside(f"sick-{name.rpartition('-')[0]}"), *([beside("hold")] if "held" in config else [])]
+    node_name = name.rpartition("-")[0]
+    flags = [beside(f"sick-{node_name}"), *([beside("hold")] if "held" in config else [])]
+    troubles = beside(f"troubles-{node_name}")
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,6 +49,13 @@ def main() -> None:
 
         def log_message(self, format: str, *values: object) -> None:  # noqa: A002
             pass
+
+    class Report(Handler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            wrong = json.loads(troubles.read_text()) if troubles.exists() else {}
+            self.wfile.write(json.dumps(report_of(config, node_name, wrong)).encode())
 
     if pid := os.fork():
         Path("qemu.pid").write_text(f"{pid}\n")
@@ -56,12 +68,13 @@ def main() -> None:
     console = "\033[H\033[J\033[1;1H" if kvm == "hangs" else f"[    0.000000] Linux version 6\n{name} says hello\n"
     Path("console.log").write_text(console)
     with Path(os.environ["STAND_IN_LOG"]).open("a") as log:
-        log.write(f"{time.monotonic()} {name.rpartition('-')[0]} {accelerator}\n")
+        log.write(f"{time.monotonic()} {node_name} {accelerator}\n")
     if kvm == "hangs":
         time.sleep(3600)
+    report = str(port_of(config))
     for address, host, node in forwards:
         if node != "22":
-            server = http.server.ThreadingHTTPServer((address, int(host)), Handler)
+            server = http.server.ThreadingHTTPServer((address, int(host)), Report if node == report else Handler)
             threading.Thread(target=server.serve_forever).start()
 
 

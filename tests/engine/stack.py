@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.conftest import SPEC, STACK, Folder, Result, meanwhile
+from tests.engine.reports import Troubles
 
 OFFSET = 10_000  # away from the machine tests, and below the ports that the kernel gives to clients
 GROUP = """\
@@ -66,6 +68,12 @@ class Stack(Folder):
 
     def heal(self, node: str) -> None:
         (self.log.parent / f"sick-{node}").unlink()
+
+    def trouble(self, node: str, troubles: Troubles) -> None:
+        """Have a node's report say that units of it are not well, whatever its config; by their names in the spec."""
+        file = self.log.with_name(f"troubles-{node}")
+        file.with_suffix(".new").write_text(json.dumps(troubles))
+        file.with_suffix(".new").replace(file)
 
     def running(self, program: str) -> dict[int, str]:
         """The command lines of the processes of a program that work in a folder of the stack's, by number."""

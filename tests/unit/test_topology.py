@@ -121,10 +121,12 @@ def reach(folder: Folder, platform: str, group: int) -> dict[str, tuple[str, str
 def test_a_port_says_what_serves_it_and_who_may_reach_it(whole: Folder) -> None:
     assert reach(whole, "aws", 0) == {
         "22/tcp": ("ssh", "", ["203.0.113.0/24"]),
+        "7790/tcp": ("report", "", []),
         "5432/tcp": ("container", "postgres", ["anywhere"]),
     }
     assert reach(whole, "aws", 1) == {
         "22/tcp": ("ssh", "", ["203.0.113.0/24"]),
+        "7790/tcp": ("report", "", []),
         "80/tcp": ("pod", "edge", ["anywhere"]),
         "9100/tcp": ("other", "", ["10.0.0.0/8"]),
         "51820/udp": ("other", "", ["anywhere"]),
@@ -143,10 +145,14 @@ def test_a_node_under_qemu_says_where_the_host_has_its_ports(whole: Folder) -> N
     assert [(each.number, each.protocol, each.host, each.port) for each in second.endpoints] == [
         (22, "tcp", "127.0.0.1", 5322),
         (80, "tcp", "127.0.0.1", 11080),
+        (7790, "tcp", "127.0.0.1", 10890),
         (9100, "tcp", "127.0.0.1", 12100),
         (51820, "udp", "127.0.0.1", 54820),
     ]
-    assert topology.groups[1].ports[0].reach == ("whoever reaches this machine",)
+    reach = {port.use: port.reach for port in topology.groups[1].ports}
+    assert reach["pod"] == reach["ssh"] == ("whoever reaches this machine",)
+    # The report is for the host's loopback address alone.
+    assert reach["report"] == ("this machine",)
 
 
 def test_a_group_without_nodes_has_its_ports(whole: Folder) -> None:

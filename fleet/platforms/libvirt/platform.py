@@ -28,6 +28,7 @@ from fleet.plan import (
     LockedImage,
     NodePlan,
     PortPlan,
+    ReportAccess,
     StateEntry,
 )
 from fleet.platforms.base import BasePlatform
@@ -97,11 +98,18 @@ class Libvirt(BasePlatform):
     def interface(self, address: IPv4Interface) -> Interface:
         return Interface(address_mac(address.ip), self.options.gateway or address.network.network_address + 1)
 
-    def reached_from(self, port: PortPlan) -> tuple[str]:
+    def reached_from(self, port: PortPlan, *, report: bool) -> tuple[str]:
         """No firewall: the bridge, or else the stack's NAT network, says who reaches a node."""
         if self.options.bridge:
             return (f"whoever is on the bridge {self.options.bridge}",)
         return ("the host",)
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """Directly, unless its network is behind another host."""
+        if node.report is None:
+            return None
+        reached = bool(self.options.bridge) or not urlsplit(self.uri).hostname
+        return ReportAccess(node.report, node.settle, direct=reached, ssh=reached)
 
     @property
     def place(self) -> str:

@@ -44,11 +44,19 @@ _SERIAL_LENGTH = 20
 
 @dataclass(frozen=True)
 class Forward:
-    """A port of the host that leads to a port of the node."""
+    """A port of the host that leads to a port of the node.
+
+    Attributes:
+        host: The host's port.
+        node: The node's.
+        protocol: "tcp" or "udp".
+        bind: The host's address that it listens on; that of the machine's others if it is empty.
+    """
 
     host: int
     node: int
     protocol: str = "tcp"
+    bind: str = ""
 
 
 @dataclass(frozen=True)
@@ -284,16 +292,17 @@ def check_start(folder: Path, name: str, bind: str, forwards: Sequence[Forward])
         if (forward.protocol, forward.host) in ours:
             continue
         kind = socket.SOCK_DGRAM if forward.protocol == "udp" else socket.SOCK_STREAM
+        address = forward.bind or bind
         with socket.socket(socket.AF_INET, kind) as probe:
             if kind == socket.SOCK_STREAM:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((bind, forward.host))
+                probe.bind((address, forward.host))
             except OSError as error:
                 key = f"{name}:{forward.node}" + ("/udp" if forward.protocol == "udp" else "")
                 raise FleetError(
-                    f"Port {forward.host} of {bind}, which is to lead to port {forward.node} of node {name}, cannot be "
-                    f"used: {(error.strerror or str(error)).lower()}.",
+                    f"Port {forward.host} of {address}, which is to lead to port {forward.node} of node {name}, cannot "
+                    f"be used: {(error.strerror or str(error)).lower()}.",
                     fix="Free it, or choose another: set `port_offset`, or "
                     f'`host_ports: {{"{key}": PORT}}`, in the stack\'s `fleet:qemu`.',
                 ) from None
@@ -445,7 +454,7 @@ def _users_of(path: Path) -> list[Path]:
 
 
 def _command(identity: str, machine: Machine, accelerator: Sequence[str], descriptor: int) -> list[str]:
-    forwards = "".join(f",hostfwd={f.protocol}:{machine.bind}:{f.host}-:{f.node}" for f in machine.forwards)
+    forwards = "".join(f",hostfwd={f.protocol}:{f.bind or machine.bind}:{f.host}-:{f.node}" for f in machine.forwards)
     command = [BINARY, "-name", identity, "-nodefaults", "-no-user-config", "-display", "none", "-daemonize"]
     command += ["-pidfile", "qemu.pid", "-qmp", "unix:qmp.sock,server=on,wait=off"]
     # q35's firmware and PCIe cost an emulated boot seconds, and a node has no use for them.

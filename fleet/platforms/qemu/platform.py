@@ -38,6 +38,7 @@ from fleet.plan import (
     Peer,
     PortPlan,
     Probe,
+    ReportAccess,
     StateEntry,
     Watch,
 )
@@ -58,6 +59,8 @@ _DISK_SLOTS = 27
 """Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
 takes the slot of one. With one more, QEMU does not start (tried with QEMU 7.2)."""
 _ANY_ADDRESS = ("0.0.0.0", "::")
+REPORT_HOST = "127.0.0.1"
+"""The host's address at which reports are, whatever ``bind`` says: they are for who sits at the host."""
 
 
 class Qemu(BasePlatform):
@@ -249,8 +252,16 @@ class Qemu(BasePlatform):
     def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
         """At the ports of the host that its machine was started with."""
         host = _reached(machine["bind"])
-        endpoints = {int(port): (host, int(number)) for kind, number, port in machine["forwards"] if kind == "tcp"}
+        endpoints = {
+            int(port): (bind[0] if bind else host, int(number))
+            for kind, number, port, *bind in machine["forwards"]
+            if kind == "tcp"
+        }
         return Peer(name, address, endpoints, probes, _standing(machine["folder"]))
+
+    def report_access(self, node: NodePlan) -> ReportAccess | None:
+        """At a port of the host."""
+        return ReportAccess(node.report, node.settle, direct=True, ssh=False) if node.report is not None else None
 
     @property
     def host(self) -> str:
@@ -266,11 +277,14 @@ class Qemu(BasePlatform):
         return {port.number: where for port, where in self.host_ports(node).items() if port.protocol == "tcp"}
 
     def host_ports(self, node: NodePlan) -> dict[PortPlan, tuple[str, int]]:
-        return {port: (self.host, self.host_port(node, port)) for port in node.ports}
+        return {
+            port: (REPORT_HOST if _is_report(node, port) else self.host, self.host_port(node, port))
+            for port in node.ports
+        }
 
-    def reached_from(self, port: PortPlan) -> tuple[str]:
+    def reached_from(self, port: PortPlan, *, report: bool) -> tuple[str]:
         """Whoever reaches the address that ports of the host listen on: there is no firewall."""
-        if self.options.bind.startswith("127."):
+        if report or self.options.bind.startswith("127."):
             return ("this machine",)
         return ("whoever reaches this machine",)
 
@@ -289,7 +303,10 @@ class Qemu(BasePlatform):
             "root_size_gib": self.options.root_size_gib,
             "bind": self.options.bind,
             "accelerator": self.options.accelerator,
-            "forwards": [[p.protocol, self.host_port(node, p), p.number] for p in node.ports],
+            "forwards": [
+                [p.protocol, self.host_port(node, p), p.number, *([REPORT_HOST] if _is_report(node, p) else [])]
+                for p in node.ports
+            ],
             # The disk's path and not an output of it: a grown disk must not look like another one.
             "disks": [[disk.name, self.disk_path(node, disk)] for disk in node.disks],
         }
@@ -309,6 +326,10 @@ class Qemu(BasePlatform):
         # 239/8 is for use inside an organisation (RFC 2365); ports below 32768 are not given to clients.
         port = 20000 + int.from_bytes(digest[3:5], "big") % 10000
         return f"239.{digest[0]}.{digest[1]}.{digest[2]}:{port}"
+
+
+def _is_report(node: NodePlan, port: PortPlan) -> bool:
+    return (port.number, port.protocol) == (node.report, "tcp")
 
 
 def _standing(folder: str) -> Watch:

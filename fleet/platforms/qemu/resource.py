@@ -109,7 +109,9 @@ class QemuMachine(DynamicResource, token=tokens.MACHINE_TYPE, provider=MachinePr
 
 
 def _forwards(props: Mapping[str, Any]) -> list[machines.Forward]:
-    return [machines.Forward(int(host), int(port), protocol) for protocol, host, port in props["forwards"]]
+    return [
+        machines.Forward(int(host), int(port), protocol, *bind) for protocol, host, port, *bind in props["forwards"]
+    ]
 
 
 def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
