@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,3 +25,19 @@ NewImage = Annotated[
     bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Events on standard output, a JSON object a line (docs/reference/events.md).")
+]
+Detailed = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit status 2 if something would change, 0 if not, 1 for errors.")
+]
+
+
+def exit_status(code: int) -> int:
+    """The exit status of an error: with ``--detailed-exitcode``, 2 says that something would change, and nothing else.
+
+    Args:
+        code: The error's own.
+    """
+    # Of an option that is not there, say, nothing has been parsed when it is an error.
+    return 1 if code == 2 and "--detailed-exitcode" in sys.argv else code

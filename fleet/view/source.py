@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from fleet.ops.observe import Answer, Observation, Observer
+from fleet.ops.progress import Stage, Step, finished, stages
 from fleet.plan import NodePlan
-from fleet.view.progress import Stage, Step, finished, stages
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
 
 CONSOLE_LINES = 60
@@ -100,6 +100,7 @@ class StackSource:
             address=str(peer.address) if peer else "",
             endpoints=peer.endpoints if peer else {},
             ssh=self._observer.login(name) if stage.machine else "",
+            settle=plan.settle or 0 if plan else 0,
             asked=Asked(answer.when, answer.reason, answer.report) if answer else None,
             noted=tuple(self._noted.get(name, ())),
         )
@@ -123,7 +124,9 @@ class StackSource:
 
     def _phase(self, answer: Answer | None) -> tuple[str, str]:
         """Where a node is that has a machine and is not ready yet."""
-        return "booting", answer.reason if answer else ""
+        if answer is None or answer.phase is None:
+            return "booting", ""
+        return answer.phase.step, str(answer.phase)
 
 
 def details(source: StackSource, shown: Mapping[str, Json]) -> dict[str, Json]:

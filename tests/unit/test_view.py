@@ -7,15 +7,16 @@ import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from starlette.testclient import TestClient
 
+from fleet import phases
 from fleet.errors import FleetError
+from fleet.ops.progress import GAP_SECONDS, Stage, Step, of_last_rollout, stages, timeline
 from fleet.plan import Report
 from fleet.view import page
-from fleet.view.progress import GAP_SECONDS, Stage, Step, of_last_rollout, stages, timeline
 from fleet.view.server import HEADERS, HOST, Feed, Keys, application, cookie_name
 from fleet.view.snapshot import Asked, Json, Seen, state_of
 from tests.view import NOW, container, going_on, group, ready, report
@@ -327,6 +328,16 @@ def test_the_page_has_a_shape_for_every_state() -> None:
     script = page.static("view.js")
     for word in {state for _, _, state in STATES}:
         assert re.search(rf'^    "{word}": \[h\("', script, flags=re.M), word
+
+
+def test_the_timeline_has_a_colour_and_a_pattern_of_its_own_for_every_phase_of_a_start() -> None:
+    script, style = page.static("view.js"), page.static("view.css")
+    known = dict(
+        re.findall(r'\["([\w ]+)", "(p-\w+)"\]', script.partition("const PHASES")[2].partition("const LEGEND")[0])
+    )
+    assert {"waiting", "stopping", "stopped", "making", "booting", "ready", *get_args(phases.Step)} == known.keys()
+    for kind in known.values():
+        assert f".{kind} {{ --p: " in style
 
 
 def test_units_are_told_by_what_is_wrong_with_them() -> None:

@@ -22,10 +22,14 @@ from fleet.plan import (
     FleetPlan,
     Limits,
     NodePlan,
+    Peer,
+    Probe,
     StateEntry,
+    Watch,
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.gcp import console
 from fleet.platforms.gcp.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
@@ -215,6 +219,11 @@ class Gcp(BasePlatform):
             "the fleet's name": "" if join else node.fleet,
         }
         return described(node, shape)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(*(str(machine.get(key, "")) for key in ("project", "zone", "name")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, which its id is made of."""

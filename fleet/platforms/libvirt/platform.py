@@ -27,12 +27,16 @@ from fleet.plan import (
     Limits,
     LockedImage,
     NodePlan,
+    Peer,
     PortPlan,
+    Probe,
     ReportAccess,
     StateEntry,
+    Watch,
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
+from fleet.platforms.libvirt import console
 from fleet.platforms.libvirt.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest, slot
@@ -103,6 +107,11 @@ class Libvirt(BasePlatform):
         if self.options.bridge:
             return (f"whoever is on the bridge {self.options.bridge}",)
         return ("the host",)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(self.uri, str(machine.get("id", "")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     def report_access(self, node: NodePlan) -> ReportAccess | None:
         """Directly, unless its network is behind another host."""

@@ -476,8 +476,8 @@ function stepsList(node) {
 // The rollout.
 
 const PHASES = [["waiting", "p-wait"], ["stopping", "p-stop"], ["stopped", "p-stop"], ["making", "p-stop"], ["booting", "p-boot"], ["firmware", "p-boot"], ["boot loader", "p-boot"],
-  ["kernel", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling", "p-probe"], ["probing", "p-probe"], ["ready", "p-ready"]];
-const LEGEND = [["waiting", "p-wait"], ["stopping and making", "p-stop"], ["booting", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling and probing", "p-probe"]];
+  ["kernel", "p-boot"], ["initramfs", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["started", "p-unit"], ["failing", "p-fail"], ["pulling", "p-pull"], ["settling", "p-probe"], ["probing", "p-probe"], ["ready", "p-ready"]];
+const LEGEND = [["waiting", "p-wait"], ["stopping and making", "p-stop"], ["booting", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling and probing", "p-probe"], ["failing", "p-fail"]];
 const phaseClass = (phase) => (PHASES.find(([known]) => phase.startsWith(known)) || ["", "p-boot"])[1];
 
 function rolloutPage() {
