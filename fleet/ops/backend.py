@@ -198,8 +198,9 @@ class Backend:
                 continue
             if holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
                 continue
-            since = lock.stat().st_mtime
-            return Update(f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})", since)
+            with contextlib.suppress(FileNotFoundError):  # It has just ended.
+                who = f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
+                return Update(who, lock.stat().st_mtime)
         return None
 
     @property

@@ -179,6 +179,11 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         assert "http port 8080 /?word=(secret word)&pin=(secret pin): status 503" in said(
             stack.fleet("status", *STACK, "--json")
         )
+        assert stack.fleet("view", *STACK, "--export", "report.html").status == 0
+        page = (stack.path / "report.html").read_text()
+        assert "/?word=(secret word)&pin=(secret pin): status 503" in page
+        assert "/etc/containers/systemd/hello.container" in page
+        said(Result(0, page, ""))
         stack.edit("fleet.yaml", "GREETING: one", "GREETING: two")
         held = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive", "--diff")
         assert held.status != 0

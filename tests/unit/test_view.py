@@ -332,9 +332,8 @@ def test_the_page_has_a_shape_for_every_state() -> None:
 
 def test_the_timeline_has_a_colour_and_a_pattern_of_its_own_for_every_phase_of_a_start() -> None:
     script, style = page.static("view.js"), page.static("view.css")
-    known = dict(
-        re.findall(r'\["([\w ]+)", "(p-\w+)"\]', script.partition("const PHASES")[2].partition("const LEGEND")[0])
-    )
+    phrases = script.partition("const PHASES")[2].partition("const LEGEND")[0]
+    known = dict(re.findall(r'\["([\w ]+)", "(p-\w+)"\]', phrases))
     assert {"waiting", "stopping", "stopped", "making", "booting", "ready", *get_args(phases.Step)} == known.keys()
     for kind in known.values():
         assert f".{kind} {{ --p: " in style
