@@ -23,7 +23,6 @@ from fleet.cli.options import (
     Identity,
     NewImage,
     Node,
-    PlatformName,
     PlatformOf,
     Spec,
     StackName,
@@ -33,7 +32,6 @@ from fleet.cli.options import (
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
-from fleet.stack_config import DEFAULT_PLATFORM
 
 if TYPE_CHECKING:
     from fleet.ops.ui import Ui
@@ -41,28 +39,12 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 image_app = typer.Typer(
     help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
 )
 app.add_typer(image_app, name="image")
-
-
-@app.command()
-def new(
-    folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = DEFAULT_PLATFORM,
-) -> None:
-    """Create a fleet: a Pulumi project with a spec to edit."""
-    from fleet.ops.scaffold import begin
-
-    spec, stack, note = begin(folder, platform)
-    if note:
-        out.print(note)
-    out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
-    out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
 
 @app.command()
@@ -149,31 +131,6 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
                 _ask("Do it?")
             out.print()
         session.up()
-
-
-@app.command()
-def status(
-    spec: Spec,
-    stack: StackName,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-) -> None:
-    """Show the status of every node. Exit status 1 if one is not ready."""
-    from fleet.ops.session import Session
-
-    nodes = Session(spec, stack, Terminal()).status()
-    if as_json:
-        print(json.dumps([asdict(node) for node in nodes], indent=2))
-    else:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False)
-        for column in ("node", "state", "config", "reason"):
-            table.add_column(column)
-        for node in nodes:
-            table.add_row(node.node, node.state, "outdated" if node.outdated else "current", node.reason)
-        out.print(table)
-    if any(node.state != "ready" for node in nodes):
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -267,20 +224,6 @@ def destroy(
             what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
             _ask(f"Remove {what} of stack {stack}?", as_json)
         Session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
-
-
-@app.command()
-def doctor() -> None:
-    """Check what this machine lacks, and how to install it."""
-    from fleet.ops.doctor import findings
-
-    marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}
-    complete = True
-    for finding in findings():
-        out.print(f"{marks[finding.works]}  {finding.subject}: {finding.text}")
-        complete = complete and finding.works is not False
-    if not complete:
-        raise typer.Exit(1)
 
 
 Base = Annotated[

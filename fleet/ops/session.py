@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +24,14 @@ from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say, Tell
 from fleet.ops.signals import Stopped
-from fleet.ops.state import Deployed, NodeStatus
+from fleet.ops.state import Deployed
+from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Access, Stack, retained_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
-from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
@@ -336,18 +338,16 @@ class Session:
             raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
         return planned
 
-    def status(self) -> list[NodeStatus]:
+    def status(self) -> FleetStatus:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
-        stack, plan, platform = self._plan("read", "known")
+        stack, plan, platform = self._plan("read", "known", need_lock=False)
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
             self._ui.warn(f"{error} It counts as unchanged.")
         if ailing := platform.ailing():
             self._ui.warn(ailing)
         deployed = Deployed(stack.resources, platform)
-        statuses = deployed.statuses(list(plan.nodes))
-        planned = {node.name for node in plan.nodes}
-        others = sorted(deployed.machines.keys() - planned)
-        return statuses + [NodeStatus(name, "to be removed") for name in others]
+        exported = stack_outputs(stack.resources).get("nodes") or {}
+        return FleetStatus(plan.name, stack.name, statuses(list(plan.nodes), deployed, exported, now=time.time()))
 
     def _prepare(self, plan: FleetPlan, platform: Platform, *, needed: bool) -> None:
         """Get the image, which nobody may miss where no machine is to be made."""
@@ -355,7 +355,7 @@ class Session:
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 
-    def _plan(self, access: Access, secrets: Secrets) -> tuple[Stack, FleetPlan, Platform]:
+    def _plan(self, access: Access, secrets: Secrets, *, need_lock: bool = True) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts.
 
         So what is wrong with the spec is said at once, and the program only declares what is planned.
@@ -370,6 +370,7 @@ class Session:
             full_name=stack.name,
             new_image=self._new_image,
             secrets=secrets,
+            need_lock=need_lock,
         )
         plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)

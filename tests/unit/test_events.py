@@ -16,11 +16,11 @@ from fleet.cli.stream import Stream
 from fleet.cli.table import span
 from fleet.cli.terminal import results
 from fleet.errors import FleetError, UsageError
+from fleet.model import attributes
 from fleet.ops import events
 from fleet.ops.events import TYPES, Event, NodeResult, Summary
 from fleet.ops.signals import Stopped
 from tests.conftest import STACK, Folder
-from tools.reference import attributes
 
 NOON = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)
 

@@ -31,9 +31,11 @@ from fleet.plan import (
     Watch,
 )
 from fleet.platforms.aws import console
+from fleet.platforms.aws.account import identity
 from fleet.platforms.aws.options import Options
 from fleet.platforms.base import BasePlatform, Leftovers
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.diagnosis import Check, plugin, sdk
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
 from fleet.stack_config import ConfigReader, no_config
@@ -106,6 +108,10 @@ class Aws(BasePlatform):
         read = read_options(Options, options, platform="aws", stack=stack, project=project)
         variables = (os.environ.get(name, "") for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
         return cls(read, config("aws:region") or next(filter(None, variables), ""), stack, config("aws:profile") or "")
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: identity(config, self.region))
+        return (sdk("pulumi_aws", "aws"), plugin("aws", "pulumi_aws"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "its nodes have planned private addresses" if addressed else ""

@@ -29,7 +29,9 @@ from fleet.plan import (
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.diagnosis import Check, plugin, sdk
 from fleet.platforms.gcp import console
+from fleet.platforms.gcp.account import access
 from fleet.platforms.gcp.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
@@ -109,6 +111,10 @@ class Gcp(BasePlatform):
     def region(self) -> str:
         """The region of the zones."""
         return self.zones[0].rpartition("-")[0] if self.zones else ""
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: access(config, self.project))
+        return (sdk("pulumi_gcp", "gcp"), plugin("gcp", "pulumi_gcp"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         if addressed:
