@@ -79,6 +79,7 @@ class Observation:
         platform: Where it runs.
         deployment: The state.
         deployed: Its nodes.
+        changing: By name, of nodes that are planned and have a machine: whether an update would re-provision it.
         update: The update that is going on; ``None``: none is, as far as is known.
         answers: By name, what each node answered last.
         trouble: What keeps all of this from being newer, a paragraph; empty if nothing.
@@ -89,6 +90,7 @@ class Observation:
     platform: Platform
     deployment: Mapping[str, Any]
     deployed: Deployed
+    changing: Mapping[str, bool]
     update: Update | None
     answers: Mapping[str, Answer] = field(default_factory=dict)
     trouble: str = ""
@@ -119,6 +121,8 @@ class Observer:
         self._deployment: dict[str, Any] = {}
         self._update: Update | None = None
         self._answers: dict[str, Answer] = {}
+        self._made_of: tuple[object, ...] = ()
+        self._worked_out: tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]] | None = None
         self._asking: threading.Thread | None = None
         self._child: subprocess.Popen[str] | None = None
         self._trouble = {"spec": "", "state": ""}
@@ -141,11 +145,10 @@ class Observer:
                     self._trouble[part] = str(error)
                 except (OSError, ValueError) as error:
                     self._trouble[part] = unexpected(error)
-            resources = resources_of(self._deployment)
-            plan = with_state(self._plan, resources)
-            deployed = Deployed(resources, self._platform)
-            known = stages(self._deployment, self._platform.machine_type)
-            starting = {name for name, stage in known.items() if stage.phase == "starting"}
+            made_of = (self._plan, self._deployment)
+            if self._worked_out is None or any(a is not b for a, b in zip(self._made_of, made_of, strict=True)):
+                self._made_of, self._worked_out = made_of, self._work_out()
+            plan, deployed, changing, starting = self._worked_out
             if wait:
                 self._ask(plan, deployed, starting)
             elif self._clock() - self._asked_at >= ASK_SECONDS and not (self._asking and self._asking.is_alive()):
@@ -158,10 +161,24 @@ class Observer:
                 self._platform,
                 self._deployment,
                 deployed,
+                changing,
                 self._going_on(),
                 {name: each for name, each in self._answers.items() if each.machine == deployed.machines.get(name)},
                 " ".join(filter(None, self._trouble.values())),
             )
+
+    def _work_out(self) -> tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]]:
+        """What follows from the plan and the state, for as long as both stay the same: in a large fleet, it takes time.
+
+        Returns:
+            The plan with what the state has; the state's nodes; :attr:`Observation.changing`; and which are starting.
+        """
+        resources = resources_of(self._deployment)
+        plan = with_state(self._plan, resources)
+        deployed = Deployed(resources, self._platform)
+        changing = {node.name: deployed.changes(node) for node in plan.nodes if node.name in deployed.machines}
+        known = stages(self._deployment, self._platform.machine_type)
+        return plan, deployed, changing, {name for name, stage in known.items() if stage.phase == "starting"}
 
     def config(self, node: str) -> list[tuple[str, str, str]]:
         """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""

@@ -87,7 +87,7 @@ class StackSource:
 
     def _seen(self, name: str, plan: NodePlan | None, stage: Stage, seen: Observation) -> Seen:
         deployed, answer = seen.deployed, seen.answers.get(name)
-        changes = deployed.changes(plan) if plan and name in deployed.machines else None
+        changes = seen.changing.get(name)
         if seen.update:
             self._note(
                 name, stage, answer, waits=bool(plan and (changes or stage.phase == "none")), since=seen.update.since

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from fleet import phases
-from fleet.errors import FleetError
+from fleet.cli.view import view
+from fleet.errors import FleetError, UsageError
 from fleet.ops.progress import GAP_SECONDS, Stage, Step, of_last_rollout, stages, timeline
 from fleet.plan import Report
 from fleet.view import page
-from fleet.view.server import HEADERS, HOST, Feed, Keys, application, cookie_name
+from fleet.view.server import HEADERS, HOST, Feed, Keys, application, cookie_name, serve
 from fleet.view.snapshot import Asked, Json, Seen, state_of
 from tests.view import NOW, container, going_on, group, ready, report
 
@@ -223,6 +227,40 @@ def test_nobody_is_looked_at_while_nobody_looks(keys: Keys) -> None:
         client.get("/", params={"token": keys.token})
         client.get(f"/{keys.place}/")
         assert source.looks == 0
+
+
+def test_a_port_that_is_in_use_is_refused_and_says_how_to_go_on() -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        with pytest.raises(UsageError, match="Leave `--port` out"):
+            serve(Shown(), port=other.getsockname()[1], opened=lambda url, once: None, check=lambda: None)
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fleet.cli.view.find_spec", lambda name: None)
+    with pytest.raises(FleetError, match=r"pip install 'fleet\[view\]'"):
+        view(tmp_path / "fleet.yaml", "test")
+
+
+def test_the_server_answers_at_the_address_that_it_tells_and_ends_when_it_is_to() -> None:
+    asked: list[int] = []
+
+    class Enough(BaseException):
+        pass
+
+    def check() -> None:
+        if asked:
+            raise Enough
+
+    def opened(url: str, once: str) -> None:
+        for address in (once, url):
+            asked.append(httpx.get(address, follow_redirects=True, trust_env=False).status_code)
+        asked.append(httpx.get(once, trust_env=False).status_code)
+
+    with pytest.raises(Enough):
+        serve(Shown(), port=0, opened=opened, check=check)
+    assert asked == [200, 200, 403]
 
 
 def exported(snapshot: Json | None = None) -> str:
