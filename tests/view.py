@@ -76,7 +76,7 @@ def group(name: str, count: int, *, port: int = 8080, after: tuple[str, ...] = (
 
 def ready(name: str, index: int, **fields: object) -> Seen:
     """A node that is ready, but for what is said."""
-    since = NOW - 4000 + index * 70
+    since = NOW - 90_000 + index * 70
     seen = Seen(
         stage=Stage("ready", f"machine-{name}", since, since + 12, since + 62),
         changes=False,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from fleet.ops.observe import Answer, Observation, Observer
-from fleet.ops.progress import Stage, Step, finished, stages
+from fleet.ops.progress import WAITING, Stage, Step, finished, stages
 from fleet.plan import NodePlan
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
 
@@ -115,7 +115,7 @@ class StackSource:
         elif phase in ("none", "ready"):
             if not waits or (stage.ready is not None and stage.ready >= since):
                 return
-            phase = "waiting"
+            phase = WAITING
             now = now if steps else since
         if not steps or steps[-1].phase != phase:
             steps.append(Step(phase, now, text))

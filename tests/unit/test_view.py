@@ -463,6 +463,12 @@ def test_what_was_noted_goes_between_what_the_state_says() -> None:
     assert steps[3].text == "files"
 
 
+def test_what_took_no_time_is_left_out_of_a_timeline_and_waiting_comes_first() -> None:
+    noted = [Step("waiting", 100), Step("stopping", 100), Step("making", 105)]
+    steps = timeline(Stage("ready", "m", 100, 120, 160), noted, since=100)
+    assert [step.phase for step in steps] == ["stopping", "making", "booting", "ready"]
+
+
 def test_a_node_that_a_rollout_has_not_come_to_waits() -> None:
     before = Stage("ready", "m", 10, 20, 60)
     assert timeline(before, [Step("waiting", 100)], since=100) == [Step("waiting", 100)]
