@@ -317,7 +317,8 @@ function groupSection(group) {
     !isClosed && h("div", { key: "body", class: group.rest || !(group.containers.length || group.disks.length) ? "group-body" : `group-body ${visible.length > 8 ? "split" : "stacked"}` },
       h("div", { class: "nodes" },
         ailing.length > 0 && ailing.length <= 12 && h("ul", { key: "ailing", class: "cards", "aria-label": `Nodes of ${group.name} that are not ready` }, ailing.map(card)),
-        h("ul", { key: "all", class: dense ? "tiles" : "cards", "aria-label": `Nodes of ${group.name}` }, visible.map(dense ? tile : card))),
+        h("ul", { key: "all", class: dense ? "tiles" : "cards", style: { "--longest": String(Math.max(...visible.map((name) => name.length))) },
+          "aria-label": `Nodes of ${group.name}` }, visible.map(dense ? tile : card))),
       !group.rest && groupAside(group)));
 }
 
