@@ -198,6 +198,13 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         for shown in (["diff"], ["preview"], ["preview", "--json"], ["status"]):
             said(stack.fleet(shown[0], *STACK, *shown[1:]))
         said(stack.pulumi("stack", "export", "--stack", "test"))
+        history = said(stack.fleet("history", *STACK))
+        # Rollouts of each kind: one that stopped at a probe with secrets, one of plain Pulumi's that a gate refused.
+        assert "stopped at web-0: http port 8080" in history
+        assert "the body does not contain '(secret pin)'" in history
+        said(stack.fleet("history", *STACK, "--json"))
+        for number in range(1, len(history.splitlines())):
+            said(stack.fleet("history", "fleet.yaml", str(number), "--stack", "test"))
     arguments = "\n".join(sorted(frozenset().union(*seen)))
     assert "osprey" not in arguments
     assert not told(WORD, arguments)
