@@ -82,7 +82,7 @@ class Observation:
         changing: By name, of nodes that are planned and have a machine: whether an update would re-provision it.
         update: The update that is going on; ``None``: none is, as far as is known.
         answers: By name, what each node answered last.
-        trouble: What keeps all of this from being newer, a paragraph; empty if nothing.
+        trouble: What keeps all of this from being newer, and what ails the platform, a paragraph; empty if nothing.
     """
 
     topology: Topology
@@ -125,7 +125,7 @@ class Observer:
         self._worked_out: tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]] | None = None
         self._asking: threading.Thread | None = None
         self._child: subprocess.Popen[str] | None = None
-        self._trouble = {"spec": "", "state": ""}
+        self._trouble = {"spec": "", "state": "", "platform": ""}
         self._open()
         self._plan_anew()
         self._export()
@@ -237,6 +237,7 @@ class Observer:
             stack=stack.short_name,
             full_name=stack.name,
             secrets="known",
+            need_lock=False,
         )
         self._topology = read_topology(self.spec, stack=self.stack_name)
         self._files = self._stamp()
@@ -322,6 +323,7 @@ class Observer:
         """Ask nodes, all at once: what starts tells by its console where it is, long before it answers."""
         nodes = [node for node in plan.nodes if node.name in deployed.machines]
         before = self._answers
+        self._trouble["platform"] = self._platform.ailing()
         consoles = {
             node.name: self._read_console(deployed, node.name, node.hidden) or ""
             for node in nodes
