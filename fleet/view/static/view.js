@@ -565,12 +565,24 @@ function changesPage() {
     h("div", { key: "result", "aria-live": "polite", "aria-busy": String(ui.asking) },
       result && result.error && h("p", { key: "error", class: "notice bad" }, shape("not ready"), h("span", { class: "pre" }, result.error)),
       result && result.nodes && !result.nodes.some((node) => node.fate !== "unchanged") && h("p", { key: "none", class: "notice good" }, shape("ready"), "Nothing would change."),
-      result && result.nodes && result.nodes.filter((node) => node.fate !== "unchanged").map((node) => h("section", { key: node.node, class: "panel" },
-        h("div", { class: "row wrap" }, h("h3", null, node.node), h("span", { class: "badge warn" }, node.fate)),
+      result && result.nodes && alike(result.nodes.filter((node) => node.fate !== "unchanged")).map(([node, names]) => h("section", { key: node.node, class: "panel" },
+        h("div", { class: "row wrap" }, h("h3", null, names.length > 6 ? `${names.slice(0, 3).join(", ")}, … ${names[names.length - 1]}` : names.join(", ")),
+          names.length > 1 && h("span", { class: "dim" }, count(names.length, "node")), h("span", { class: "badge warn" }, node.fate)),
         node.reasons.length > 0 && h("p", { class: "dim" }, node.reasons.join(", ")),
         node.changes.map((change) => h("details", { key: `${change.kind} ${change.name}`, class: "entry", open: true }, h("summary", null, h("span", { class: "tag" }, change.kind), h("span", { class: "mono" }, change.name || change.kind), h("span", { class: "dim" }, ` ${change.how}`)),
           change.diff.length > 0 && h("pre", { class: "diff" }, change.diff.map((line, i) => h("span", { key: i, class: { "+": "plus", "-": "minus", "@": "at" }[line[0]] || "" }, line + "\n")))))))),
   ];
+}
+
+// Nodes of which the same is said, together: the first of them, and the names of all.
+function alike(nodes) {
+  const by = new Map();
+  for (const node of nodes) {
+    const key = JSON.stringify([node.fate, node.reasons, node.changes]);
+    if (!by.has(key)) by.set(key, [node, []]);
+    by.get(key)[1].push(node.node);
+  }
+  return [...by.values()];
 }
 
 async function askChanges() {
