@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleet.ops.progress import Stage, Step
 from fleet.ops.topology import (
     Topology,
     TopologyContainer,
@@ -14,7 +15,6 @@ from fleet.ops.topology import (
     TopologyPort,
 )
 from fleet.plan.report import DiskReport, Report, UnitReport, UpdateReport
-from fleet.view.progress import Stage, Step
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
 
 NOW = 1_795_000_000.0
@@ -76,7 +76,7 @@ def group(name: str, count: int, *, port: int = 8080, after: tuple[str, ...] = (
 
 def ready(name: str, index: int, **fields: object) -> Seen:
     """A node that is ready, but for what is said."""
-    since = NOW - 4000 + index * 70
+    since = NOW - 90_000 + index * 70
     seen = Seen(
         stage=Stage("ready", f"machine-{name}", since, since + 12, since + 62),
         changes=False,

@@ -198,14 +198,23 @@ def replace(
 
 
 @app.command()
-def rollback(spec: Spec, stack: StackName, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
+def rollback(
+    spec: Spec,
+    stack: StackName,
+    yes: Yes = False,
+    to: Annotated[
+        int | None,
+        typer.Option("--to", min=1, help="The rollout to go back to, as `history` counts them.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give nodes back the configs of before the last rollout, or of any that is kept, one by one, as `up` does."""
     from fleet.ops.session import Session
 
     with _ui(as_json) as ui:
         if not yes:
-            _ask(f"Roll stack {stack} back?", as_json)
-        Session(spec, stack, ui).rollback()
+            _ask(f"Roll stack {stack} back{f' to rollout {to}' if to else ''}?", as_json)
+        Session(spec, stack, ui).rollback(to)
 
 
 @app.command()

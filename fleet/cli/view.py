@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +45,8 @@ def view(
         out.print(url, markup=False)
         out.print("Ctrl-C ends it.")
         if open_:
+            import webbrowser
+
             webbrowser.open(once)
 
     serve_page(spec, stack, Terminal(), port=port, opened=opened, check=SIGNALS.check)

@@ -18,6 +18,7 @@ import pulumi
 from fleet.components.node import Node
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import Roster
+from fleet.dynamic.history import History
 from fleet.dynamic.ready import Ready
 from fleet.dynamic.record import Record
 from fleet.plan import FleetPlan, GroupPlan
@@ -111,6 +112,9 @@ class Fleet(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         groups: dict[str, NodeGroup] = {}
         with _without_positions():
+            if plan.change:
+                # Before all else, and nothing waits for it: what is begun is noted, even by an update of single nodes.
+                History(plan.name, plan.change, opts=child)
             site = platform.site(plan, child)
             for group in plan.in_order:
                 groups[group.name] = NodeGroup(

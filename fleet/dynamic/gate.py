@@ -68,19 +68,23 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Fetch what a new node's machine needs; its peers do not count on it yet."""
         _require(props, fetch=True)
-        return CreateResult(props["node"], props)
+        return CreateResult(props["node"], {**props, "began": int(time.time())})
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Before the node is re-provisioned: fetch what its machine needs, pause, and ask its peers."""
+        """Before the node is re-provisioned: fetch what its machine needs, pause, and ask its peers.
+
+        The time at which its turn ``began`` is an output for the history alone.
+        """
         if _begins(olds, news):
             _require(news, fetch=True)
             time.sleep(news["pause"])
             # A peer that is new is not there yet; one that is to go is no longer counted on.
             peers = json.loads(Path(news["roster"]).read_text(encoding="utf-8"))[: int(olds["members"])]
             self._check(news["node"], peers, int(news["down"]))
-            return UpdateResult(news)
+            return UpdateResult({**news, "began": int(time.time())})
         # The node still has the image that it had.
-        return UpdateResult({**news, "image": olds.get("image")})
+        began = {"began": olds["began"]} if "began" in olds else {}
+        return UpdateResult({**news, **began, "image": olds.get("image")})
 
     def _check(self, node: str, peers: Sequence[Mapping[str, Any]], down: int) -> None:
         own = [peer for peer in peers if peer["name"] == node]

@@ -6,6 +6,7 @@ until the node is well; after a failed hook the next update would take the node 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -59,7 +60,11 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Poll until probes pass and the report is well; on a timeout, a :class:`FleetError` with the console's end."""
+        """Poll until probes pass and the report is well; on a timeout, a :class:`FleetError` with the console's end.
+
+        The times at which that ``began``, and at which it ``passed``, are outputs for the history alone.
+        """
+        began = int(time.time())
         from fleet.plan import Probe, ReportAccess
         from fleet.probes import NotReadyError, wait
 
@@ -83,12 +88,12 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
                 f"Node {props['node']} is not ready: {error}.",
                 fix=f"Its console ends:\n{tail}" if tail else "",
             ) from None
-        return CreateResult(props["instance"], props)
+        return CreateResult(props["instance"], {**props, "began": began, "passed": int(time.time())})
 
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Seal what an earlier fleet wrote into the state in plain text."""
         # Nothing is asked: it is the same node, ready as before.
-        return UpdateResult(news)
+        return UpdateResult({**{key: olds[key] for key in ("began", "passed") if key in olds}, **news})
 
 
 def _console(watcher: Watcher | None, mask: Mask) -> str:

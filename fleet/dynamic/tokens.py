@@ -37,6 +37,7 @@ OWN = f"{DYNAMIC}fleet:"
 """What those of fleet's own begin with, its platforms' among them."""
 DRAIN = f"{OWN}Drain"
 GATE = f"{OWN}Gate"
+HISTORY = f"{OWN}History"
 READY = f"{OWN}Ready"
 RECORD = f"{OWN}Record"
 

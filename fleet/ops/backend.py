@@ -24,7 +24,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -178,7 +178,7 @@ class Backend:
             if not isinstance(holder, dict) or not holder.get("pid"):
                 if _is_abandoned(lock, wait=True) and not isinstance(_json(_read(lock)), dict):
                     lock.unlink(missing_ok=True)
-            elif holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
+            elif _is_gone(holder):
                 lock.unlink(missing_ok=True)
 
     def holder(self) -> str:
@@ -196,10 +196,11 @@ class Backend:
             holder = _json(_read(lock))
             if not isinstance(holder, dict) or not holder.get("pid"):
                 continue
-            if holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])):
+            if _is_gone(holder):
                 continue
-            since = lock.stat().st_mtime
-            return Update(f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})", since)
+            with contextlib.suppress(FileNotFoundError):  # It has just ended.
+                who = f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
+                return Update(who, lock.stat().st_mtime)
         return None
 
     @property
@@ -323,6 +324,11 @@ class Backend:
             for file in self.folder.joinpath(folder).rglob("*"):
                 if file.is_file():
                     yield file
+
+
+def _is_gone(holder: Mapping[str, Any]) -> bool:
+    """Whether the holder of a lock ran on this machine, and does no more."""
+    return bool(holder.get("hostname") == socket.gethostname() and not is_engine(int(holder["pid"])))
 
 
 def backend_url(project: Project) -> str:

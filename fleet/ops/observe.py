@@ -16,8 +16,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, unexpected
 from fleet.masking import Mask
 from fleet.ops.backend import Update
+from fleet.ops.progress import stages
 from fleet.ops.state import Deployed
 from fleet.ops.topology import Topology, read_topology
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Stack, translated
-from fleet.plan import FleetPlan, Report
+from fleet.phases import Phase, phase
+from fleet.plan import FleetPlan, NodePlan, Report
 from fleet.platforms import Platform
 from fleet.program.exported import pending_operations, resources_of
 from fleet.program.stack_plan import plan_stack
@@ -56,12 +59,14 @@ class Answer:
         when: Seconds since 1970.
         reason: Why it is not ready; empty if it is.
         report: Its report, or why there is none.
+        phase: Where it is on its way, if it is starting.
     """
 
     machine: str
     when: float
     reason: str = ""
     report: Report | str = ""
+    phase: Phase | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,10 @@ class Observation:
         platform: Where it runs.
         deployment: The state.
         deployed: Its nodes.
+        changing: By name, of nodes that are planned and have a machine: whether an update would re-provision it.
         update: The update that is going on; ``None``: none is, as far as is known.
         answers: By name, what each node answered last.
-        consoles: By name, the end of the serial console, secrets masked, of each node that has a machine and is not
-            ready.
-        trouble: What keeps all of this from being newer, a paragraph; empty if nothing.
+        trouble: What keeps all of this from being newer, and what ails the platform, a paragraph; empty if nothing.
     """
 
     topology: Topology
@@ -86,9 +90,9 @@ class Observation:
     platform: Platform
     deployment: Mapping[str, Any]
     deployed: Deployed
+    changing: Mapping[str, bool]
     update: Update | None
     answers: Mapping[str, Answer] = field(default_factory=dict)
-    consoles: Mapping[str, str] = field(default_factory=dict)
     trouble: str = ""
 
 
@@ -113,14 +117,15 @@ class Observer:
             sys.path.append(str(self._project.folder))
         self._lock = threading.Lock()
         self._files: object = None
-        self._exported_at, self._changed_at, self._asked_at = 0.0, 0.0, 0.0
+        self._exported_at = self._changed_at = self._asked_at = self._since = 0.0
         self._deployment: dict[str, Any] = {}
         self._update: Update | None = None
         self._answers: dict[str, Answer] = {}
-        self._consoles: dict[str, str] = {}
+        self._made_of: tuple[object, ...] = ()
+        self._worked_out: tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]] | None = None
         self._asking: threading.Thread | None = None
         self._child: subprocess.Popen[str] | None = None
-        self._trouble = {"spec": "", "state": ""}
+        self._trouble = {"spec": "", "state": "", "platform": ""}
         self._open()
         self._plan_anew()
         self._export()
@@ -140,14 +145,15 @@ class Observer:
                     self._trouble[part] = str(error)
                 except (OSError, ValueError) as error:
                     self._trouble[part] = unexpected(error)
-            resources = resources_of(self._deployment)
-            plan = with_state(self._plan, resources)
-            deployed = Deployed(resources, self._platform)
+            made_of = (self._plan, self._deployment)
+            if self._worked_out is None or any(a is not b for a, b in zip(self._made_of, made_of, strict=True)):
+                self._made_of, self._worked_out = made_of, self._work_out()
+            plan, deployed, changing, starting = self._worked_out
             if wait:
-                self._ask(plan, deployed)
+                self._ask(plan, deployed, starting)
             elif self._clock() - self._asked_at >= ASK_SECONDS and not (self._asking and self._asking.is_alive()):
                 self._asked_at = self._clock()
-                self._asking = threading.Thread(target=self._ask, args=(plan, deployed), daemon=True)
+                self._asking = threading.Thread(target=self._ask, args=(plan, deployed, starting), daemon=True)
                 self._asking.start()
             return Observation(
                 self._topology,
@@ -155,11 +161,24 @@ class Observer:
                 self._platform,
                 self._deployment,
                 deployed,
+                changing,
                 self._going_on(),
                 {name: each for name, each in self._answers.items() if each.machine == deployed.machines.get(name)},
-                dict(self._consoles),
                 " ".join(filter(None, self._trouble.values())),
             )
+
+    def _work_out(self) -> tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]]:
+        """What follows from the plan and the state, for as long as both stay the same: in a large fleet, it takes time.
+
+        Returns:
+            The plan with what the state has; the state's nodes; :attr:`Observation.changing`; and which are starting.
+        """
+        resources = resources_of(self._deployment)
+        plan = with_state(self._plan, resources)
+        deployed = Deployed(resources, self._platform)
+        changing = {node.name: deployed.changes(node) for node in plan.nodes if node.name in deployed.machines}
+        known = stages(self._deployment, self._platform.machine_type)
+        return plan, deployed, changing, {name for name, stage in known.items() if stage.phase == "starting"}
 
     def config(self, node: str) -> list[tuple[str, str, str]]:
         """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""
@@ -218,6 +237,7 @@ class Observer:
             stack=stack.short_name,
             full_name=stack.name,
             secrets="known",
+            need_lock=False,
         )
         self._topology = read_topology(self.spec, stack=self.stack_name)
         self._files = self._stamp()
@@ -280,7 +300,7 @@ class Observer:
         # A service tells nobody of its locks. Steps show in the state.
         since = self._clock() - self._changed_at
         if pending_operations(self._deployment) or since < QUIET_SECONDS:
-            self._since = getattr(self, "_since", 0.0) or self._clock()
+            self._since = self._since or self._clock()
             return Update("", self._since)
         self._since = 0.0
         return None
@@ -299,18 +319,45 @@ class Observer:
         except (FleetError, OSError):
             return None
 
-    def _ask(self, plan: FleetPlan, deployed: Deployed) -> None:
+    def _ask(self, plan: FleetPlan, deployed: Deployed, starting: Collection[str]) -> None:
+        """Ask nodes, all at once: what starts tells by its console where it is, long before it answers."""
         nodes = [node for node in plan.nodes if node.name in deployed.machines]
-        reasons = deployed.not_ready(nodes)
-        reports: Mapping[str, Report | str] = {}
-        when = self._clock()
-        self._answers = {
-            node.name: Answer(
-                deployed.machines[node.name], when, reasons.get(node.name, ""), reports.get(node.name, "")
-            )
-            for node in nodes
-        }
+        before = self._answers
+        self._trouble["platform"] = self._platform.ailing()
         consoles = {
-            node.name: self._read_console(deployed, node.name, node.hidden) for node in nodes if reasons.get(node.name)
+            node.name: self._read_console(deployed, node.name, node.hidden) or ""
+            for node in nodes
+            if node.name in starting
         }
-        self._consoles = {name: text for name, text in consoles.items() if text}
+        if consoles:
+            told = {name: before[name] for name in before if name not in consoles}
+            self._answers = told | {
+                node.name: self._answer(node, deployed, consoles, before.get(node.name))
+                for node in nodes
+                if node.name in consoles
+            }
+        with ThreadPoolExecutor(2) as pool:
+            asked = pool.submit(deployed.not_ready, nodes), pool.submit(deployed.reports, nodes)
+            reasons, reports = asked[0].result(), asked[1].result()
+        when = self._clock()
+        answers = [
+            Answer(deployed.machines[node.name], when, reasons.get(node.name, ""), reports.get(node.name, ""))
+            for node in nodes
+        ]
+        self._answers = {
+            node.name: self._answer(node, deployed, consoles, answer)
+            for node, answer in zip(nodes, answers, strict=True)
+        }
+
+    def _answer(self, node: NodePlan, deployed: Deployed, consoles: Mapping[str, str], answer: Answer | None) -> Answer:
+        """What a node answered, with where it is, if it is starting."""
+        machine = deployed.machines[node.name]
+        if answer is None or answer.machine != machine:
+            answer = Answer(machine, self._clock())
+        if node.name not in consoles:
+            return answer
+        report = answer.report if isinstance(answer.report, Report) else None
+        return replace(
+            answer,
+            phase=phase(consoles[node.name], report, settle=node.settle or 0, answer=answer.reason),
+        )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
-from fleet.config.difference import Change, changes
+from fleet.config.difference import Change
 from fleet.dynamic.provider import NOTE
 from fleet.dynamic.tokens import READY
 from fleet.ops import events
@@ -25,7 +25,6 @@ from fleet.plan import FleetPlan
 from fleet.platforms import Platform
 from fleet.program.exported import Resource, is_shared, name_of, urn_name
 
-_SHOWN_CHANGES = 6
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
 """Inputs of machines that are the config or the image, of which more is known than that they change."""
 _ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
@@ -160,30 +159,18 @@ class Reporter:
         self._tell(events.Planned(name, report.fate, report.reasons))
 
     def _changes(self, name: str) -> list[Change]:
-        deployed, node = self._deployed.get(name, {}), self._planned.get(name)
-        return changes(deployed["config"], node.shown) if node and deployed.get("config") else []
+        node = self._planned.get(name)
+        return self._state.config_changes(node) if node else []
 
     def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Sequence[str]:
-        reasons = list(self._planned_reasons(name, changed))
+        node = self._planned.get(name)
+        reasons = list(self._state.reasons(node, changed)) if node else []
         if not reasons or not self._deployed.get(name, {}).get("shape"):
             # More is not known, since an earlier fleet wrote the state, say, than what the provider calls it.
             reasons += [f"{key} changed" for key in diffs if key not in _EXPLAINED]
         if not reasons:
-            node = self._planned.get(name)
             reasons.append("as asked" if node and node.reprovision else "what its machine is made of changed")
         return reasons
-
-    def _planned_reasons(self, name: str, changed: Sequence[Change]) -> Iterator[str]:
-        yield from map(str, changed[:_SHOWN_CHANGES])
-        if len(changed) > _SHOWN_CHANGES:
-            yield f"and {len(changed) - _SHOWN_CHANGES} more"
-        node, deployed = self._planned.get(name), self._deployed.get(name, {})
-        if not changed and node and deployed.get("digest") != node.config.digest:
-            yield "a secret in its config changed" if node.secret else "its config changed"
-        if node and self._state.image_moves(node):
-            yield "a new image"
-        if node:
-            yield from self._state.reshaped(node)
 
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,10 +17,12 @@ from fleet import console, ssh
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
+from fleet.dynamic.record import Configs
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
 from fleet.masking import Mask
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
+from fleet.ops.history import Begun, noting, utc
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say, Tell
 from fleet.ops.signals import Stopped
@@ -32,6 +34,7 @@ from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
+from fleet.program.history import REPLACE, History, with_change
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
@@ -53,6 +56,7 @@ class Session:
     def __init__(self, spec: Path, stack: str, ui: Ui, *, new_image: bool = False) -> None:
         self._spec, self._stack_name, self._ui, self._new_image = spec, stack, ui, new_image
         self._project = Project.around(spec)
+        self._begun = Begun("fleet up")
         # Probes and drains name modules beside Pulumi.yaml; the engine's providers run there.
         sys.path.append(str(self._project.folder))
 
@@ -89,19 +93,24 @@ class Session:
         """Deploy the plan."""
         self._deploy("up", *self._plan("make", "generate"))
 
-    def rollback(self) -> None:
-        """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
+    def rollback(self, to: int | None = None) -> None:
+        """Give every node back its config of an earlier rollout.
 
         A node that had none then keeps the one that it has. No node is made for the spec's sake, or removed.
 
+        Args:
+            to: The number of the rollout; by default the one before the last, or, if that stopped half way, the one
+                from before it.
+
         Raises:
-            FleetError: There is nothing to go back to, or the spec has no longer all nodes that are deployed.
+            FleetError: There is nothing to go back to, or it is not kept, or the spec has no longer all nodes that are
+                deployed.
         """
         stack, plan, platform = self._plan("change", "known")
         deployed = Deployed(stack.resources, platform)
-        configs = deployed.before_last_rollout()
-        if configs is None:
-            raise FleetError(f"Stack {self._stack_name} has had one config only, so there is none to go back to.")
+        number, configs = self._generation(stack, deployed, to)
+        command = "fleet rollback" if to is None else f"fleet rollback --to {to}"
+        self._begun = replace(self._begun, command=command, back_to=number)
         if gone := sorted(deployed.machines.keys() - {node.name for node in plan.nodes}):
             raise FleetError(
                 f"A rollback would remove {', '.join(gone)}: deployed, but not in the spec any more.",
@@ -113,12 +122,42 @@ class Session:
                 return deployed.before(node, configs[node.name])
             return deployed.restored(node) or node
 
+        planned = {node.name for node in plan.nodes}
+        if lost := sorted(configs.keys() - planned):
+            self._ui.say("", f"Not in the spec any more, so not made again: {', '.join(lost)}.")
         plan = plan.only(deployed.known | configs.keys()).with_nodes(earlier)
         _need_all_secrets(plan.nodes)
         platform.check(plan)
         self._program(stack, plan, platform)
         self._deploy("rollback", stack, plan, platform)
         self._ui.say("", "The spec still has the newer configs: change it back before the next `fleet up`.")
+
+    def _generation(self, stack: Stack, deployed: Deployed, to: int | None) -> tuple[int | None, Configs]:
+        """The configs to go back to, and the number of their rollout; ``None`` if it has none.
+
+        Raises:
+            FleetError: They are not kept.
+        """
+        history = History(stack.resources)
+        if to is None:
+            generation = deployed.before_last_rollout()
+            if generation is None:
+                raise FleetError(f"Stack {self._stack_name} has had one config only, so there is none to go back to.")
+        else:
+            generation = next((each for each in deployed.generations if to in each[0]), None)
+            if generation is None:
+                raise FleetError(
+                    f"The configs of rollout {to} of stack {self._stack_name} are not kept.",
+                    fix=f"Kept are those of {', '.join(map(str, history.kept)) or 'none'}: the last rollouts of "
+                    "all nodes that were done. `fleet history` lists all.",
+                )
+        numbers, configs = generation
+        number = to or next(iter(numbers), None)
+        rollout = next((each for each in history.rollouts if each.number == number), None)
+        if rollout:
+            began = f" of {utc(rollout.began)}" if rollout.began else ""
+            self._ui.say("", f"Back to the configs of rollout {rollout.number}{began}.")
+        return number, configs
 
     def _deploy(self, command: str, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
         self._ui.event(_begin(command, stack, plan))
@@ -130,7 +169,7 @@ class Session:
         self._prepare(plan, platform, needed=bool(changing))
         self._ui.begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
-        with _failing(stack, reporter, self._ui.say):
+        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say):
             if first := _not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
@@ -178,6 +217,8 @@ class Session:
             UsageError: There is no such node.
             FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
+        command = f"{REPLACE} {node}{' --new-config' if new_config else ''}"
+        self._begun = replace(self._begun, command=command, only=frozenset({node}))
         stack, plan, platform = self._plan("change", "generate" if new_config else "known")
         self._ui.event(_begin("replace", stack, plan))
         self._check_deployed(plan, platform, self._ui.say)
@@ -207,7 +248,8 @@ class Session:
         self._prepare(plan, platform, needed=True)
         parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
         targets = _targets(plan, platform, [node], disks=new_config)
-        with _failing(stack, reporter, self._ui.say, stopped="`fleet status` shows how the node is"):
+        shown = "`fleet status` shows how the node is"
+        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, stopped=shown):
             stack.up(reporter.event, target=targets, replace=parts)
         self._ui.event(reporter.summary("replace", plan.name, stack.outputs()))
 
@@ -221,8 +263,8 @@ class Session:
         restored = deployed.restored(node)
         if restored is None:
             raise FleetError(
-                f"The config that node {node.name} has is neither the spec's nor one of the last two rollouts', so it "
-                "cannot be restored.",
+                f"The config that node {node.name} has is neither the spec's nor one of those of rollouts that are "
+                "kept, so it cannot be restored.",
                 fix=fix,
             )
         if deployed.differs(restored):
@@ -391,8 +433,11 @@ class Session:
         return plan
 
     def _program(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
+        begun = self._begun
+
         async def program() -> None:
-            await deploy(plan, platform, project=self._project.folder, stack=stack.short_name)
+            changed = with_change(plan, platform, stack.resources, **asdict(begun))
+            await deploy(changed, platform, project=self._project.folder, stack=stack.short_name)
 
         stack.automation.workspace.program = program
 
@@ -452,7 +497,7 @@ def _not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
 
 
 def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
-    """URN patterns of all that belongs to nodes, and of the rules that their tags need.
+    """URN patterns of all that belongs to nodes, of the rules that their tags need, and the history.
 
     Args:
         plan: The fleet.
@@ -463,8 +508,8 @@ def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks
     # A `*` is of one part of a type, which a disk's component adds some to (pulumi, pkg/resource/deploy/target.go).
     where = "**" if disks else f"**${tokens.NODE}$*:*:*"
     attached = [f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks]
-    rules = [f"**{tokens.FLEET}${kind}::*" for kind in platform.rule_types]
-    return [*rules, *(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
+    shared = [f"**{tokens.FLEET}${kind}::*" for kind in (*platform.rule_types, tokens.HISTORY)]
+    return [*shared, *(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
 
 
 @contextlib.contextmanager

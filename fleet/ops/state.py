@@ -8,19 +8,21 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from fleet.config import deliver
 from fleet.config.difference import UNKNOWN
 from fleet.dynamic.gate import not_ready, reshaped
 from fleet.dynamic.ready import endpoints_of
-from fleet.dynamic.record import unpacked
-from fleet.dynamic.tokens import GATE, NODE, READY, RECORD
+from fleet.dynamic.record import Configs, generations
+from fleet.dynamic.tokens import READY, RECORD
 from fleet.masking import Mask
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe, Report, ReportAccess
 from fleet.platforms.base import Platform
 from fleet.probes import NotReadyError, UnknownReportError, ask_report
-from fleet.program.exported import Resource, inputs, name_of, outputs
+from fleet.program.changes import Compared
+from fleet.program.exported import Resource, inputs, outputs
 
 _NONE: Mapping[str, str] = {}
 _CONCURRENT_REPORTS = 32
@@ -30,38 +32,20 @@ class Silence(str):
     """Why a node has no report though there is a way to ask it: it does not answer, and so is not well."""
 
 
-class Deployed:
+class Deployed(Compared):
     """The nodes of a state.
 
     Args:
         resources: The state's resources, secrets in plain text.
         platform: The stack's platform.
-
-    Attributes:
-        machines: Id of each node's machine, by the node's name.
-        known: Names of all nodes that an update ever began to make.
-        nodes: By name, what is known of each node: its config's ``digest``, and its ``config``, secrets masked; the
-            ``shape`` of its machine.
     """
 
     def __init__(self, resources: Sequence[Resource], platform: Platform) -> None:
-        self._platform = platform
-        current = [r for r in resources if not r.get("delete")]
-
-        def of_type(kind: str) -> dict[str, Resource]:
-            return {name_of(r): r for r in current if r["type"] == kind}
-
-        machines, gates = of_type(platform.machine_type), of_type(GATE)
-        self.machines = {name: str(r["id"]) for name, r in machines.items()}
+        super().__init__(resources, platform)
+        machines, readies = self._of_type(platform.machine_type), self._of_type(READY)
         self._machines = {name: outputs(r) for name, r in machines.items()}
-        self._created = {name: r.get("created") for name, r in (machines | of_type(READY)).items()}
-        self.known = set(gates)
-        self._gates = {name: outputs(r) for name, r in gates.items()}
-        # As the gates have it: of the inputs, which are noted even where there is nothing to do.
-        self._shapes = {name: inputs(r).get("shape") for name, r in gates.items()}
-        self.nodes = {name: outputs(r) for name, r in of_type(NODE).items()}
-        self._record: dict[str, Any] = next(map(outputs, of_type(RECORD).values()), {})
-        readies = of_type(READY)
+        self._created = {name: r.get("created") for name, r in (machines | readies).items()}
+        self._record: dict[str, Any] = next(map(outputs, self._of_type(RECORD).values()), {})
         self._ready = {name: outputs(r) for name, r in readies.items()}
         # Of the inputs, too: another way to a report is noted where there is nothing to do.
         self._reports = {name: ReportAccess.read(inputs(r).get("report")) for name, r in readies.items()}
@@ -79,13 +63,6 @@ class Deployed:
             return self.image_moves(restored) or self.differs(restored)
         return self.image_moves(node) or bool(reshaped(self._shapes.get(node.name), self._platform.shape(node)))
 
-    def differs(self, node: NodePlan) -> bool:
-        """Whether anything but its image re-provisions a node: its config, its size, its ports, its disks' names."""
-        return bool(
-            self._gates.get(node.name, {}).get("trigger") != self._platform.trigger(node)
-            or reshaped(self._shapes.get(node.name), self._platform.shape(node))
-        )
-
     def outdated(self, node: NodePlan) -> bool:
         """Whether the spec has another config for a node than the one that it is deployed with.
 
@@ -96,29 +73,24 @@ class Deployed:
         restored = self.restored(node)
         return restored is None or restored.config.digest != node.config.digest
 
-    def reshaped(self, node: NodePlan) -> list[str]:
-        """What an update would re-provision a node for besides its config and image, in words."""
-        old = self.nodes.get(node.name, {}).get("shape") or self._shapes.get(node.name) or {}
-        new = self._platform.shape(node)
-        return [f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" for key in reshaped(old, new)]
+    @cached_property
+    def generations(self) -> Sequence[tuple[Sequence[int], Configs]]:
+        """The configs of past rollouts, as :func:`~fleet.dynamic.record.generations` has them."""
+        return list(generations(self._record))
 
-    def image_moves(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node for its image's sake. Without an image lock, none is known to."""
-        gate = self._gates.get(node.name)
-        return bool(gate and node.image and node.follow_image and gate.get("image") != self._platform.image(node))
-
-    def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
-        """The configs to go back to, as :func:`~fleet.dynamic.record.unpacked` has them; ``None``: none is known.
+    def before_last_rollout(self) -> tuple[Sequence[int], Configs] | None:
+        """The generation to go back to; ``None``: none is known.
 
         They are those of before the last rollout, or, if one stopped half way, those that all nodes had before it. One
         that stopped while it gave nodes those of before is a rollback, which goes on.
         """
-        if "configs" not in self._record:
+        if not self.generations:
             return None
-        last = unpacked(self._record["configs"])
-        before = unpacked(self._record["previous"]) if "previous" in self._record else None
-        others = [name for name, (ignition, _) in last.items() if self._differs(name, ignition)]
-        if others and not (before and not any(self._differs(name, before.get(name, ("", ""))[0]) for name in others)):
+        last, before, *_ = *self.generations, None
+        others = [name for name, (ignition, _) in last[1].items() if self._differs(name, ignition)]
+        if others and not (
+            before and not any(self._differs(name, before[1].get(name, ("", ""))[0]) for name in others)
+        ):
             return last
         return before
 
@@ -139,8 +111,8 @@ class Deployed:
         unread = () if node.name in self._ready else node.unasked
         if digest == node.config.digest:
             return replace(node, probes=probes, hidden=hidden, unread=unread, unasked=unread)
-        for generation in ("configs", "previous"):
-            config = unpacked(self._record[generation]).get(node.name) if generation in self._record else None
+        for _, configs in self.generations:
+            config = configs.get(node.name)
             if config and _digest(config[0]) == digest:
                 earlier = with_config(node, config, self._platform)
                 return replace(earlier, probes=probes, hidden=hidden, unread=unread, unasked=unread)

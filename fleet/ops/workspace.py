@@ -340,6 +340,34 @@ class Stack:
         return state, resources_of(state.deployment or {})
 
 
+def sealed_state(project: Project, name: str) -> tuple[Mapping[str, Any], bool]:
+    """A stack's state with its secrets encrypted, so that no passphrase is needed; and whether it is being updated.
+
+    Args:
+        project: The project.
+        name: The stack's name.
+
+    Raises:
+        UsageError: The stack is not there.
+        FleetError: Its state cannot be read.
+    """
+    if files := Backend.of_stack(project, name):
+        if not files.exists:
+            raise project.no_stack(name, files.stacks)
+        return {"resources": files.resources()}, files.update() is not None
+    find_pulumi()
+    engine, folder = Engine(), str(project.folder)
+    try:
+        exported = engine.run(["stack", "export", "--stack", name], folder, {}).stdout
+        listed = engine.run(["stack", "ls", "--json"], folder, {}).stdout
+    except automation.StackNotFoundError:
+        raise project.no_stack(name) from None
+    except automation.CommandError as error:
+        raise FleetError(f"Pulumi failed: {_reason(str(error))}.") from None
+    updating = {short_name(each["name"]) for each in json.loads(listed) if each.get("updateInProgress")}
+    return dict(json.loads(exported).get("deployment") or {}), short_name(name) in updating
+
+
 class _QuickStack(automation.Stack):
     """The Automation API's stack, without what it asks the CLI for after each update.
 

@@ -1,6 +1,7 @@
 """The plan's words: what a fleet is to be, node by node. They know nobody; everything else knows them."""
 
 from fleet.plan.config import Delivery, Limits, MachineConfig
+from fleet.plan.history import Change, DiskChange, NodeChange, PastRollout
 from fleet.plan.image import Disk, LockedImage
 from fleet.plan.machine import DiskLink, Interface, Needs, Peer, ReportAccess, Watch
 from fleet.plan.node import ANYWHERE, DiskPlan, DrainPlan, FleetPlan, GroupPlan, NodePlan, PortPlan, StateEntry
@@ -13,8 +14,10 @@ __all__ = [
     "ANYWHERE",
     "REPORT_PORT",
     "SSH_PORT",
+    "Change",
     "Delivery",
     "Disk",
+    "DiskChange",
     "DiskLink",
     "DiskPlan",
     "DrainPlan",
@@ -25,7 +28,9 @@ __all__ = [
     "LockedImage",
     "MachineConfig",
     "Needs",
+    "NodeChange",
     "NodePlan",
+    "PastRollout",
     "Peer",
     "PlanningPlatform",
     "PortPlan",

@@ -13,6 +13,7 @@ from pydantic import Field
 from fleet.errors import FleetError
 from fleet.model import Model
 from fleet.plan.config import Delivery, MachineConfig
+from fleet.plan.history import Change
 from fleet.plan.image import LockedImage
 from fleet.plan.probe import Probe
 from fleet.plan.rollout import Rollout
@@ -206,12 +207,14 @@ class FleetPlan:
         groups: By name, in the spec's order.
         network: The range of the nodes' planned addresses, if they have such.
         deployed: What the stack's state has of the resources that nodes share.
+        change: What the update adds to the stack's history; ``None``: it has none yet, and no node is touched.
     """
 
     name: str
     groups: Mapping[str, GroupPlan]
     network: IPv4Network | None = None
     deployed: tuple[StateEntry, ...] = ()
+    change: Change | None = None
 
     @property
     def nodes(self) -> Iterator[NodePlan]:

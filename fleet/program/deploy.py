@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import shlex
 import subprocess
 import warnings
@@ -21,6 +22,7 @@ from fleet.files import stack_folder
 from fleet.plan import FleetPlan
 from fleet.platforms.base import Platform
 from fleet.program.exported import is_encrypted, resources_of
+from fleet.program.history import with_change
 from fleet.program.interrupted import check_interrupted
 from fleet.program.stack_plan import plan_stack
 from fleet.program.state import immutable_settings, with_state
@@ -130,6 +132,7 @@ async def _program() -> None:
             pulumi.log.warn(line)
         if not preview:
             platform.repair()
+        plan = with_change(plan, platform, resources_of(state), run=secrets.token_hex(8), command="pulumi up")
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,21 +28,33 @@ def with_state(plan: FleetPlan, resources: Sequence[Resource]) -> FleetPlan:
     live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if r["type"] == DATA_DISK}
     disks = {name_of(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
-    # How a report can be had is noted among the inputs, whenever it changes, without a resource's update.
-    readies = {name_of(r): {**outputs(r), **_report(r)} for r in live if r["type"] == READY}
-    # What was ready may be gone: a readiness stays in the state until its node's next machine is ready. It and the
-    # drain have their machine's id.
-    others = [r for r in live if r["type"] not in (READY, DRAIN)]
-    machines = {(name_of(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
+    readies = readinesses(resources)
 
     def known(node: NodePlan) -> NodePlan:
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
         ready = readies.get(node.name, {})
         answered = {key: ready[key] for key in _ANSWERED if key in ready}
-        has_answered = answered.get("probes") is not None and _is_current(node, ready, machines)
+        has_answered = answered.get("probes") is not None
         return replace(node, disks=attached, answered=answered if has_answered else None)
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
+
+
+def readinesses(resources: Sequence[Resource]) -> dict[str, dict[str, Any]]:
+    """By name, the outputs of the readiness of each node whose machine is still the one that became ready.
+
+    A readiness stays in the state until its node's next machine is ready.
+
+    Args:
+        resources: The state's resources.
+    """
+    live = [resource for resource in resources if not resource.get("delete") and resource.get("id")]
+    # A readiness and a drain have their machine's id themselves.
+    others = [r for r in live if r["type"] not in (READY, DRAIN)]
+    machines = {(name_of(r), str(id_)) for r in others for id_ in (r["id"], r.get("outputs", {}).get("instanceId"))}
+    # How a report can be had is noted among the inputs, whenever it changes, without a resource's update.
+    readies = {name_of(r): {**outputs(r), **_report(r)} for r in live if r["type"] == READY}
+    return {name: ready for name, ready in readies.items() if (name, str(ready.get("instance"))) in machines}
 
 
 def immutable_settings(plan: FleetPlan, platform: Platform) -> Iterator[str]:
@@ -63,11 +75,6 @@ def immutable_settings(plan: FleetPlan, platform: Platform) -> Iterator[str]:
                         f"Data disk {node.name}-{disk.name} keeps its {_WORDS.get(key, key)} {has}: only a new disk "
                         f"could have {desired}."
                     )
-
-
-def _is_current(node: NodePlan, ready: Mapping[str, Any], machines: Collection[tuple[str, str]]) -> bool:
-    """Whether the machine that became ready is still the node's."""
-    return (node.name, str(ready.get("instance"))) in machines
 
 
 def _report(ready: Resource) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fleet.ops.progress import Stage, Step, of_last_rollout, timeline
 from fleet.ops.topology import Topology, as_json
 from fleet.plan import Report, UnitReport
-from fleet.view.progress import Stage, Step, of_last_rollout, timeline
 
 Json = dict[str, Any]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from fleet.ops.history import Listed, result_of, rollouts_of, summary, utc
 from fleet.ops.observe import Answer, Observation, Observer
-from fleet.plan import NodePlan
-from fleet.view.progress import Stage, Step, finished, stages
+from fleet.ops.progress import WAITING, Stage, Step, finished, stages
+from fleet.plan import NodePlan, PastRollout
+from fleet.program.exported import resources_of
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
 
 CONSOLE_LINES = 60
@@ -56,6 +58,7 @@ class StackSource:
             stack=self._observer.stack_name,
             running=Running(update.since, update.holder) if update else None,
             finished=finished(seen.deployment),
+            history=[_entry(each.rollout) for each in reversed(_rollouts(seen))],
             trouble=seen.trouble,
         )
 
@@ -87,7 +90,7 @@ class StackSource:
 
     def _seen(self, name: str, plan: NodePlan | None, stage: Stage, seen: Observation) -> Seen:
         deployed, answer = seen.deployed, seen.answers.get(name)
-        changes = deployed.changes(plan) if plan and name in deployed.machines else None
+        changes = seen.changing.get(name)
         if seen.update:
             self._note(
                 name, stage, answer, waits=bool(plan and (changes or stage.phase == "none")), since=seen.update.since
@@ -100,6 +103,7 @@ class StackSource:
             address=str(peer.address) if peer else "",
             endpoints=peer.endpoints if peer else {},
             ssh=self._observer.login(name) if stage.machine else "",
+            settle=plan.settle or 0 if plan else 0,
             asked=Asked(answer.when, answer.reason, answer.report) if answer else None,
             noted=tuple(self._noted.get(name, ())),
         )
@@ -114,7 +118,7 @@ class StackSource:
         elif phase in ("none", "ready"):
             if not waits or (stage.ready is not None and stage.ready >= since):
                 return
-            phase = "waiting"
+            phase = WAITING
             now = now if steps else since
         if not steps or steps[-1].phase != phase:
             steps.append(Step(phase, now, text))
@@ -123,7 +127,35 @@ class StackSource:
 
     def _phase(self, answer: Answer | None) -> tuple[str, str]:
         """Where a node is that has a machine and is not ready yet."""
-        return "booting", answer.reason if answer else ""
+        if answer is None or answer.phase is None:
+            return "booting", ""
+        return answer.phase.step, str(answer.phase)
+
+
+def _rollouts(seen: Observation) -> list[Listed]:
+    return rollouts_of(resources_of(seen.deployment), is_updating=seen.update is not None)
+
+
+def _entry(rollout: PastRollout) -> Json:
+    """A rollout of the page's history; times are in seconds."""
+    nodes = [
+        {
+            "node": node.node,
+            "what": node.fate,
+            "why": ", ".join(node.reasons),
+            "seconds": node.ready - node.began if node.ready and node.began else None,
+        }
+        for node in rollout.nodes
+    ]
+    return {
+        "number": rollout.number,
+        "result": rollout.result,
+        "time": utc(rollout.began) if rollout.began else "",
+        "duration": rollout.ended - rollout.began if rollout.ended and rollout.began else None,
+        "who": rollout.who,
+        "summary": f"{summary(rollout)}: {result_of(rollout)}" if rollout.result != "done" else summary(rollout),
+        "nodes": nodes,
+    }
 
 
 def details(source: StackSource, shown: Mapping[str, Json]) -> dict[str, Json]:

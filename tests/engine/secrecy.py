@@ -10,10 +10,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from fleet.dynamic.packing import unpack
 from fleet.masking import Mask
 from tests.conftest import meanwhile
 
 _ENVELOPE = "4dabf18193072939515e22adb298388d"
+_PACKED = "/Td6WFo"
+"""What xz's files begin with, in base64."""
 
 
 def unsealed(value: Any) -> Any:
@@ -57,5 +60,13 @@ def arguments_meanwhile() -> AbstractContextManager[list[frozenset[str]]]:
 
 
 def text_of(state: Any) -> str:
-    """All that a state says in plain text."""
-    return json.dumps(unsealed(state), ensure_ascii=False)
+    """All that a state says in plain text, with what is only packed unpacked."""
+    return json.dumps(_unpacked(unsealed(state)), ensure_ascii=False)
+
+
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _unpacked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unpacked(item) for item in value]
+    return _unpacked(unpack(value)) if isinstance(value, str) and value.startswith(_PACKED) else value

@@ -167,7 +167,7 @@ def test_a_replaced_node_stays_as_it_is_deployed_whatever_the_spec_says_by_now(s
     stack.started()
     refused = replace()
     assert refused.status == 1
-    assert "neither the spec's nor one of the last two rollouts'" in refused.err
+    assert "neither the spec's nor one of those of rollouts that are kept" in refused.err
     assert "`fleet replace --new-config`" in refused.err
     assert stack.started() == []
 

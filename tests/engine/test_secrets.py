@@ -181,6 +181,11 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         assert "http port 8080 /?word=(secret word)&pin=(secret pin): status 503" in said(
             stack.fleet("status", *STACK, "--json")
         )
+        assert stack.fleet("view", *STACK, "--export", "report.html").status == 0
+        page = (stack.path / "report.html").read_text()
+        assert "/?word=(secret word)&pin=(secret pin): status 503" in page
+        assert "/etc/containers/systemd/hello.container" in page
+        said(Result(0, page, ""))
         stack.edit("fleet.yaml", "GREETING: one", "GREETING: two")
         held = stack.pulumi("up", "--yes", "--stack", "test", "--non-interactive", "--diff")
         assert held.status != 0
@@ -193,6 +198,13 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         for shown in (["diff"], ["preview"], ["preview", "--json"], ["status"]):
             said(stack.fleet(shown[0], *STACK, *shown[1:]))
         said(stack.pulumi("stack", "export", "--stack", "test"))
+        history = said(stack.fleet("history", *STACK))
+        # Rollouts of each kind: one that stopped at a probe with secrets, one of plain Pulumi's that a gate refused.
+        assert "stopped at web-0: http port 8080" in history
+        assert "the body does not contain '(secret pin)'" in history
+        said(stack.fleet("history", *STACK, "--json"))
+        for number in range(1, len(history.splitlines())):
+            said(stack.fleet("history", "fleet.yaml", str(number), "--stack", "test"))
     arguments = "\n".join(sorted(frozenset().union(*seen)))
     assert "osprey" not in arguments
     assert not told(WORD, arguments)

@@ -130,6 +130,10 @@ def test_the_page_follows_a_rollout_in_another_terminal_and_changes_nothing(stac
         turns = {name: page.snapshots[-1]["nodes"][name]["steps"][-1]["since"] for name in ("web-0", "web-1")}
         assert turns["web-0"] < turns["web-1"]
         assert page.snapshots[-1]["rollout"]["nodes"] == ["web-0", "web-1"]
+        assert [(each["number"], each["result"]) for each in page.snapshots[-1]["history"]] == [
+            (2, "done"),
+            (1, "done"),
+        ]
 
 
 def test_an_exported_page_has_what_is_there_and_needs_nothing_else(stack: Stack) -> None:

@@ -82,6 +82,23 @@ def test_only_a_backend_of_files_is_looked_at(tmp_path: Path, url: str) -> None:
     assert Backend.of(url, beside=tmp_path, project="web", stack="test") is None
 
 
+def test_an_update_goes_on_while_a_lock_is_of_an_engine_that_may_live_and_looking_changes_none(tmp_path: Path) -> None:
+    backend = Backend.of("file://.", beside=tmp_path, project="web", stack="test")
+    assert backend
+    assert backend.update() is None
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lock(tmp_path, "cut.json", "{")
+    lock(tmp_path, "dead.json", holder(ended.pid))
+    assert backend.update() is None
+    elsewhere = lock(tmp_path, "other.json", holder(1).replace(socket.gethostname(), "elsewhere"), age=60)
+    update = backend.update()
+    assert update
+    assert update.holder == "root@elsewhere (pid 1)"
+    assert update.since == elsewhere.stat().st_mtime
+    assert {file.name for file in (tmp_path / LOCKS).iterdir()} == {"cut.json", "dead.json", "other.json"}
+
+
 def test_what_other_stacks_have_beside_a_broken_state_stays(tmp_path: Path) -> None:
     states = tmp_path / ".pulumi/stacks/web"
     states.mkdir(parents=True)

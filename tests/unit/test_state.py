@@ -42,7 +42,7 @@ def test_a_rollback_goes_to_what_all_nodes_had_before_and_goes_on_if_it_was_stop
     def target(**nodes: str) -> str:
         before = deployed(folder, **nodes).before_last_rollout()
         assert before
-        return before["a"][0]
+        return before[1]["a"][0]
 
     assert target(a="two", b="two") == "one"
     # A rollout to a third config that stopped half way.

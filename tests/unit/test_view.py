@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from fleet.errors import FleetError
+from fleet import phases
+from fleet.cli.view import view
+from fleet.errors import FleetError, UsageError
+from fleet.ops.progress import GAP_SECONDS, Stage, Step, of_last_rollout, stages, timeline
 from fleet.plan import Report
 from fleet.view import page
-from fleet.view.progress import GAP_SECONDS, Stage, Step, of_last_rollout, stages, timeline
-from fleet.view.server import HEADERS, HOST, Feed, Keys, application, cookie_name
+from fleet.view.server import HEADERS, HOST, Feed, Keys, application, cookie_name, serve
 from fleet.view.snapshot import Asked, Json, Seen, state_of
 from tests.view import NOW, container, going_on, group, ready, report
 
@@ -224,6 +229,40 @@ def test_nobody_is_looked_at_while_nobody_looks(keys: Keys) -> None:
         assert source.looks == 0
 
 
+def test_a_port_that_is_in_use_is_refused_and_says_how_to_go_on() -> None:
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+        with pytest.raises(UsageError, match="Leave `--port` out"):
+            serve(Shown(), port=other.getsockname()[1], opened=lambda url, once: None, check=lambda: None)
+
+
+def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("fleet.cli.view.find_spec", lambda name: None)
+    with pytest.raises(FleetError, match=r"pip install 'fleet\[view\]'"):
+        view(tmp_path / "fleet.yaml", "test")
+
+
+def test_the_server_answers_at_the_address_that_it_tells_and_ends_when_it_is_to() -> None:
+    asked: list[int] = []
+
+    class Enough(BaseException):
+        pass
+
+    def check() -> None:
+        if asked:
+            raise Enough
+
+    def opened(url: str, once: str) -> None:
+        for address in (once, url):
+            asked.append(httpx.get(address, follow_redirects=True, trust_env=False).status_code)
+        asked.append(httpx.get(once, trust_env=False).status_code)
+
+    with pytest.raises(Enough):
+        serve(Shown(), port=0, opened=opened, check=check)
+    assert asked == [200, 200, 403]
+
+
 def exported(snapshot: Json | None = None) -> str:
     shown = snapshot or going_on(group("web", 3))
     text = "mode: 0644\n</script><script>alert(1)</script><!--"
@@ -329,6 +368,15 @@ def test_the_page_has_a_shape_for_every_state() -> None:
         assert re.search(rf'^    "{word}": \[h\("', script, flags=re.M), word
 
 
+def test_the_timeline_has_a_colour_and_a_pattern_of_its_own_for_every_phase_of_a_start() -> None:
+    script, style = page.static("view.js"), page.static("view.css")
+    phrases = script.partition("const PHASES")[2].partition("const LEGEND")[0]
+    known = dict(re.findall(r'\["([\w ]+)", "(p-\w+)"\]', phrases))
+    assert {"waiting", "stopping", "stopped", "making", "booting", "ready", *get_args(phases.Step)} == known.keys()
+    for kind in known.values():
+        assert f".{kind} {{ --p: " in style
+
+
 def test_units_are_told_by_what_is_wrong_with_them() -> None:
     nodes = going_on(group("web", 5))["nodes"]
     assert nodes["web-3"]["units"][1] | {"since": None} == {
@@ -413,6 +461,12 @@ def test_what_was_noted_goes_between_what_the_state_says() -> None:
         ("waiting", 100), ("stopping", 110), ("booting", 120), ("Ignition", 130), ("units", 140), ("ready", 160),
     ]  # fmt: skip
     assert steps[3].text == "files"
+
+
+def test_what_took_no_time_is_left_out_of_a_timeline_and_waiting_comes_first() -> None:
+    noted = [Step("waiting", 100), Step("stopping", 100), Step("making", 105)]
+    steps = timeline(Stage("ready", "m", 100, 120, 160), noted, since=100)
+    assert [step.phase for step in steps] == ["stopping", "making", "booting", "ready"]
 
 
 def test_a_node_that_a_rollout_has_not_come_to_waits() -> None:

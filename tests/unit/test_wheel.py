@@ -25,6 +25,7 @@ DATA = {
     "fleet/templates/base.bu",
     "fleet/templates/fleet.yaml",
     *(f"fleet/view/static/{name}" for name in ("icon.svg", "page.html", "view.css", "view.js")),
+    "fleet/workloads/report.sh",
 }
 """Everything of the package that is not Python."""
 BUILT = {"fleet/config/fleet-transpiler", "fleet/config/fleet-transpiler.NOTICES.txt"}

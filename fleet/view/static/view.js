@@ -317,7 +317,8 @@ function groupSection(group) {
     !isClosed && h("div", { key: "body", class: group.rest || !(group.containers.length || group.disks.length) ? "group-body" : `group-body ${visible.length > 8 ? "split" : "stacked"}` },
       h("div", { class: "nodes" },
         ailing.length > 0 && ailing.length <= 12 && h("ul", { key: "ailing", class: "cards", "aria-label": `Nodes of ${group.name} that are not ready` }, ailing.map(card)),
-        h("ul", { key: "all", class: dense ? "tiles" : "cards", "aria-label": `Nodes of ${group.name}` }, visible.map(dense ? tile : card))),
+        h("ul", { key: "all", class: dense ? "tiles" : "cards", style: { "--longest": String(Math.max(...visible.map((name) => name.length))) },
+          "aria-label": `Nodes of ${group.name}` }, visible.map(dense ? tile : card))),
       !group.rest && groupAside(group)));
 }
 
@@ -476,8 +477,8 @@ function stepsList(node) {
 // The rollout.
 
 const PHASES = [["waiting", "p-wait"], ["stopping", "p-stop"], ["stopped", "p-stop"], ["making", "p-stop"], ["booting", "p-boot"], ["firmware", "p-boot"], ["boot loader", "p-boot"],
-  ["kernel", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling", "p-probe"], ["probing", "p-probe"], ["ready", "p-ready"]];
-const LEGEND = [["waiting", "p-wait"], ["stopping and making", "p-stop"], ["booting", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling and probing", "p-probe"]];
+  ["kernel", "p-boot"], ["initramfs", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["started", "p-unit"], ["failing", "p-fail"], ["pulling", "p-pull"], ["settling", "p-probe"], ["probing", "p-probe"], ["ready", "p-ready"]];
+const LEGEND = [["waiting", "p-wait"], ["stopping and making", "p-stop"], ["booting", "p-boot"], ["Ignition", "p-ign"], ["units", "p-unit"], ["pulling", "p-pull"], ["settling and probing", "p-probe"], ["failing", "p-fail"]];
 const phaseClass = (phase) => (PHASES.find(([known]) => phase.startsWith(known)) || ["", "p-boot"])[1];
 
 function rolloutPage() {
@@ -564,12 +565,24 @@ function changesPage() {
     h("div", { key: "result", "aria-live": "polite", "aria-busy": String(ui.asking) },
       result && result.error && h("p", { key: "error", class: "notice bad" }, shape("not ready"), h("span", { class: "pre" }, result.error)),
       result && result.nodes && !result.nodes.some((node) => node.fate !== "unchanged") && h("p", { key: "none", class: "notice good" }, shape("ready"), "Nothing would change."),
-      result && result.nodes && result.nodes.filter((node) => node.fate !== "unchanged").map((node) => h("section", { key: node.node, class: "panel" },
-        h("div", { class: "row wrap" }, h("h3", null, node.node), h("span", { class: "badge warn" }, node.fate)),
+      result && result.nodes && alike(result.nodes.filter((node) => node.fate !== "unchanged")).map(([node, names]) => h("section", { key: node.node, class: "panel" },
+        h("div", { class: "row wrap" }, h("h3", null, names.length > 6 ? `${names.slice(0, 3).join(", ")}, … ${names[names.length - 1]}` : names.join(", ")),
+          names.length > 1 && h("span", { class: "dim" }, count(names.length, "node")), h("span", { class: "badge warn" }, node.fate)),
         node.reasons.length > 0 && h("p", { class: "dim" }, node.reasons.join(", ")),
         node.changes.map((change) => h("details", { key: `${change.kind} ${change.name}`, class: "entry", open: true }, h("summary", null, h("span", { class: "tag" }, change.kind), h("span", { class: "mono" }, change.name || change.kind), h("span", { class: "dim" }, ` ${change.how}`)),
           change.diff.length > 0 && h("pre", { class: "diff" }, change.diff.map((line, i) => h("span", { key: i, class: { "+": "plus", "-": "minus", "@": "at" }[line[0]] || "" }, line + "\n")))))))),
   ];
+}
+
+// Nodes of which the same is said, together: the first of them, and the names of all.
+function alike(nodes) {
+  const by = new Map();
+  for (const node of nodes) {
+    const key = JSON.stringify([node.fate, node.reasons, node.changes]);
+    if (!by.has(key)) by.set(key, [node, []]);
+    by.get(key)[1].push(node.node);
+  }
+  return [...by.values()];
 }
 
 async function askChanges() {

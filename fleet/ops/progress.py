@@ -26,6 +26,9 @@ from fleet.program.exported import Resource, name_of, outputs, pending_operation
 GAP_SECONDS = 900.0
 """Two nodes that were re-provisioned further apart than this were so by two rollouts, as far as times can tell."""
 
+WAITING = "waiting"
+"""What a node does whose turn has not come."""
+
 _REMOVING = ("deleting", "discarding")
 
 
@@ -113,12 +116,14 @@ def timeline(stage: Stage, noted: Sequence[Step], since: float | None = None) ->
         # What was noted of a machine that is ready is from before, but for what a running rollout does next.
         seen = [step for step in seen if step.since <= stage.ready or (since is not None and stage.ready < since)]
     steps: list[Step] = []
-    for step in sorted([*known, *seen], key=lambda each: each.since):
+    for step in sorted([*known, *seen], key=lambda each: (each.since, each.phase != WAITING)):
         if steps and steps[-1].phase == step.phase:
             # The earlier moment, and the later words.
             steps[-1] = Step(step.phase, steps[-1].since, step.text or steps[-1].text)
-        else:
-            steps.append(step)
+            continue
+        if steps and steps[-1].since == step.since:
+            steps.pop()  # It took no time.
+        steps.append(step)
     return steps
 
 
@@ -139,7 +144,7 @@ def of_last_rollout(timelines: Mapping[str, Sequence[Step]]) -> list[str]:
 
 def _turn(steps: Sequence[Step]) -> float:
     """When a node's turn came."""
-    return next((step.since for step in steps if step.phase != "waiting"), float("inf"))
+    return next((step.since for step in steps if step.phase != WAITING), float("inf"))
 
 
 def _stage(machine: Resource | None, gate: Resource | None, ready: Resource | None, operation: str | None) -> Stage:
