@@ -40,8 +40,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", created.path / "base.qcow2", "1G"], check=True)
     assert created.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield created
-    for program in ("qemu_stand_in.py", "qemu_switch.py"):
-        for process in created.running(program):
+    for name in ("qemu_stand_in.py", "qemu_switch.py"):
+        for process in created.running(name):
             os.kill(process, signal.SIGKILL)
 
 
