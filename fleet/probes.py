@@ -230,8 +230,13 @@ def ask_all(
             raise NotReadyError(f"{mask(str(probe))}: {error}") from None
 
 
+_REPORT_SECONDS = 20.0
+"""For a report: a node that works hard gathers it slowly."""
+_CONNECT_SECONDS = 5.0
+
+
 def ask_report(
-    access: ReportAccess, address: str, endpoint: Endpoint, *, timeout: float = _ANSWER_SECONDS, mask: Mask = str
+    access: ReportAccess, address: str, endpoint: Endpoint, *, timeout: float = _REPORT_SECONDS, mask: Mask = str
 ) -> Report:
     """Ask a node for its report: over HTTP where its port can be reached, else over SSH.
 
@@ -281,7 +286,9 @@ def _fetch(url: str, timeout: float) -> str:
     body = b""
     try:
         with (
-            httpx.Client(verify=False, timeout=timeout, trust_env=False) as client,
+            httpx.Client(
+                verify=False, timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS), trust_env=False
+            ) as client,
             client.stream("GET", url) as answer,
         ):
             if answer.status_code != 200:

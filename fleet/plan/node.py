@@ -116,7 +116,8 @@ class NodePlan:
         private: Its planned address in the fleet's private network.
         follow_image: Another locked image re-provisions it.
         size: "small", "medium", "large", or the platform's own word for a kind of machine.
-        ahead: Name and ports of each group that stands before its own in the spec; no ports of one without nodes.
+        ahead: Name and ports, without the report's, of each group that stands before its own in the spec; no ports of
+            one without nodes.
         fleet: The fleet's name.
         network: The range of the fleet's planned addresses, if it has such.
         reprovision: Whether to re-provision it even if nothing changes.

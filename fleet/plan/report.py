@@ -50,7 +50,7 @@ class UnitReport(_Reported):
         exit_code: What its main process last ended with, 128 and the signal's number if one ended it; ``None``: it has
             not ended yet, or what it ended with is not known any more.
         seconds: Since its active state last changed; ``None``: it never has.
-        health: "starting", "healthy" or "unhealthy"; empty without a health check.
+        health: "starting" (or not known yet), "healthy" or "unhealthy"; empty without a health check.
         image: The digest, ``sha256:...``, of the image that the container runs; empty if there is no container.
         pulling: Whether it is starting and its image is not on the node yet.
         cause: Why it last failed, as far as that has a word in :data:`CAUSES`; empty if not.

@@ -165,7 +165,9 @@ def plan_fleet(
             )
             for index, config in zip(selected_indices(name), configs, strict=True)
         )
-        ahead += ((name, ports if group.count else ()),)
+        # The report's is in nobody's way.
+        others = tuple(port for port in ports if port not in report)
+        ahead += ((name, others if group.count else ()),)
         groups[name] = GroupPlan(
             name=name,
             nodes=nodes,

@@ -28,8 +28,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     tools = tmp_path / "bin"
     tools.mkdir()
     qemu = tools / "qemu-system-x86_64"
-    program = Path(__file__).with_name("qemu_stand_in.py")
-    qemu.write_text(f'#!/bin/sh\nPYTHONPATH={program.parents[2]} exec {sys.executable} {program} "$@"\n')
+    stand_in = Path(__file__).with_name("qemu_stand_in.py")
+    qemu.write_text(f'#!/bin/sh\nPYTHONPATH={stand_in.parents[2]} exec {sys.executable} {stand_in} "$@"\n')
     qemu.chmod(0o755)
     created = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
     created.log, created.tools = tmp_path / "log", tools

@@ -181,6 +181,10 @@ class Qemu(BasePlatform):
         if chosen is not None:
             return chosen
         base = self._base(port)
+        if _is_report(node, port):
+            # As SSH's is: all groups have it.
+            behind = any(ports for _, ports in node.ahead)
+            return base + 1000 * node.index + (100 * len(node.ahead) if behind else 0)
         reserved = self._reserved_ports(node.ahead)
         # A first node's port that was chosen is in nobody's way, and the others of its group stay where they are.
         first = self.options.host_ports.get(_key(f"{node.group}-0", port), base)
