@@ -10,6 +10,7 @@ from typing import Any
 
 from fleet.model import Model
 from fleet.ops.events import EVENTS_VERSION, TYPES
+from fleet.ops.status import STATUS_VERSION, ContainerStatus, NodeStatus
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
 
@@ -98,11 +99,45 @@ def _event(name: str, kind: type[Any]) -> Iterator[str]:
     yield re.sub(r"\s+", " ", about) + "\n"
     yield "| key | |"
     yield "| --- | --- |"
+    yield from _rows(kind)
+
+
+_STATUS = f"""\
+# Status
+
+Made by `make docs` from `fleet/ops/status.py`. `fleet status --json` prints how every node of a stack is, as one JSON
+document; with `--watch`, one a line, again and again.
+
+    $ fleet status fleet.yaml --stack prod --json | jq -r '.nodes[] | select(.state != "ready") | .node'
+    web-1
+
+Its exit status is 0 if every node is ready, and 1 if one is not, is yet to be made, or is to be removed. What cannot be
+known is said, in `unknown`, and is no reason for 1. Within a version of the document keys are added; none goes or
+changes its meaning, so ignore those that you do not know. Nothing in it is a secret.
+
+| key | |
+| --- | --- |
+| `version` | {STATUS_VERSION}. |
+| `fleet` | The fleet's name. |
+| `stack` | The stack's name. |
+| `well` | Whether every node is ready. |
+| `nodes` | The planned nodes, group by group, then those that are to be removed. |
+"""
+
+
+def status() -> str:
+    """The page ``status.md``."""
+    parts = (("`nodes`", NodeStatus), ("`nodes[].containers`", ContainerStatus))
+    tables = ("\n".join([f"## {title}\n", "| key | |", "| --- | --- |", *_rows(kind)]) for title, kind in parts)
+    return _STATUS + "".join(f"\n{table}\n" for table in tables)
+
+
+def _rows(kind: type[Any]) -> Iterator[str]:
     for key, text in attributes(kind).items():
         yield f"| `{key}` | {text} |"
 
 
-PAGES = {"containers.md": containers, "events.md": events}
+PAGES = {"containers.md": containers, "events.md": events, "status.md": status}
 """By its file: what makes a page."""
 
 

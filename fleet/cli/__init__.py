@@ -1,5 +1,6 @@
 """The ``fleet`` command line."""
 
+from fleet.cli import status as status
 from fleet.cli.app import main
 
 __all__ = ["main"]

@@ -152,31 +152,6 @@ def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = Fal
 
 
 @app.command()
-def status(
-    spec: Spec,
-    stack: StackName,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-) -> None:
-    """Show the status of every node. Exit status 1 if one is not ready."""
-    from fleet.ops.session import Session
-
-    nodes = Session(spec, stack, Terminal()).status()
-    if as_json:
-        print(json.dumps([asdict(node) for node in nodes], indent=2))
-    else:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False)
-        for column in ("node", "state", "config", "reason"):
-            table.add_column(column)
-        for node in nodes:
-            table.add_row(node.node, node.state, "outdated" if node.outdated else "current", node.reason)
-        out.print(table)
-    if any(node.state != "ready" for node in nodes):
-        raise typer.Exit(1)
-
-
-@app.command()
 def ssh(
     spec: Spec,
     node: Node,

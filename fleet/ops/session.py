@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,13 +25,14 @@ from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Say, Tell
 from fleet.ops.signals import Stopped
-from fleet.ops.state import Deployed, NodeStatus
+from fleet.ops.state import Deployed
+from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Access, Stack, retained_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
-from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
@@ -334,7 +336,7 @@ class Session:
             raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
         return planned
 
-    def status(self) -> list[NodeStatus]:
+    def status(self) -> FleetStatus:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
         stack, plan, platform = self._plan("read", "known")
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
@@ -342,10 +344,8 @@ class Session:
         if ailing := platform.ailing():
             self._ui.warn(ailing)
         deployed = Deployed(stack.resources, platform)
-        statuses = deployed.statuses(list(plan.nodes))
-        planned = {node.name for node in plan.nodes}
-        others = sorted(deployed.machines.keys() - planned)
-        return statuses + [NodeStatus(name, "to be removed") for name in others]
+        exported = stack_outputs(stack.resources).get("nodes") or {}
+        return FleetStatus(plan.name, stack.name, statuses(list(plan.nodes), deployed, exported, now=time.time()))
 
     def _prepare(self, plan: FleetPlan, platform: Platform, *, needed: bool) -> None:
         """Get the image, which nobody may miss where no machine is to be made."""
