@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, UpdateResult
 from pulumi.resource import DependencyResource
 
 from fleet.dynamic import tokens
@@ -49,6 +49,17 @@ class Watcher(Protocol):
 
 class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
     """The provider of readiness: polls the probes and the report."""
+
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Leave out what shows a console where the node is ready already, and its state has had none.
+
+        The engine notes new inputs even where nothing is to be done, and a stack that an earlier fleet has deployed is
+        to stay as it is.
+        """
+        is_same = known(news.get("instance")) and (olds or {}).get("instance") == news.get("instance")
+        if is_same and "watch" not in olds:
+            news = {key: value for key, value in news.items() if key != "watch"}
+        return CheckResult(news, [])
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another instance is asked anew, by replacement; all else is noted in place."""
