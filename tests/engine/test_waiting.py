@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from tests.engine.reports import FAILED, PULLS, RESTARTS, UNHEALTHY, UNKNOWN_IMAGE
+from tests.engine.reports import FAILED, PULLS, RESTARTS, UNHEALTHY, UNKNOWN_IMAGE, Troubles
 from tests.engine.stack import GROUP, Stack
 
-TROUBLES = {"image": UNKNOWN_IMAGE, "exits": RESTARTS, "ailing": UNHEALTHY, "once": FAILED}
+TROUBLES: Troubles = {"image": UNKNOWN_IMAGE, "exits": RESTARTS, "ailing": UNHEALTHY, "once": FAILED}
 """By group: what its node's container does."""
 FIRST_LINES = {
     "image": "container hello: its image cannot be pulled: the registry has no such image or tag (manifest unknown). "
