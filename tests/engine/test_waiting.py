@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-
+from tests.conftest import FLEET, STACK
+from tests.engine.places import QemuPlace
 from tests.engine.reports import FAILED, PULLS, RESTARTS, UNHEALTHY, UNKNOWN_IMAGE, Troubles
 from tests.engine.stack import GROUP, Stack
+from tests.engine.test_stopped import Command, until
 
 TROUBLES: Troubles = {"image": UNKNOWN_IMAGE, "exits": RESTARTS, "ailing": UNHEALTHY, "once": FAILED}
 """By group: what its node's container does."""
@@ -52,10 +53,9 @@ def test_the_cause_is_the_first_line_and_what_pulls_is_waited_for(stack: Stack) 
 
     for name in TROUBLES:
         stack.trouble(f"{name}-0", {"hello": PULLS} if name == "image" else {})
-    pulled = threading.Timer(4, lambda: stack.trouble("image-0", {}))
-    pulled.start()
-    mended = stack.up()
-    pulled.join()
-    assert mended.status == 0, mended
-    (pulling,) = [line for line in mended.out.splitlines() if "pulling the image of hello" in line]
-    assert pulling.startswith("image-0  pulling the image of hello (")
+    stack.edit("fleet.yaml", "ready_timeout: 3", "ready_timeout: 90")
+    running = Command(QemuPlace(stack), FLEET, "up", *STACK, "--yes")
+    until(lambda: "image-0  pulling the image of hello (" in running.output.read_text())
+    stack.trouble("image-0", {})
+    assert running.status() == 0, running.output.read_text()
+    assert running.output.read_text().count("pulling the image of hello") == 1
