@@ -35,11 +35,13 @@ class Diagnosis:
         cause: The end of a sentence, without its full stop.
         fix: What to do, in sentences; empty where that is not known.
         evidence: Lines that show it.
+        known: Whether it is a cause, and not only what was answered last.
     """
 
     cause: str
     fix: str = ""
     evidence: tuple[str, ...] = ()
+    known: bool = True
 
 
 def diagnose(
@@ -293,7 +295,7 @@ def _problem(problem: Problem, journal: Journal) -> Diagnosis:
     if unit.health == "unhealthy" and unit.active == "active":
         return Diagnosis(
             f"{what} is unhealthy: its health check fails",
-            f"See what `health` of {name} runs, and its lines.",
+            f"See what `health` of {name} runs, and what {name} says.",
             evidence,
         )
     text = problem.text
@@ -352,12 +354,12 @@ def _own_words(lines: Sequence[str]) -> list[str]:
 def _unknown(text: str, report: Report | None, answer: str) -> Diagnosis:
     """What was answered last; what else failed may have nothing to do with it."""
     if report:
-        return Diagnosis(answer, evidence=tuple(f"{unit} failed" for unit in report.failed))
+        return Diagnosis(answer, evidence=tuple(f"{unit} failed" for unit in report.failed), known=False)
     now = of_console(text)
     evidence = (*_troubles(console.lines(text)), *console.tail(text, 3))
     if now and now.step not in ("started", "units"):
-        return Diagnosis(f"{answer}; its console says that it is {_doing(now.text)}", evidence=evidence)
-    return Diagnosis(answer, evidence=evidence)
+        return Diagnosis(f"{answer}; its console says that it is {_doing(now.text)}", evidence=evidence, known=False)
+    return Diagnosis(answer, evidence=evidence, known=False)
 
 
 def _doing(text: str) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from fleet import console
-from fleet.plan.report import JobReport, Problem, Report
+
+if TYPE_CHECKING:
+    from fleet.plan.report import JobReport, Problem, Report
 
 Step = Literal[
     "firmware", "boot loader", "kernel", "initramfs", "Ignition", "units", "started", "failing", "pulling", "settling",

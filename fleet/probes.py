@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import shlex
 import socket
 import ssl
 import subprocess
@@ -22,7 +23,7 @@ from fleet import ssh
 from fleet.files import read_json
 from fleet.plan.machine import ReportAccess
 from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
-from fleet.plan.report import Report, read_report
+from fleet.plan.report import Report, UnitReport, read_report
 
 
 class NotReadyError(Exception):
@@ -518,3 +519,28 @@ class _Waiting:
         if self._asked is None and time.monotonic() >= self._due:
             self._pool = self._pool or ThreadPoolExecutor(1)
             self._asked = self._pool.submit(self._ask)
+
+
+def read_journal(endpoint: Endpoint, unit: UnitReport, lines: int = 20) -> list[str]:
+    """The end of a unit's journal, by SSH; none where that does not let in.
+
+    Args:
+        endpoint: How to reach a port of the node.
+        unit: The unit.
+        lines: How many lines at most.
+    """
+    match = f"_SYSTEMD_USER_UNIT={unit.unit}" if unit.user else f"--unit={unit.unit}"
+    journal = ["sudo", "journalctl", "--quiet", "--no-pager", "--output=cat", f"--lines={lines}", match]
+    options = {"BatchMode": "yes", **ssh.UNCHECKED, "ConnectTimeout": "5", "LogLevel": "ERROR"}
+    try:
+        done = subprocess.run(
+            [*ssh.command(*endpoint(SSH_PORT), options), "--", shlex.join(journal)],
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SSH_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [] if done.returncode else done.stdout.splitlines()

@@ -155,7 +155,8 @@ def logs(
     spec: Spec,
     node: Node,
     service: Annotated[
-        str | None, typer.Argument(help="A container, or another service; all by default.", show_default=False)
+        str | None,
+        typer.Argument(help="A container, or a unit such as sshd.service; all by default.", show_default=False),
     ] = None,
     *,
     stack: StackName,

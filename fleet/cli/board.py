@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from fleet.phases import STILL, read_progress
 
 if TYPE_CHECKING:
     from fleet.plan import FleetPlan
@@ -31,7 +33,7 @@ class Board:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stages: dict[str, tuple[str, float]] = {}
+        self._stages: dict[str, _Stage] = {}
         self._waiting: dict[str, str] = {}
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
 
@@ -54,28 +56,44 @@ class Board:
             self._live.start()
 
     def say(self, subject: str, text: str) -> None:
-        """Show a line about a node, or, with an empty subject, about all."""
-        self._console.print(Text.assemble((subject, "bold"), "  ", text) if subject else Text(text))
+        """Show a line about a node, or, with an empty subject, about all.
+
+        At a terminal, what tells only that time has passed changes the table alone.
+        """
+        if not (self._live.is_started and text.startswith(STILL)):
+            self._console.print(Text.assemble((subject, "bold"), "  ", text) if subject else Text(text))
         if subject in self._waiting or subject in self._stages:
             self._waiting.pop(subject, None)
             if text.startswith("ready "):
                 self._stages.pop(subject, None)
             else:
-                self._stages[subject] = (text, time.monotonic())
+                phase, spent, limit = read_progress(text) or (text, 0, None)
+                self._stages[subject] = _Stage(phase, time.monotonic() - spent, limit)
             if self._live.is_started:
                 self._live.refresh()
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         now = time.monotonic()
-        for name, (text, since) in list(self._stages.items()):
-            table.add_row(Text(name, "bold"), Text(text, "cyan"), Text(f"{now - since:.0f} s", "dim"))
+        for name, stage in list(self._stages.items()):
+            limit = "" if stage.limit is None else f" of {stage.limit} s"
+            table.add_row(
+                Text(name, "bold"), Text(stage.text, "cyan"), Text(f"{now - stage.since:.0f} s{limit}", "dim")
+            )
         room = max(_MOST_ROWS - len(self._stages), 1)
         for name, what in list(self._waiting.items())[:room]:
             table.add_row(Text(name, "bold"), Text(what, "dim"), "")
         if len(self._waiting) > room:
             table.add_row("", Text(f"and {len(self._waiting) - room} more that wait", "dim"), "")
         return table
+
+
+class _Stage(NamedTuple):
+    """What a node does, since when, and how many seconds it has for it, if there is a limit."""
+
+    text: str
+    since: float
+    limit: int | None
 
 
 def _waits(plan: FleetPlan) -> Iterator[tuple[str, str]]:

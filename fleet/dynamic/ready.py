@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, UpdateResult
 from pulumi.resource import DependencyResource
 
-from fleet.console import tail
 from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
 from fleet.dynamic.provider import DynamicResource, Provider, known, tell
-from fleet.errors import FleetError
 from fleet.masking import Mask
+from fleet.plan.probe import SSH_PORT
 
 if TYPE_CHECKING:
     from fleet.plan import Peer
@@ -52,6 +51,17 @@ class Watcher(Protocol):
 class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
     """The provider of readiness: polls the probes and the report."""
 
+    def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Leave out what shows a console where the node is ready already, and its state has had none.
+
+        The engine notes new inputs even where nothing is to be done, and a stack that an earlier fleet has deployed is
+        to stay as it is.
+        """
+        is_same = known(news.get("instance")) and (olds or {}).get("instance") == news.get("instance")
+        if is_same and "watch" not in olds:
+            news = {key: value for key, value in news.items() if key != "watch"}
+        return CheckResult(news, [])
+
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Another instance is asked anew, by replacement; all else is noted in place."""
         changed = [key for key in _IDENTITY if not known(news.get(key)) or olds.get(key) != news.get(key)]
@@ -60,48 +70,52 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         return DiffResult(changes=bool(changed) or unsealed, replaces=changed)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Poll until probes pass and the report is well; on a timeout, a :class:`FleetError` with the console's end.
+        """Poll until probes pass and the report is well, and tell of it; on a timeout, say the first cause.
 
         The times at which that ``began``, and at which it ``passed``, are outputs for the history alone.
+
+        Raises:
+            FleetError: The node is not ready in time, or it is gone.
         """
         began = int(time.time())
+        from fleet.dynamic.waiting import Waiting
         from fleet.plan import Probe, ReportAccess
-        from fleet.probes import NotReadyError, wait
+        from fleet.probes import NotReadyError, read_journal, wait
 
-        mask = Mask(props.get("hidden") or {})
+        mask, node = Mask(props.get("hidden") or {}), props["node"]
         address, watcher = props["address"], watcher_of(props.get("watch"))
-        try:
-            wait(
-                [Probe.model_validate(probe) for probe in props["probes"]],
-                address,
-                endpoints_of(address, props["endpoints"]),
-                timeout=props["timeout"],
-                alive=watcher.alive if watcher else lambda: True,
-                reaches=watcher.reaches if watcher else lambda port: True,
-                mask=mask,
-                report=ReportAccess.read(props.get("report")),
-                unknown=lambda why: tell(f"{props['node']}: whether its containers run is not known: {why}."),
-            )
-        except NotReadyError as error:
-            tail = _console(watcher, mask)
-            raise FleetError(
-                f"Node {props['node']} is not ready: {error}.",
-                fix=f"Its console ends:\n{tail}" if tail else "",
-            ) from None
+        endpoint, access = endpoints_of(address, props["endpoints"]), ReportAccess.read(props.get("report"))
+        has_ssh = (access and access.ssh) or str(SSH_PORT) in props["endpoints"]
+        settle = (access and access.settle) or 0
+        waiting = Waiting(
+            node,
+            watcher,
+            settle=settle,
+            mask=mask,
+            journal=lambda unit: read_journal(endpoint, unit) if has_ssh else (),
+        )
+        with waiting:
+            try:
+                wait(
+                    [Probe.model_validate(probe) for probe in props["probes"]],
+                    address,
+                    endpoint,
+                    timeout=props["timeout"],
+                    alive=watcher.alive if watcher else lambda: True,
+                    reaches=watcher.reaches if watcher else lambda port: True,
+                    mask=mask,
+                    report=access,
+                    unknown=lambda why: tell(f"{node}: whether its containers run is not known: {why}."),
+                    progress=waiting.turn,
+                )
+            except NotReadyError as error:
+                raise waiting.failure(error) from None
         return CreateResult(props["instance"], {**props, "began": began, "passed": int(time.time())})
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Seal what an earlier fleet wrote into the state in plain text."""
         # Nothing is asked: it is the same node, ready as before.
         return UpdateResult({**{key: olds[key] for key in ("began", "passed") if key in olds}, **news})
-
-
-def _console(watcher: Watcher | None, mask: Mask) -> str:
-    """The end of a console; empty if it cannot be read, which is no matter of the node's."""
-    try:
-        return "\n".join(tail(mask(watcher.console()), 15)) if watcher else ""
-    except FleetError:
-        return ""
 
 
 def endpoints_of(address: str, endpoints: Mapping[str, Any]) -> Endpoint:

@@ -7,10 +7,12 @@ state held for the node's machine with what is planned.
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
@@ -27,6 +29,10 @@ from fleet.program.exported import Resource, is_shared, name_of, urn_name
 
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
 """Inputs of machines that are the config or the image, of which more is known than that they change."""
+_NAMED = 8
+"""Nodes that are named, of those that were left alone."""
+_EARLY = re.compile(r"Ignition \(|kernel panicked|emergency mode|data disk|console says|waits for the device")
+"""What is said of a node that SSH may not reach."""
 _ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
 _PROGRAM_STOPPED = re.compile(r"python inline source runtime error: (context canceled|Resource monitor has terminated)")
 """What the program says when the engine has ended before it, with its stack of calls."""
@@ -89,6 +95,7 @@ class Reporter:
         self._since: dict[str, float] = {}
         self._seconds: dict[str, float] = {}
         self.errors: list[str] = []
+        self._not_ready: dict[str, str] = {}
         self.operations: set[str] = set()
 
     def event(self, event: EngineEvent) -> None:
@@ -188,8 +195,36 @@ class Reporter:
                 text += "\nIf the locked image is gone upstream, lock a newer one with `fleet image update`."
             self.errors.append(text)
             node = urn_name(event.urn) if event.urn else ""
+            if node and text.startswith(f"Node {node} is not ready"):
+                self._not_ready.setdefault(node, text)
             if node in self._planned or node in self._before:
                 self._tell(events.Failed(node, text))
+
+    def after_failure(self, spec: Path, stack: str) -> list[str]:
+        """What was left alone when an update failed, and what to type next: lines.
+
+        Args:
+            spec: The spec, as the user wrote its path.
+            stack: The stack's name.
+        """
+        lines = []
+        waiting = [name for name in self._planned if name not in self.nodes]
+        for text, names in (
+            ("untouched", [name for name in waiting if name in self._before]),
+            ("not made yet", [name for name in waiting if name not in self._before]),
+        ):
+            if names:
+                more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                count = f"{len(names)} node{'s' if len(names) > 1 else ''} {text}"
+                lines.append(f"{count}: {', '.join(names[:_NAMED])}{more}.")
+        if self._not_ready:
+            node, text = next(iter(self._not_ready.items()))
+            container = re.search(r": container ([^\s:]+)", text)
+            words = [container[1]] if container else ["--console"] if _EARLY.search(text) else []
+            look = shlex.join(["fleet", "logs", str(spec), node, *words, "--stack", stack])
+            again = shlex.join(["fleet", "up", str(spec), "--stack", stack])
+            lines.append(f"Next: `{look}` shows more; `{again}` goes on from here.")
+        return lines
 
     def summary(self, command: str, fleet: str, exported: Mapping[str, Any] | None = None) -> Summary:
         """What has become of all nodes.

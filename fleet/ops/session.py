@@ -21,6 +21,7 @@ from fleet.dynamic.record import Configs
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
 from fleet.masking import Mask
+from fleet.ops import logs
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.history import Begun, noting, utc
 from fleet.ops.recovery import recover_interrupted_update
@@ -169,7 +170,7 @@ class Session:
         self._prepare(plan, platform, needed=bool(changing))
         self._ui.begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
-        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say):
+        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, spec=self._spec):
             if first := _not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
@@ -249,7 +250,7 @@ class Session:
         parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
         targets = _targets(plan, platform, [node], disks=new_config)
         shown = "`fleet status` shows how the node is"
-        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, stopped=shown):
+        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, spec=self._spec, stopped=shown):
             stack.up(reporter.event, target=targets, replace=parts)
         self._ui.event(reporter.summary("replace", plan.name, stack.outputs()))
 
@@ -308,22 +309,19 @@ class Session:
 
         Args:
             node: Its name.
-            service: A container, or another service; all by default.
+            service: A container, whose own lines come first, systemd's of it only where there are none; or a unit with
+                its suffix. All by default.
             follow: Go on as more comes.
             lines: How many of the last ones.
             identity: As in :meth:`login`.
 
         Raises:
-            UsageError: There is no such node.
+            UsageError: There is no such node, or it has no such container.
         """
-        command = ["sudo", "journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
-        if service:
-            # What the service wrote and what systemd says of it; root's and users' (systemd.journal-fields(7)).
-            unit = service if "." in service else f"{service}.service"
-            for field in ("_SYSTEMD_UNIT", "UNIT", "_SYSTEMD_USER_UNIT", "USER_UNIT"):
-                command += [f"{field}={unit}", "+"]
-            command.pop()
-        return self.login(node, [shlex.join(command)], identity=identity)
+        _, _, deployed = self._deployed(node)
+        known = logs.containers(str(deployed.nodes.get(node, {}).get("config") or ""))
+        shown = logs.journal(service, known, node, follow=follow, lines=lines)
+        return self.login(node, [shown], identity=identity)
 
     def console(self, node: str, lines: int) -> str:
         """The end of a node's serial console, secrets masked.
@@ -514,7 +512,12 @@ def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks
 
 @contextlib.contextmanager
 def _failing(
-    stack: Stack, reporter: Reporter, say: Say, *, stopped: str = "the same command goes on from here"
+    stack: Stack,
+    reporter: Reporter,
+    say: Say,
+    *,
+    spec: Path | None = None,
+    stopped: str = "the same command goes on from here",
 ) -> Iterator[None]:
     """What the resources said went wrong is the error, not how the engine ended; of a stop, both is said.
 
@@ -522,6 +525,7 @@ def _failing(
         stack: The stack.
         reporter: What the engine's events were told.
         say: Shows a line.
+        spec: The spec, for the commands that the error names; ``None``: it names none.
         stopped: What comes after a stop.
     """
     try:
@@ -535,7 +539,8 @@ def _failing(
         raise
     except FleetError as error:
         if reporter.errors and type(error) is FleetError:
-            raise FleetError("\n".join(reporter.errors)) from None
+            after = reporter.after_failure(spec, stack.name) if spec else []
+            raise FleetError("\n".join([*reporter.errors, *after])) from None
         raise
 
 

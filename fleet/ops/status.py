@@ -193,6 +193,9 @@ def status_of(
         now: The time, in seconds since the epoch.
     """
     if node.name not in deployed.machines:
+        if node.name in deployed.known:
+            # It is just being re-provisioned, or an update stopped half way.
+            return NodeStatus(node.name, node.group, "not ready", answer)
         return NodeStatus(node.name, node.group, "not made")
     if isinstance(report, Silence) and not answer and node.settle is not None:
         answer = str(report)

@@ -35,6 +35,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     created.log, created.tools = tmp_path / "log", tools
     created.environment["STAND_IN_LOG"] = str(created.log)
     created.environment["FLEET_QEMU_ACCELERATOR"] = "tcg"
+    # Credentials for consoles are asked of no cloud that this machine might be in.
+    created.environment |= {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true"}
     created.make_project(f"{{port_offset: {OFFSET}}}")
     created.write("__main__.py", "from fleet.program import main\n\nmain()\n")
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", created.path / "base.qcow2", "1G"], check=True)

@@ -53,7 +53,8 @@ def test_an_unready_third_node_stops_the_rollout_until_it_is_well(stack: Stack) 
         "Node web-2 is not ready: http port 8080 / timed out after 8 s; last response: status 503, not 200"
         in failed.err
     )
-    assert "says hello" in failed.err
+    assert "2 nodes untouched: web-3, web-4." in failed.err
+    assert "`fleet logs fleet.yaml web-2 --stack test` shows more" in failed.err
     assert max(down) == 1
     assert stack.started() == ["web-0", "web-1", "web-2"]
     repeated = stack.up()

@@ -88,6 +88,7 @@ def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_co
     up = stack.fleet("up", *STACK, "--yes")
     assert up.status == 1
     assert "Node web-0 is not ready" in up.err
+    assert "its data disk site is not there" in up.err or "console says that it is" in up.err
     # systemd says on the console what it waits for, and for how long it will.
     console = node / "console.log"
     until(lambda: b"/ no limit" in console.read_bytes(), "systemd waits for the disk")

@@ -39,3 +39,27 @@ def test_a_pipe_gets_lines_alone(folder: Folder) -> None:
         board.begin(plan, ["web-0"])
         board.say("web-0", "stopping")
     assert shown.getvalue() == "web-0  stopping\n"
+
+
+def test_time_that_passes_is_a_row_and_no_line(folder: Folder) -> None:
+    where = platform("qemu", project=folder.path, stack="test")
+    plan = plan_spec(folder.path / "fleet.yaml", Resolver(None, reveal=False), where, need_lock=False)
+    shown = io.StringIO()
+    with Board(Console(file=shown, force_terminal=True, width=100, color_system=None)) as board:
+        board.begin(plan, ["web-0"])
+        board.say("web-0", "pulling the image of hello (4 s of 900 s)")
+        first = shown.getvalue()
+        board.say("web-0", "still pulling the image of hello (64 s of 900 s)")
+    assert "4 s of 900 s" in first
+    assert "still" not in shown.getvalue()
+    assert "64 s of 900 s" in shown.getvalue()
+
+
+def test_a_pipe_gets_a_line_for_what_lasts(folder: Folder) -> None:
+    where = platform("qemu", project=folder.path, stack="test")
+    plan = plan_spec(folder.path / "fleet.yaml", Resolver(None, reveal=False), where, need_lock=False)
+    shown = io.StringIO()
+    with Board(Console(file=shown, width=100)) as board:
+        board.begin(plan, ["web-0"])
+        board.say("web-0", "still pulling the image of hello (64 s of 900 s)")
+    assert shown.getvalue() == "web-0  still pulling the image of hello (64 s of 900 s)\n"

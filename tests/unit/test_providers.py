@@ -45,3 +45,13 @@ def test_a_drain_that_an_earlier_fleet_has_lost_is_written_anew_and_keeps_no_nod
     assert provider.update("i-1", {}, new).outs == new
     provider.delete("i-1", {})
     assert "The machine i-1 goes without a drain" in capsys.readouterr().err
+
+
+def test_a_ready_node_of_an_earlier_fleet_gets_no_console_into_its_state() -> None:
+    provider = ready.ReadyProvider()
+    watch = {"function": "fleet.platforms.aws.console:Console", "argument": "{}"}
+    old = {"node": "web-0", "instance": "i-1", "address": "192.0.2.1", "endpoints": {}, "probes": [], "timeout": 5}
+    assert provider.check(old, {**old, "watch": watch}).inputs == old
+    # A new machine is watched, and one that is watched stays so.
+    for before in ({}, {**old, "instance": "i-0"}, {**old, "watch": watch}):
+        assert provider.check(before, {**old, "watch": watch}).inputs == {**old, "watch": watch}

@@ -146,6 +146,15 @@ def test_a_node_that_was_never_made_is_not_outdated(node: NodePlan, folder: Fold
     assert line(status) == "web-0  not made  -  -  -  -  -"
 
 
+def test_a_node_whose_machine_is_gone_for_now_was_made(node: NodePlan, folder: Folder) -> None:
+    gate = {"urn": f"urn:pulumi:test::web::{GATE}::web-0", "type": GATE, "outputs": {}}
+    stopped = Deployed([gate], platform("qemu", project=folder.path, stack="test"))
+    answers, reports = stopped.asked([node])
+    status = status_of(node, stopped, answers["web-0"], reports.get("web-0"), {}, now=NOW)
+    assert (status.state, status.reason) == ("not ready", "it has no machine")
+    assert line(status) == "web-0  not ready  -  -  -  -  it has no machine"
+
+
 def test_several_groups_have_a_line_each_above_their_nodes() -> None:
     states: tuple[State, ...] = get_args(State)
     nodes = [NodeStatus(f"{group}-{i}", group, state) for group in ("db", "web") for i, state in enumerate(states)]
