@@ -244,8 +244,8 @@ def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool]
         return f"failed{why or _result(unit)}", False
     if unit.sub.startswith("auto-restart"):
         return f"restarts{times}{why}", False
-    # A pull that follows a failed one is told of as what failed.
-    if unit.active == "activating" and unit.restarts and (unit.cause or not unit.pulling):
+    # A pull that follows a failed one is told of as what failed; and what ends is about to be restarted once more.
+    if unit.active in ("activating", "deactivating") and unit.restarts and (unit.cause or not unit.pulling):
         return f"restarts{times}{why}", False
     if unit.pulling:
         return "pulls its image", True

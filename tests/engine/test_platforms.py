@@ -113,8 +113,9 @@ def test_a_rollout_stops_at_a_node_whose_container_restarts_though_its_probe_ans
 
     # The same machine, once what it lacks is there.
     place.trouble("web-0", {})
-    assert place.fleet("up").status == 0
-    assert place.started() == ["web-1"]
+    up = place.fleet("up")
+    assert up.status == 0
+    assert place.started() == ["web-1"], up
     assert place.fleet("status").status == 0
 
 

@@ -48,6 +48,8 @@ def report(*units: dict[str, Any], **rest: Any) -> Report:
     ({**STARTS, "pulling": True, "restarts": 2, "cause": "image-denied"},
      f"ghost restarts, 2 times: {CAUSES['image-denied']}", False),
     ({**STARTS, "restarts": 2}, "ghost restarts, 2 times", False),
+    ({**STARTS, "active": "deactivating", "sub": "stop-post", "restarts": 2}, "ghost restarts, 2 times", False),
+    ({**STARTS, "active": "deactivating", "sub": "stop-post"}, "ghost is deactivating", True),
     (DIES, "ghost restarts, 12 times: it exits with status 1", False),
     ({**DIES, "cause": "image-unknown"}, f"ghost restarts, 12 times: {CAUSES['image-unknown']}", False),
     (FAILED, "ghost failed: it exits with status 4", False),
