@@ -29,6 +29,7 @@ from fleet.platforms import Platform, platform
 from fleet.program.history import History, with_change
 from fleet.program.state import with_state
 from fleet.spec import Resolver
+from fleet.view.source import history_entry
 from tests.conftest import STACK, Folder
 from tools.cache import ROOT
 
@@ -589,3 +590,15 @@ def test_a_stack_without_a_rollout_has_no_history_and_a_mistyped_one_is_an_error
     wrong = listed.fleet("history", "fleet.yaml", "--stack", "tset")
     assert wrong.status == 2
     assert "There is no stack tset in project web. Did you mean `test`?" in wrong.err
+
+
+def test_a_rollout_on_the_page_has_all_that_the_page_shows_of_it() -> None:
+    first, second = map(history_entry, LISTED)
+    assert (first["duration"], first["nodes"][0]["seconds"], first["time"]) == (3665, 61, "2025-11-28T10:00:00Z")
+    assert second["summary"].startswith("back to 3; web-0: re-provisioned: as asked (surge)")
+    assert (second["result"], second["duration"], second["nodes"][0]["seconds"]) == ("stopped", None, None)
+    script = (ROOT / "fleet/view/static/view.js").read_text()
+    _, _, function = script.partition("function historyEntry(entry) {")
+    shown = function.partition("\n}\n")[0]
+    assert {*re.findall(r"\bentry\.(\w+)", shown)} == first.keys()
+    assert {*re.findall(r"\bnode\.(\w+)", shown)} == first["nodes"][0].keys()
