@@ -168,24 +168,27 @@ def noting(stack: Stack, begun: Begun, plan: FleetPlan) -> Iterator[None]:
         mask = Mask({name: value for node in plan.nodes for name, value in node.hidden.items()})
         # The first line is the cause, but for what announces other lines, such as a console's end.
         text = re.sub(r"\. [^.]*:$", ".", mask(str(error)).strip().partition("\n")[0])
-        # What went wrong is what the user is to see, not that it could not be noted.
-        with contextlib.suppress(FleetError), translated(stack):
-            _note(stack, begun.run, text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…")
+        reason = text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
+        # What went wrong is what the user is to see, not that it could not be noted; and on a full disk, the state that
+        # is whole is better left alone.
+        with contextlib.suppress(FleetError, OSError, ValueError):
+            if "no space left" not in str(error).lower():
+                _note(stack, begun.run, reason)
         raise
 
 
 def _note(stack: Stack, run: str, reason: str) -> None:
     """Write into the state why the last rollout stopped, if a run of a command has begun it."""
-    state, resources = stack.export()
-    history = History(resources)
-    # An import forgets operations whose outcome is unknown, which the next update is to look for.
-    if pending_operations(state.deployment or {}) or history.run != run or not _is_stopped(history.rollouts):
-        return
-    for resource in resources:
-        if resource["type"] == HISTORY and is_live(resource):
-            resource["outputs"]["stopped"] = {"reason": reason}
-            state.deployment = {**(state.deployment or {}), "resources": resources}
-            stack.automation.import_stack(state)
+    with translated(stack):
+        state, resources = stack.export()
+        history = History(resources)
+        # An import forgets operations whose outcome is unknown, which the next update is to look for.
+        if pending_operations(state.deployment or {}) or history.run != run or not _is_stopped(history.rollouts):
+            return
+        for resource in resources:
+            if resource["type"] == HISTORY and is_live(resource):
+                resource["outputs"]["stopped"] = {"reason": reason}
+                stack.automation.import_stack(state)
 
 
 def _is_stopped(listed: Sequence[PastRollout]) -> bool:

@@ -58,7 +58,7 @@ class StackSource:
             stack=self._observer.stack_name,
             running=Running(update.since, update.holder) if update else None,
             finished=finished(seen.deployment),
-            history=[_entry(each.rollout) for each in reversed(_rollouts(seen))],
+            history=[history_entry(each.rollout) for each in reversed(_rollouts(seen))],
             trouble=seen.trouble,
         )
 
@@ -136,8 +136,8 @@ def _rollouts(seen: Observation) -> list[Listed]:
     return rollouts_of(resources_of(seen.deployment), is_updating=seen.update is not None)
 
 
-def _entry(rollout: PastRollout) -> Json:
-    """A rollout of the page's history; times are in seconds."""
+def history_entry(rollout: PastRollout) -> Json:
+    """A rollout as the page shows it; how long it and each node took is in seconds, ``None`` where it is not known."""
     nodes = [
         {
             "node": node.node,

@@ -109,6 +109,8 @@ def test_every_rollout_stays_in_the_history_whoever_ran_it_and_however_it_ended(
 def test_a_stack_of_an_earlier_fleet_gets_a_history_when_something_changes(qemu: QemuPlace) -> None:
     earlier.restore("qemu", qemu)
     stack = qemu.stack
+    # What renders as it did then.
+    stack.edit("fleet.yaml", "name: web\n", "name: web\nreport: false\n")
     assert [(each["number"], each["nodes"]) for each in history(stack)] == [(1, [])]
     assert qemu.fleet("replace", "web-1").status == 0
     assert stack.started() == ["web-1"]

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +21,15 @@ from fleet.dynamic import record, tokens
 from fleet.dynamic.gate import GateProvider
 from fleet.dynamic.packing import pack, unpack
 from fleet.dynamic.ready import ReadyProvider
+from fleet.errors import FleetError
+from fleet.ops.history import Begun, noting
 from fleet.plan import Change, Disk, DiskChange, FleetPlan, LockedImage, NodeChange, NodePlan, PastRollout
 from fleet.planner import plan_spec
 from fleet.platforms import Platform, platform
 from fleet.program.history import History, with_change
 from fleet.program.state import with_state
 from fleet.spec import Resolver
+from fleet.view.source import history_entry
 from tests.conftest import STACK, Folder
 from tools.cache import ROOT
 
@@ -354,7 +358,7 @@ def test_a_trigger_that_is_encrypted_in_the_state_and_cannot_be_read_changes_not
 
 def with_history(resources: Resources, *rollouts: PastRollout, **outputs: Any) -> Resources:
     entries = pack([each.describe() for each in rollouts])
-    return [*resources, resource(tokens.HISTORY, "web", "history", {"entries": entries, "run": "a", **outputs})]
+    return [*resources, resource(tokens.HISTORY, "web", "history", {"entries": entries, "run": "a"} | outputs)]
 
 
 def everything(plan: FleetPlan, fate: Any = "re-provisioned") -> tuple[NodeChange, ...]:
@@ -433,6 +437,49 @@ def test_a_rollout_of_a_later_fleet_is_read_as_far_as_it_is_known() -> None:
     later = {**PastRollout(1, nodes=(NodeChange("a", "new", ("why",)),)).describe(), "mood": "good"}
     later["nodes"][0]["colour"] = "blue"
     assert PastRollout.read(json.loads(json.dumps(later))) == PastRollout(1, nodes=(NodeChange("a", "new", ("why",)),))
+
+
+class Exported:
+    """What a command has of a stack, as far as noting needs it, and what is written into the state."""
+
+    def __init__(self, resources: Resources, **more: Any) -> None:
+        self._state = SimpleNamespace(deployment={"resources": resources, **more})
+        self.automation = SimpleNamespace(import_stack=self._import)
+        self.imported: Any = None
+
+    def export(self) -> tuple[Any, Resources]:
+        return self._state, list(self._state.deployment["resources"])
+
+    def _import(self, state: Any) -> None:
+        self.imported = state.deployment["resources"]
+
+
+STOPS: dict[str, tuple[dict[str, Any], str, str | None]] = {
+    "as it is": ({}, "web-1: 503, not s3cret. Its console ends:\nnoise", "web-1: 503, not (secret pin)."),
+    "a long one": ({}, "x" * 1000, "x" * 299 + "…"),
+    "begun by another run": ({"run": "b"}, "503", None),
+    "a full disk": ({}, "write .pulumi/web.json: no space left on device", None),
+    "something half made": ({"pending_operations": [{"type": "creating", "resource": {}}]}, "503", None),
+    "done": ({"began": 110}, "a name's record", None),
+}
+"""By kind: what is different in the state; the error; what is noted of it."""
+
+
+@pytest.mark.parametrize("kind", STOPS)
+def test_why_a_rollout_stopped_is_noted_with_it_and_nowhere_else(stack: Deployment, kind: str) -> None:
+    more, error, expected = STOPS[kind]
+    plan = stack.plan().with_nodes(lambda node: replace(node, hidden={"pin": "s3cret"}))
+    rollout = PastRollout(3, began=100, nodes=everything(plan))
+    began = more.get("began", 10)
+    resources = with_history(stack.state(plan, began=began, ready=began), rollout, run=more.get("run", "a"))
+    pending = {key: value for key, value in more.items() if key == "pending_operations"}
+    exported = Exported(resources, **pending)
+    with pytest.raises(FleetError, match=re.escape(error[:20])), noting(exported, Begun("fleet up", run="a"), plan):  # type: ignore[arg-type]
+        raise FleetError(error)
+    if expected is None:
+        assert exported.imported is None
+    else:
+        assert History(exported.imported).rollouts[-1].reason == expected
 
 
 REASONS = ("file /etc/motd changed", "a new image")
@@ -543,3 +590,15 @@ def test_a_stack_without_a_rollout_has_no_history_and_a_mistyped_one_is_an_error
     wrong = listed.fleet("history", "fleet.yaml", "--stack", "tset")
     assert wrong.status == 2
     assert "There is no stack tset in project web. Did you mean `test`?" in wrong.err
+
+
+def test_a_rollout_on_the_page_has_all_that_the_page_shows_of_it() -> None:
+    first, second = map(history_entry, LISTED)
+    assert (first["duration"], first["nodes"][0]["seconds"], first["time"]) == (3665, 61, "2025-11-28T10:00:00Z")
+    assert second["summary"].startswith("back to 3; web-0: re-provisioned: as asked (surge)")
+    assert (second["result"], second["duration"], second["nodes"][0]["seconds"]) == ("stopped", None, None)
+    script = (ROOT / "fleet/view/static/view.js").read_text()
+    _, _, function = script.partition("function historyEntry(entry) {")
+    shown = function.partition("\n}\n")[0]
+    assert {*re.findall(r"\bentry\.(\w+)", shown)} == first.keys()
+    assert {*re.findall(r"\bnode\.(\w+)", shown)} == first["nodes"][0].keys()
