@@ -4,6 +4,7 @@ The layers, each knowing only those before it:
 
 - errors, files, masking, documents and what else is no part of the field: the modules beside this one.
 - :mod:`fleet.plan`: the plan's words.
+- :mod:`fleet.diagnosis`, :mod:`fleet.phases`: why a node is not ready, and where it is.
 - :mod:`fleet.config`, :mod:`fleet.probes`: Ignition configs; asking whether a node is ready.
 - :mod:`fleet.workloads`, :mod:`fleet.images`, :mod:`fleet.library`: containers, the operating system, ready snippets.
 - :mod:`fleet.spec`: the declarative spec, its schema and its loader.

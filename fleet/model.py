@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from enum import Enum
 from typing import Any, ClassVar
 
@@ -43,3 +45,18 @@ class Secrecy(Enum):
 
 
 PLAIN, SEALED = Secrecy.PLAIN, Secrecy.SEALED
+
+
+def attributes(model: type[Any]) -> dict[str, str]:
+    """What the docstrings of a class, and of those that it extends, say of its fields.
+
+    Args:
+        model: A model, or a dataclass, with a section ``Attributes``.
+    """
+    about: dict[str, str] = {}
+    fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
+    for each in reversed(model.__mro__):
+        _, _, section = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+        pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
+        about |= {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
+    return {name: text for name, text in about.items() if name in fields}

@@ -5,6 +5,7 @@ Everything here is read from the files alone, without Pulumi.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -16,7 +17,8 @@ import yaml
 
 from fleet.core_schema import Plain
 from fleet.errors import Position, UsageError
-from fleet.files import read_text
+from fleet.files import read_json, read_text
+from fleet.hints import nearest
 from fleet.stack_config import Secure
 
 PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
@@ -104,6 +106,33 @@ class Project:
         """
         return self.settings / f"Pulumi.{short_name(stack)}{self.file.suffix}"
 
+    @property
+    def stacks(self) -> set[str]:
+        """Names of the stacks that have a config file."""
+        suffix = self.file.suffix
+        return {file.name[len("Pulumi.") : -len(suffix)] for file in self.settings.glob(f"Pulumi.?*{suffix}")}
+
+    def selected_stack(self, backend: str) -> str:
+        """The stack that Pulumi itself takes where none is named; empty if there is none.
+
+        That is what the environment says, else what was selected with ``pulumi stack select``, which Pulumi keeps in a
+        file of its own for each project and backend (``pkg/workspace/workspace.go`` and ``settings.go``,
+        ``pkg/backend/state/stacks.go`` of github.com/pulumi/pulumi). It may have been removed since.
+
+        Args:
+            backend: The URL of where the project's states are.
+        """
+        if name := os.environ.get("PULUMI_STACK"):
+            return name
+        home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+        own = hashlib.sha1(os.fsencode(os.path.realpath(self.file)), usedforsecurity=False).hexdigest()
+        try:
+            content = read_json((home / "workspaces" / f"{self.name}-{own}-workspace.json").read_bytes())
+            by_backend = content.get("stacks") or {}
+            return str(by_backend.get(backend) or content.get("stack") or "")
+        except (OSError, ValueError, AttributeError):
+            return ""
+
     def full_key(self, key: str) -> str:
         """A key of the config; one without a colon is the project's."""
         return key if ":" in key else f"{self.name}:{key}"
@@ -157,13 +186,12 @@ class Project:
             return UsageError(
                 f"Stack {stack} of project {self.name} has not been made yet.", fix="`fleet up` makes it."
             )
-        of_files = {
-            each.name[len("Pulumi.") : -len(file.suffix)] for each in self.settings.glob(f"Pulumi.?*{file.suffix}")
-        }
+        names = {*self.stacks, *others}
+        meant = nearest(stack, names)
         return UsageError(
             f"There is no stack {stack} in project {self.name}.",
-            fix=f"Its stacks: {', '.join(sorted({*of_files, *others})) or 'none'}. A new one begins with its config, "
-            f"{file.name}, whose `fleet:platform` says where the nodes are; `fleet up` makes it.",
+            fix=f"{meant}{' ' if meant else ''}Its stacks: {', '.join(sorted(names)) or 'none'}. A new one begins with "
+            f"its config, {file.name}, whose `fleet:platform` says where the nodes are; `fleet up` makes it.",
         )
 
 

@@ -27,6 +27,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import warm
+from tests.https import authority as authority
+from tests.https import server as server
 from tests.judge import Judge
 from tools.cache import ROOT, locked
 

@@ -6,12 +6,16 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from fleet.model import Model
+from fleet.model import Model, attributes
+from fleet.ops.events import EVENTS_VERSION, TYPES
 from fleet.ops.graph import drawn
+from fleet.ops.status import STATUS_VERSION, ContainerStatus, NodeStatus
 from fleet.ops.topology import read_topology
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
+from tools.manual import manual
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -35,17 +39,6 @@ capitals is no option, but stands after them; `...` is the rest of several words
 """
 
 
-def attributes(model: type[Model]) -> dict[str, str]:
-    """What a model's docstring says of its fields.
-
-    Args:
-        model: A model with a section ``Attributes``.
-    """
-    _, _, section = inspect.cleandoc(model.__doc__ or "").partition("Attributes:\n")
-    pairs = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
-    return {name: re.sub(r"\s+", " ", text).replace("``", "`") for name, text in pairs}
-
-
 def containers() -> str:
     """The page ``containers.md``."""
     return _HEAD + "".join("\n" + "\n".join(_table(title, model)) + "\n" for title, model in _TABLES)
@@ -61,12 +54,94 @@ def _table(title: str, model: type[Model]) -> Iterator[str]:
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
+_EVENTS = f"""\
+# Events
+
+Made by `make docs` from `fleet/ops/events.py`. With `--json`, `fleet preview`, `up`, `destroy`, `rollback` and
+`replace` print what happens as it happens: on standard output, one JSON object a line, in UTF-8, and nothing else.
+Commands that change something want `--yes` then. Exit statuses are the same as without.
+
+    $ fleet up fleet.yaml --stack prod --yes --json | jq -r 'select(.type == "ready") | "\\(.node) \\(.seconds)"'
+    web-0 41.3
+
+Every event has these keys:
+
+| key | |
+| --- | --- |
+| `version` | {EVENTS_VERSION}. Within a version, types and keys are added; none goes or changes its meaning. |
+| `type` | One of those below. |
+| `time` | When it happened, in UTC, such as `"2026-11-25T10:42:46.123Z"`. |
+
+A stream begins with `begin`, but for warnings, unless the command fails before it has planned anything. It has a
+`summary` if the command did what it was asked; else its last event is `error`, whose message is on standard error, too.
+What the command line itself refuses, such as an option that is not there, is no event. Ignore types and keys that you
+do not know. When nobody reads any more, the command goes on.
+
+No event holds a secret: in its place is `(secret NAME)`.
+"""
+
+
+def events() -> str:
+    """The page ``events.md``."""
+    return _EVENTS + "".join("\n" + "\n".join(_event(name, kind)) + "\n" for name, kind in TYPES.items())
+
+
+def _event(name: str, kind: type[Any]) -> Iterator[str]:
+    about, _, _ = inspect.cleandoc(kind.__doc__ or "").partition("\n\nAttributes:")
+    yield f"## `{name}`\n"
+    yield re.sub(r"\s+", " ", about) + "\n"
+    yield "| key | |"
+    yield "| --- | --- |"
+    yield from _rows(kind)
+
+
+_STATUS = f"""\
+# Status
+
+Made by `make docs` from `fleet/ops/status.py`. `fleet status --json` prints how every node of a stack is, as one JSON
+document; with `--watch`, one a line, again and again.
+
+    $ fleet status fleet.yaml --stack prod --json | jq -r '.nodes[] | select(.state != "ready") | .node'
+    web-1
+
+Its exit status is 0 if every node is ready, and 1 if one is not, is yet to be made, or is to be removed. What cannot be
+known is said, in `unknown`, and is no reason for 1. Within a version of the document keys are added; none goes or
+changes its meaning, so ignore those that you do not know. Nothing in it is a secret.
+
+| key | |
+| --- | --- |
+| `version` | {STATUS_VERSION}. |
+| `fleet` | The fleet's name. |
+| `stack` | The stack's name. |
+| `well` | Whether every node is ready. |
+| `nodes` | The planned nodes, group by group, then those that are to be removed. |
+"""
+
+
+def status() -> str:
+    """The page ``status.md``."""
+    parts = (("`nodes`", NodeStatus), ("`nodes[].containers`", ContainerStatus))
+    tables = ("\n".join([f"## {title}\n", "| key | |", "| --- | --- |", *_rows(kind)]) for title, kind in parts)
+    return _STATUS + "".join(f"\n{table}\n" for table in tables)
+
+
+def _rows(kind: type[Any]) -> Iterator[str]:
+    for key, text in attributes(kind).items():
+        yield f"| `{key}` | {text} |"
+
+
 def matrix() -> str:
     """The picture ``matrix.svg``: that of an example, as ``fleet graph`` draws it."""
     return drawn(read_topology(ROOT / "examples/matrix/matrix.py", stack="aws"), "svg")
 
 
-PAGES = {"containers.md": containers, "../images/matrix.svg": matrix}
+PAGES = {
+    "containers.md": containers,
+    "events.md": events,
+    "status.md": status,
+    "fleet.1": manual,
+    "../images/matrix.svg": matrix,
+}
 """By its file: what makes a page, or a picture."""
 
 

@@ -1,7 +1,6 @@
 """The ``fleet`` command line."""
 
-import fleet.cli.graph
-import fleet.cli.view  # noqa: F401 (each adds its command)
+from fleet.cli import doctor, graph, new, status, version, view
 from fleet.cli.app import main
 
-__all__ = ["main"]
+__all__ = ["doctor", "graph", "main", "new", "status", "version", "view"]

@@ -9,43 +9,42 @@ import errno
 import json
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fleet.cli.options import ConfigOf, Identity, NewImage, Node, PlatformName, PlatformOf, Spec, StackName, Yes
+from fleet.cli.options import (
+    AsJson,
+    ConfigOf,
+    Detailed,
+    Identity,
+    NewImage,
+    Node,
+    PlatformOf,
+    Spec,
+    StackName,
+    Yes,
+    exit_status,
+)
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
-from fleet.stack_config import DEFAULT_PLATFORM
+
+if TYPE_CHECKING:
+    from fleet.ops.ui import Ui
 
 app = typer.Typer(
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 image_app = typer.Typer(
     help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
 )
 app.add_typer(image_app, name="image")
-
-
-@app.command()
-def new(
-    folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
-    platform: PlatformName = DEFAULT_PLATFORM,
-) -> None:
-    """Create a fleet: a Pulumi project with a spec to edit."""
-    from fleet.ops.scaffold import begin
-
-    spec, stack, note = begin(folder, platform)
-    if note:
-        out.print(note)
-    out.print(f"{spec} is the spec. Pin a release of Fedora CoreOS, then make the fleet:")
-    out.print(f"  fleet image lock {spec}\n  fleet up {spec} --stack {stack}")
 
 
 @app.command()
@@ -78,12 +77,21 @@ def render(
         print(ignition if node is not None else f'{{"node":{json.dumps(name)},"ignition":{ignition}}}')
 
 
+class _Changes(Exception):  # noqa: N818  (no error)
+    """A preview's ``--detailed-exitcode`` is to say that something would change."""
+
+
 @app.command()
-def preview(spec: Spec, stack: StackName, new_image: NewImage = False) -> None:
+def preview(
+    spec: Spec, stack: StackName, new_image: NewImage = False, as_json: AsJson = False, detailed: Detailed = False
+) -> None:
     """Show which nodes `up` would create, re-provision or remove, and why."""
     from fleet.ops.session import Session
 
-    Session(spec, stack, Terminal(), new_image=new_image).preview()
+    with _ui(as_json) as ui:
+        changes = Session(spec, stack, ui, new_image=new_image).preview()
+    if changes and detailed:
+        raise _Changes
 
 
 @app.command()
@@ -110,45 +118,19 @@ def diff(
 
 
 @app.command()
-def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False) -> None:
+def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False, as_json: AsJson = False) -> None:
     """Deploy the spec: re-provision what changed, one node after the other, each when the one before is ready."""
     from fleet.ops.session import Session
 
-    terminal = Terminal()
-    if not yes:
-        _need_terminal()
-    session = Session(spec, stack, terminal, new_image=new_image)
-    if not yes:
-        if session.preview():
-            _ask("Do it?")
-        out.print()
-    with terminal:
+    with _ui(as_json) as ui:
+        if not yes:
+            _need_terminal(as_json)
+        session = Session(spec, stack, ui, new_image=new_image)
+        if not yes:
+            if session.preview():
+                _ask("Do it?")
+            out.print()
         session.up()
-
-
-@app.command()
-def status(
-    spec: Spec,
-    stack: StackName,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
-) -> None:
-    """Show the status of every node. Exit status 1 if one is not ready."""
-    from fleet.ops.session import Session
-
-    nodes = Session(spec, stack, Terminal()).status()
-    if as_json:
-        print(json.dumps([asdict(node) for node in nodes], indent=2))
-    else:
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False)
-        for column in ("node", "state", "config", "reason"):
-            table.add_column(column)
-        for node in nodes:
-            table.add_row(node.node, node.state, "outdated" if node.outdated else "current", node.reason)
-        out.print(table)
-    if any(node.state != "ready" for node in nodes):
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -189,7 +171,7 @@ def logs(
 
     session = Session(spec, stack, Terminal())
     if console:
-        print(session.console(node))
+        print(session.console(node, lines))
     else:
         become(session.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 
@@ -203,24 +185,27 @@ def replace(
     new_config: Annotated[
         bool, typer.Option("--new-config", help="Give it the spec's config in place of the one that is deployed.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Re-provision one node as it is deployed from a fresh image, if enough of its peers are ready."""
     from fleet.ops.session import Session
 
-    if not yes:
-        _ask(f"Re-provision {node} of stack {stack} with {'the spec' if new_config else 'its deployed config'}?")
-    Session(spec, stack, Terminal()).replace(node, new_config=new_config)
+    with _ui(as_json) as ui:
+        if not yes:
+            config = "the spec" if new_config else "its deployed config"
+            _ask(f"Re-provision {node} of stack {stack} with {config}?", as_json)
+        Session(spec, stack, ui).replace(node, new_config=new_config)
 
 
 @app.command()
-def rollback(spec: Spec, stack: StackName, yes: Yes = False) -> None:
+def rollback(spec: Spec, stack: StackName, yes: Yes = False, as_json: AsJson = False) -> None:
     """Give nodes back the configs of before the last rollout, one after the other, as `up` does."""
     from fleet.ops.session import Session
 
-    if not yes:
-        _ask(f"Roll stack {stack} back?")
-    with Terminal() as terminal:
-        Session(spec, stack, terminal).rollback()
+    with _ui(as_json) as ui:
+        if not yes:
+            _ask(f"Roll stack {stack} back?", as_json)
+        Session(spec, stack, ui).rollback()
 
 
 @app.command()
@@ -229,28 +214,16 @@ def destroy(
     stack: StackName,
     yes: Yes = False,
     delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete them too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove every node. Data disks are kept unless told otherwise."""
     from fleet.ops.session import Session
 
-    if not yes:
-        what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
-        _ask(f"Remove {what} of stack {stack}?")
-    Session(spec, stack, Terminal()).destroy(delete_data_disks=delete_data_disks)
-
-
-@app.command()
-def doctor() -> None:
-    """Check what this machine lacks, and how to install it."""
-    from fleet.ops.doctor import findings
-
-    marks = {True: "[green]ok[/green]     ", None: "[yellow]slow[/yellow]   ", False: "[red]missing[/red]"}
-    complete = True
-    for finding in findings():
-        out.print(f"{marks[finding.works]}  {finding.subject}: {finding.text}")
-        complete = complete and finding.works is not False
-    if not complete:
-        raise typer.Exit(1)
+    with _ui(as_json) as ui:
+        if not yes:
+            what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
+            _ask(f"Remove {what} of stack {stack}?", as_json)
+        Session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
 
 
 Base = Annotated[
@@ -345,23 +318,34 @@ def _write_lock(
     out.print(f"{path}: {f'{before} → ' if before else ''}{now} ({lock.stream}{trust}).")
 
 
-def _ask(question: str) -> None:
+def _ui(as_json: bool) -> AbstractContextManager[Ui]:
+    """What shows what a command does: the terminal, or, for programs, a stream of events."""
+    if not as_json:
+        return Terminal()
+    from fleet.cli.stream import Stream
+
+    return Stream()
+
+
+def _ask(question: str, as_json: bool = False) -> None:
     """Ask whether something is meant.
 
     Raises:
         UsageError: It is not, or there is nobody to ask.
     """
-    _need_terminal()
+    _need_terminal(as_json)
     if not typer.confirm(question):
         raise UsageError("Nothing was done.")
 
 
-def _need_terminal() -> None:
+def _need_terminal(as_json: bool = False) -> None:
     """Refuse to go on where nobody can be asked.
 
     Raises:
-        UsageError: There is no terminal.
+        UsageError: There is no terminal, or it is shown events.
     """
+    if as_json:
+        raise UsageError("With `--json`, nobody is asked whether this is meant.", fix="Say `--yes` if it is.")
     if not sys.stdin.isatty():
         raise UsageError("There is no terminal to ask whether this is meant.", fix="Say `--yes` if it is.")
 
@@ -377,9 +361,14 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         app()
+    except _Changes:
+        sys.exit(2)
+    except SystemExit as ended:
+        # A usage error of the command line's.
+        sys.exit(exit_status(ended.code) if isinstance(ended.code, int) else ended.code)
     except FleetError as error:
         err.print(f"Error: {error}", markup=False)
-        sys.exit(error.exit_code)
+        sys.exit(exit_status(error.exit_code))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
     except BrokenPipeError:

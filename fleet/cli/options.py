@@ -2,25 +2,77 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fleet.cli import completion
+
+
+def _stack_of(context: typer.Context, name: str) -> str:
+    """The stack that a command is about: the named one, else the one that the project has selected or only has."""
+    if name or context.resilient_parsing:
+        return name
+    # An argument that was given is read before an option that was not.
+    spec = context.params.get("spec")
+    if spec is None:
+        return ""
+    from fleet.ops.stacks import current_stack  # what it imports takes longer than the command line to start
+
+    return current_stack(spec)
+
+
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
-StackName = Annotated[str, typer.Option("--stack", "-s", help="The Pulumi stack.", show_default=False)]
-PlatformName = Annotated[str, typer.Option(help="The platform; `fleet doctor` lists those that are installed.")]
+StackName = Annotated[
+    str,
+    typer.Option(
+        "--stack",
+        "-s",
+        help="The Pulumi stack; by default the selected one (`pulumi stack select`), or the only one.",
+        default_factory=str,
+        callback=_stack_of,
+        autocompletion=completion.stacks,
+        show_default=False,
+    ),
+]
+"""A command that has it takes the spec as its argument ``spec``; where that may be left out, it is empty then."""
 PlatformOf = Annotated[
     str | None,
     typer.Option("--platform", help="The platform; by default the stack's, or qemu."),
 ]
 ConfigOf = Annotated[
     str | None,
-    typer.Option("--stack", "-s", help="Take platform, options, variables from its config.", show_default=False),
+    typer.Option(
+        "--stack",
+        "-s",
+        help="Take platform, options, variables from its config.",
+        autocompletion=completion.stacks,
+        show_default=False,
+    ),
 ]
-Node = Annotated[str, typer.Argument(help="Its name, such as web-0.", show_default=False)]
+Node = Annotated[
+    str, typer.Argument(help="Its name, such as web-0.", autocompletion=completion.nodes, show_default=False)
+]
 Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
 NewImage = Annotated[
     bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Events on standard output, a JSON object a line (docs/reference/events.md).")
+]
+Detailed = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit status 2 if something would change, 0 if not, 1 for errors.")
+]
+
+
+def exit_status(code: int) -> int:
+    """The exit status of an error: with ``--detailed-exitcode``, 2 says that something would change, and nothing else.
+
+    Args:
+        code: The error's own.
+    """
+    # Of an option that is not there, say, nothing has been parsed when it is an error.
+    return 1 if code == 2 and "--detailed-exitcode" in sys.argv else code

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from fleet.cli.board import Board
+from fleet.cli.table import aligned, span
+from fleet.ops.events import Event, NodeResult, Note, Summary
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from fleet.plan import FleetPlan
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+_MOST_ROWS = 20
+"""Rows of a rollout's table; of nodes that stayed as they are, those that are too many are counted."""
 
 
 class Terminal:
@@ -31,9 +37,18 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._board.end()
 
+    def event(self, event: Event) -> None:
+        """Show an event's text; of what a rollout came to, a table too."""
+        if event.text:
+            self._board.say(event.subject, event.text)
+        if isinstance(event, Summary) and any(node.address for node in event.nodes):
+            self._board.end()
+            for line in results(event.nodes):
+                out.print(line)
+
     def say(self, subject: str, text: str) -> None:
         """Show a line about a node, or, with an empty subject, about the fleet."""
-        self._board.say(subject, text)
+        self.event(Note(subject, text))
 
     def warn(self, text: str) -> None:
         """Show a line on standard error: standard output may be a config, or JSON."""
@@ -70,3 +85,32 @@ class Terminal:
     def passphrase(self, prompt: str) -> str | None:
         """Ask for a passphrase, which is not shown; ``None`` where there is no terminal."""
         return getpass.getpass(prompt) if sys.stdin.isatty() else None
+
+
+def results(nodes: Sequence[NodeResult]) -> Iterator[str | Text]:
+    """What a rollout came to, as a table: which nodes are new, how long each took, and where it is.
+
+    Args:
+        nodes: All, in their order.
+    """
+    room = _MOST_ROWS - sum(node.result != "unchanged" for node in nodes)
+    shown, left = [], 0
+    for node in nodes:
+        if node.result == "unchanged" and room <= 0:
+            left += 1
+            continue
+        room -= node.result == "unchanged"
+        shown.append((node.node, node.result, span(node.seconds), node.address or "-", _ports(node)))
+    yield from aligned(shown, header=("node", "result", "time", "address", "ports"))
+    if left:
+        yield f"and {left} more that are unchanged"
+
+
+def _ports(node: NodeResult) -> str:
+    """A node's ports, and where they are reached if that is elsewhere: "22→2222 8080"."""
+    words = []
+    for port, endpoint in node.endpoints.items():
+        host, _, number = endpoint.rpartition(":")
+        place = number if host == node.address else endpoint
+        words.append(port if place == port else f"{port}→{place}")
+    return " ".join(words)

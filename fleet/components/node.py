@@ -121,7 +121,7 @@ class Node(pulumi.ComponentResource):
                 timeout=plan.drain.timeout,
                 instance=self.instance.id,
                 address=self.instance.address,
-                watch=self.instance.watch,
+                watch=self.instance.watch if self.instance.watch and self.instance.watch.lives else None,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=list(self.instance.resources)),
             )
         # Known once the machine is there, so the state never says that a config is deployed which is not.

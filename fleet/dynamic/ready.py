@@ -13,6 +13,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 from pulumi.resource import DependencyResource
 
+from fleet.console import tail
 from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
 from fleet.dynamic.provider import DynamicResource, Provider, known, tell
@@ -35,7 +36,11 @@ class Watcher(Protocol):
         ...
 
     def console(self) -> str:
-        """The end of its serial console."""
+        """The end of its serial console, as the machine wrote it.
+
+        Raises:
+            FleetError: It cannot be read; says why.
+        """
         ...
 
     def reaches(self, local_port: int) -> bool:
@@ -73,10 +78,10 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
                 unknown=lambda why: tell(f"{props['node']}: whether its containers run is not known: {why}."),
             )
         except NotReadyError as error:
-            tail = watcher.console() if watcher else ""
+            tail = _console(watcher, mask)
             raise FleetError(
                 f"Node {props['node']} is not ready: {error}.",
-                fix="Its console ends:\n" + mask(tail) if tail else "",
+                fix=f"Its console ends:\n{tail}" if tail else "",
             ) from None
         return CreateResult(props["instance"], props)
 
@@ -84,6 +89,14 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         """Seal what an earlier fleet wrote into the state in plain text."""
         # Nothing is asked: it is the same node, ready as before.
         return UpdateResult(news)
+
+
+def _console(watcher: Watcher | None, mask: Mask) -> str:
+    """The end of a console; empty if it cannot be read, which is no matter of the node's."""
+    try:
+        return "\n".join(tail(mask(watcher.console()), 15)) if watcher else ""
+    except FleetError:
+        return ""
 
 
 def endpoints_of(address: str, endpoints: Mapping[str, Any]) -> Endpoint:

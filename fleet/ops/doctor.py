@@ -1,19 +1,35 @@
-"""``fleet doctor``: what this machine lacks, and how to get it."""
+"""``fleet doctor``: what this machine lacks, and how to get it; and, for a stack, what its platform needs."""
 
 from __future__ import annotations
 
-import os
+import re
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 
-from fleet import platforms
+from fleet import images, platforms
 from fleet.config import _transpiler
-from fleet.errors import FleetError
+from fleet.errors import FleetError, unexpected
+from fleet.files import stack_folder
+from fleet.images.download import default_cache
+from fleet.ops.check import place
 from fleet.ops.workspace import find_pulumi
-from fleet.platforms.qemu import accelerator as qemu_accelerator
-from fleet.platforms.qemu import network as qemu_network
+from fleet.platforms.diagnosis import LIMIT, Check, Verdict, command, run
+from fleet.project import Project, short_name
+from fleet.spec import Resolver, load_references
+from fleet.stack_config import DEFAULT_PLATFORM, no_config
+
+_ROOM, _LITTLE_ROOM = 8 << 30, 2 << 30
+"""Bytes: below the first, an image and a few nodes' disks may not fit; below the second, nor does an image."""
+_MOST_APART = 60
+"""Seconds that this machine's clock may differ from a server's; clouds refuse requests that are some minutes off."""
+_DOCKER = "registry-1.docker.io"
+"""Where the registry is that references call docker.io."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +38,7 @@ class Finding:
 
     Attributes:
         subject: What.
-        works: Whether it does; ``None``: it does, but could be better.
+        works: Whether it does; ``None``: it does, but could be better, or that is not known.
         text: What was seen, or the remedy.
     """
 
@@ -31,36 +47,69 @@ class Finding:
     text: str
 
 
-def findings() -> Iterator[Finding]:
-    """Look at all that fleet needs on this machine."""
-    yield Finding("transpiler", *_transpiler_state())
-    yield Finding("platforms", *_platforms_state())
-    yield Finding("Pulumi CLI", *_pulumi_state())
-    for host in ("pulumi-language-python", "pulumi-resource-pulumi-python"):
-        where = shutil.which(host)
-        yield Finding(host, bool(where), where or "install Pulumi's release archive, which brings it beside the CLI")
-    for command, apt, dnf in (
-        (qemu_accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
-        ("qemu-img", "qemu-utils", "qemu-img"),
-        ("ssh", "openssh-client", "openssh-clients"),
-    ):
-        where = shutil.which(command)
-        yield Finding(command, bool(where), where or _install(apt, dnf))
-    if shutil.which(qemu_accelerator.BINARY):
-        if old := qemu_network.lacking():
-            yield Finding("QEMU's version", False, old)
-        yield Finding("QEMU's accelerator", *_accelerator_state())
+def findings(spec: Path | None = None, stack: str = "") -> Iterator[Finding]:
+    """Look at all that fleet needs on this machine.
+
+    Args:
+        spec: The spec whose stack is looked at, too.
+        stack: Its stack.
+
+    Raises:
+        FleetError: The spec or the stack's config is wrong.
+    """
+    if spec is None:
+        where = platforms.platform(DEFAULT_PLATFORM, project=Path.cwd(), stack="local")
+        checks = [*_machine(), *where.checks(no_config)]
+    else:
+        project = Project.around(spec)
+        config = project.plain_config(stack)
+        where, values = place(spec, platform=None, stack=stack)
+        references = load_references(spec, where.name, Resolver(values))
+        folder = stack_folder(project.folder, short_name(stack))
+        checks = [*_machine(), *where.checks(config.get), *_registries(references), *_disks(folder), _clock()]
+    yield from map(_looked_at, checks)
 
 
-def _transpiler_state() -> tuple[bool, str]:
+def _looked_at(check: Check) -> Finding:
+    """What a check sees, within its time."""
+    answers: Queue[Verdict] = Queue()
+
+    def look() -> None:
+        try:
+            answers.put(check.look())
+        except FleetError as error:
+            answers.put(Verdict(False, str(error)))
+        except TimeoutError as error:
+            answers.put(Verdict(None, str(error)))
+        # Whatever somebody else's platform raises is no reason not to look at the rest.
+        except Exception as error:
+            answers.put(Verdict(False, unexpected(error)))
+
+    # One that hangs does not keep the command from ending.
+    Thread(target=look, daemon=True).start()
     try:
-        _transpiler.shared()
-    except FleetError as error:
-        return False, str(error)
-    return True, str(_transpiler.BINARY)
+        verdict = answers.get(timeout=2 * LIMIT)
+    except Empty:
+        verdict = Verdict(None, f"no answer within {2 * LIMIT:g} s")
+    return Finding(check.subject, verdict.works, verdict.text)
 
 
-def _platforms_state() -> tuple[bool, str]:
+def _machine() -> Iterator[Check]:
+    """What every stack needs."""
+    yield Check("transpiler", _transpiler_state)
+    yield Check("platforms", _platforms_state)
+    yield Check("Pulumi CLI", _pulumi_state)
+    for host in ("pulumi-language-python", "pulumi-resource-pulumi-python"):
+        yield Check(host, lambda host=host: _host_state(host))  # type: ignore[misc]
+    yield command("ssh", "openssh-client", "openssh-clients")
+
+
+def _transpiler_state() -> Verdict:
+    _transpiler.shared()
+    return Verdict(True, str(_transpiler.BINARY))
+
+
+def _platforms_state() -> Verdict:
     """Which platforms are installed, and what is wrong with those that cannot be used."""
     wrong = []
     for name in platforms.names():
@@ -68,45 +117,87 @@ def _platforms_state() -> tuple[bool, str]:
             platforms.platform_class(name)
         except FleetError as error:
             wrong.append(str(error))
-    return not wrong, " ".join(wrong) or ", ".join(platforms.names())
+    return Verdict(not wrong, " ".join(wrong) or ", ".join(platforms.names()))
 
 
-def _pulumi_state() -> tuple[bool, str]:
+def _pulumi_state() -> Verdict:
     try:
         find_pulumi()
     except FleetError:
-        return (
+        return Verdict(
             False,
-            "see https://www.pulumi.com/docs/iac/download-install/, or `make demo` in fleet's repository builds it",
+            "see https://www.pulumi.com/docs/iac/download-install/, or `make demo` in fleet's repository brings it",
         )
-    answer = subprocess.run(["pulumi", "version"], capture_output=True, text=True)
-    return answer.returncode == 0, answer.stdout.strip() or answer.stderr.strip()
+    answer = run("pulumi", "version")
+    return Verdict(answer.returncode == 0, answer.stdout.strip() or answer.stderr.strip())
 
 
-def _accelerator_state() -> tuple[bool | None, str]:
-    """Which accelerator nodes of `qemu` are started with, and why."""
+def _host_state(host: str) -> Verdict:
+    where = shutil.which(host)
+    return Verdict(bool(where), where or "install Pulumi's release archive, which brings it beside the CLI")
+
+
+def _registries(references: set[str]) -> Iterator[Check]:
+    """The registries that a spec's images are pulled from. Nodes do that; what is reached here, they may reach, too."""
+    hosts = {reference.partition("/")[0] for reference in references if "/" in reference}
+    for host in sorted(host for host in hosts if re.search(r"[.:]|^localhost$", host)):
+        yield Check(f"registry {host}", lambda host=host: _registry_state(host))  # type: ignore[misc]
+
+
+def _registry_state(host: str) -> Verdict:
+    """What a registry answers to the request by which one is known (OCI distribution spec, "Determining Support")."""
+    import httpx  # slow to import
+
     try:
-        choice = qemu_accelerator.chosen("auto")
-    except FleetError as error:
-        return False, str(error)
-    if choice == "tcg":
-        return None, f"{qemu_accelerator.VARIABLE} says tcg: QEMU emulates, and a boot takes a minute"
-    setting = f"{qemu_accelerator.VARIABLE} says kvm; " if choice == "kvm" else ""
-    answer = qemu_accelerator.known()
-    if answer.works is not False:
-        return True, f"{setting}kvm: {answer.why}"
-    device = qemu_accelerator.DEVICE
-    why = answer.why
-    if not device.exists():
-        why = f"there is no {device}"
-    elif not os.access(device, os.R_OK | os.W_OK):
-        why = f"this user may not use {device}: `sudo usermod -aG kvm $USER`, then log in anew"
-    if choice == "kvm":
-        return False, f"{setting}but it does not work: {why}"
-    return None, f"tcg, since KVM does not work here: {why}; QEMU emulates, and a boot takes a minute"
+        status = httpx.head(f"https://{_DOCKER if host == 'docker.io' else host}/v2/", timeout=LIMIT / 2).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return Verdict(None, f"it does not answer here ({type(error).__name__}); nodes pull from it")
+    if status in (200, 401):
+        return Verdict(True, "answers" if status == 200 else "answers; who may pull, it asks then")
+    return Verdict(None, f"it answered {status}, not as a registry does; nodes pull from it")
 
 
-def _install(apt: str, dnf: str) -> str:
-    if shutil.which("apt-get"):
-        return f"sudo apt-get install {apt}"
-    return f"sudo dnf install {dnf}" if shutil.which("dnf") else f"install the package {apt} (its name in Debian)"
+def _disks(folder: Path) -> Sequence[Check]:
+    """Room for what a stack keeps on this machine, and for images."""
+    return [
+        Check("disk space of the stack", lambda: _room(folder)),
+        Check("disk space of images", lambda: _room(default_cache())),
+    ]
+
+
+def _room(folder: Path) -> Verdict:
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    free = shutil.disk_usage(there).free
+    text = f"{free / (1 << 30):.1f} GiB are free in {there}"
+    if free >= _ROOM:
+        return Verdict(True, text)
+    return Verdict(None if free >= _LITTLE_ROOM else False, f"{text}; an image takes about 2 GiB: make room")
+
+
+def _clock() -> Check:
+    return Check("clock", _clock_state)
+
+
+def _clock_state() -> Verdict:
+    """How far this machine's clock is from the date that the server of images answers with, or what NTP says of it."""
+    import httpx  # slow to import
+
+    try:
+        answer = httpx.head(f"{images.DEFAULT_BASE_URL}/", timeout=LIMIT / 2)
+        apart = abs((datetime.now(UTC) - parsedate_to_datetime(answer.headers["Date"])).total_seconds())
+    except (httpx.HTTPError, KeyError, ValueError, TypeError):
+        return _ntp_state()
+    if apart > _MOST_APART:
+        return Verdict(False, f"it is {apart:.0f} s off, and servers refuse what is: `sudo timedatectl set-ntp true`")
+    return Verdict(True, f"within {max(apart, 1):.0f} s of a server's")
+
+
+def _ntp_state() -> Verdict:
+    if shutil.which("timedatectl"):
+        answer = run("timedatectl", "show", "--property=NTPSynchronized", "--value").stdout.strip()
+        if answer in ("yes", "no"):
+            return Verdict(
+                answer == "yes" or None,
+                "NTP keeps it" if answer == "yes" else "NTP does not keep it: `sudo timedatectl set-ntp true`",
+            )
+    return Verdict(None, "no server could be asked, and nothing here says whether it is right")

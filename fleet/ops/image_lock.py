@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 
 from fleet import images, platforms
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, Remedy, UsageError
 from fleet.ops.check import place
 from fleet.ops.ui import Ui
 from fleet.spec import Resolver, load_image, load_tags
@@ -51,13 +53,14 @@ class Written:
         return before if before != now else "", now
 
 
-def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
+def write_lock(spec: Path, source: Source, *, renew: bool, patience: float | None = None) -> Written:
     """Lock the current release of a spec's stream, or an image of the user's own.
 
     Args:
         spec: The spec.
         source: What to lock.
         renew: There may be a lock already.
+        patience: Seconds for the server to answer; by default as long as it goes on.
 
     Raises:
         UsageError: There is a lock, or the source contradicts itself.
@@ -75,9 +78,7 @@ def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
 
         lock = images.lock_file(source.file, "x86_64", ignition_spec=NEWEST_SPEC)
     else:
-        lock = images.lock_stream(
-            image.stream, platforms.artifacts(), base_url=source.base_url or images.DEFAULT_BASE_URL
-        )
+        lock = _current(image.stream, source.base_url or images.DEFAULT_BASE_URL, patience)
         unsigned = source.unsigned if source.unsigned is not None else bool(before and before.unsigned)
         lock = lock.model_copy(update={"keys": trusted, "unsigned": unsigned})
     if before:
@@ -85,6 +86,34 @@ def write_lock(spec: Path, source: Source, *, renew: bool) -> Written:
     if lock != before:
         images.write_lock(path, lock)
     return Written(path, lock, before)
+
+
+def _current(stream: str, base_url: str, patience: float | None) -> images.ImageLock:
+    """The lock of a stream's current release.
+
+    Raises:
+        FleetError: It cannot be had, or not within the time.
+    """
+    needed = platforms.artifacts()
+    if patience is None:
+        return images.lock_stream(stream, needed, base_url=base_url)
+    answer: Queue[images.ImageLock | Exception] = Queue()
+
+    def ask() -> None:
+        try:
+            answer.put(images.lock_stream(stream, needed, base_url=base_url, timeout=patience))
+        except Exception as error:
+            answer.put(error)
+
+    # No time-out of a request is one of looking up the server's name.
+    Thread(target=ask, daemon=True).start()
+    try:
+        result = answer.get(timeout=patience)
+    except Empty:
+        raise FleetError(f"{base_url} did not answer within {patience:g} s.", fix=Remedy.LOCK_FILE) from None
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def pin(

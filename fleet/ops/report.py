@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from fleet.config.difference import Change, changes
 from fleet.dynamic.provider import NOTE
 from fleet.dynamic.tokens import READY
+from fleet.ops import events
+from fleet.ops.events import Event, Fate, NodeResult, Summary
 from fleet.ops.state import Deployed
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
@@ -29,8 +31,6 @@ _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnitio
 _ENDINGS = ("update failed", "preview failed", "update canceled", "preview canceled", "Resource monitor has terminated")
 _PROGRAM_STOPPED = re.compile(r"python inline source runtime error: (context canceled|Resource monitor has terminated)")
 """What the program says when the engine has ended before it, with its stack of calls."""
-
-Fate = Literal["new", "re-provisioned", "removed", "unchanged"]
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,24 @@ class NodeReport:
     changes: tuple[Change, ...] = ()
 
     def __str__(self) -> str:
-        word = {"re-provisioned": "re-provision", "removed": "remove"}.get(self.fate, self.fate)
-        return f"{word}: {', '.join(self.reasons)}" if self.reasons else word
+        return events.Planned("", self.fate, self.reasons).text
 
 
 Say = Callable[[str, str], None]
 """Shows a line about a node: its name, and what happens to it."""
+Tell = Callable[[Event], None]
+"""Takes an event."""
 
 
 class Reporter:
-    """Turns the events of one update into lines.
+    """Turns the engine's events of one update into fleet's (:mod:`fleet.ops.events`).
 
     Args:
         platform: The stack's platform.
         plan: What is planned; ``None`` when all is destroyed.
         before: The state's resources before the update.
-        say: Shows a line.
-        preview: Nothing is done; say what would be.
+        tell: Takes the events.
+        preview: Nothing is done; tell what would be.
 
     Attributes:
         preview: As given.
@@ -74,9 +75,9 @@ class Reporter:
     """
 
     def __init__(
-        self, platform: Platform, plan: FleetPlan | None, before: Sequence[Resource], say: Say, *, preview: bool
+        self, platform: Platform, plan: FleetPlan | None, before: Sequence[Resource], tell: Tell, *, preview: bool
     ) -> None:
-        self._machine, self._say, self.preview = platform.machine_type, say, preview
+        self._machine, self._tell, self.preview = platform.machine_type, tell, preview
         self._image_types = tuple(platform.image_types)
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
@@ -85,7 +86,9 @@ class Reporter:
         self._state = Deployed(before, platform)
         self._deployed = self._state.nodes
         self.nodes: dict[str, NodeReport] = {}
+        self._began: dict[str, float] = {}
         self._since: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
         self.errors: list[str] = []
         self.operations: set[str] = set()
 
@@ -103,25 +106,37 @@ class Reporter:
             # What else comes from providers is theirs to know.
             text = clean(event.diagnostic_event.message)
             if text.startswith(NOTE):
-                self._say("", text.removeprefix(NOTE))
+                self._noted(text.removeprefix(NOTE))
 
     def _begins(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)
         if step.type == self._machine:
             self._announce(name, op, list(step.diffs or []))
             if not self.preview:
+                # Of a surge, the old machine goes once the new one is ready.
+                if name not in self._seconds:
+                    self._began.setdefault(name, time.monotonic())
                 if op in ("delete-replaced", "delete"):
-                    self._say(name, "stopping")
+                    self._tell(events.Stopping(name))
                 elif op in ("create", "create-replacement"):
-                    self._say(name, "starting from a fresh image")
+                    self._tell(events.Starting(name))
         elif step.type == READY and op in ("create", "create-replacement") and not self.preview:
             self._since[name] = time.monotonic()
-            self._say(name, "started; waiting until it is ready")
+            inputs: Mapping[str, Any] = (step.new.inputs if step.new else None) or {}
+            address = inputs.get("address")
+            self._tell(events.Waiting(name, address if isinstance(address, str) else ""))
             names = self._names.get(name)
             if names and self.nodes.get(name) == NodeReport("new"):
                 # What it waits for may be that its names resolve to it.
-                inputs = step.new.inputs if step.new else None
-                self._say("", f"{', '.join(names)}: should resolve to {(inputs or {}).get('address', 'it')}")
+                self._tell(events.Names(tuple(names), (str(inputs.get("address", "it")),)))
+
+    def _noted(self, text: str) -> None:
+        """A note of a provider's, which begins with a node's name if it is about one."""
+        node, colon, rest = text.partition(": ")
+        if colon and node in self._planned:
+            self._tell(events.Phase(node, rest))
+        else:
+            self._tell(events.Note("", text))
 
     @property
     def counts(self) -> Counter[str]:
@@ -141,7 +156,8 @@ class Reporter:
             self.nodes[name] = NodeReport(fate, tuple(self._reasons(name, changed, diffs)), changed)
         else:
             self.nodes[name] = NodeReport(fate)
-        self._say(name, str(self.nodes[name]))
+        report = self.nodes[name]
+        self._tell(events.Planned(name, report.fate, report.reasons))
 
     def _changes(self, name: str) -> list[Change]:
         deployed, node = self._deployed.get(name, {}), self._planned.get(name)
@@ -172,7 +188,10 @@ class Reporter:
     def _done(self, step: StepEventMetadata) -> None:
         name, op = urn_name(step.urn), str(step.op.value)
         if step.type == READY and op in ("create", "create-replacement") and name in self._since:
-            self._say(name, f"ready after {time.monotonic() - self._since.pop(name):.0f} s")
+            now = time.monotonic()
+            since = self._since.pop(name)
+            self._seconds[name] = now - self._began.get(name, since)
+            self._tell(events.Ready(name, round(now - since, 1)))
 
     def _diagnose(self, event: DiagnosticEvent) -> None:
         text = clean(event.message)
@@ -181,14 +200,48 @@ class Reporter:
             if event.urn and is_shared({"urn": event.urn}) and event.urn.split("::")[2].endswith(self._image_types):
                 text += "\nIf the locked image is gone upstream, lock a newer one with `fleet image update`."
             self.errors.append(text)
+            node = urn_name(event.urn) if event.urn else ""
+            if node in self._planned or node in self._before:
+                self._tell(events.Failed(node, text))
 
-    def summary(self) -> str:
-        """One line about all nodes."""
+    def summary(self, command: str, fleet: str, exported: Mapping[str, Any] | None = None) -> Summary:
+        """What has become of all nodes.
+
+        Args:
+            command: The command's name.
+            fleet: The fleet's name.
+            exported: The stack's outputs after it, which say where nodes are.
+        """
         unchanged = len(self._planned) - self.counts["new"] - self.counts["re-provisioned"]
-        parts = [f"{count} {fate}" for fate, count in sorted(self.counts.items())]
+        counts: dict[str, int] = dict(sorted(self.counts.items()))
         if unchanged > 0:
-            parts.append(f"{unchanged} unchanged")
-        return ", ".join(parts) or "no nodes"
+            counts["unchanged"] = unchanged
+        shown = (exported or {}).get("nodes") or {}
+        groups = {name: node.group for name, node in self._planned.items()}
+        removed = [name for name in self.nodes if name not in self._planned]
+        results = tuple(self._result(name, groups.get(name), shown.get(name) or {}) for name in [*groups, *removed])
+        return Summary(command, fleet, bool(self.counts or self.operations - {"same"}), counts, results)
+
+    def _result(self, name: str, group: str | None, exported: Mapping[str, Any]) -> NodeResult:
+        """What has become of a node.
+
+        Args:
+            name: Its name.
+            group: Its group's; ``None``: the spec has it no longer.
+            exported: What the stack exports of it.
+        """
+        fate = self.nodes[name].fate if name in self.nodes else "unchanged"
+        seconds = self._seconds.get(name)
+        endpoints: Mapping[str, Any] = exported.get("endpoints") or {}
+        return NodeResult(
+            name,
+            name.rpartition("-")[0] if group is None else group,
+            fate,
+            seconds if seconds is None else round(seconds, 1),
+            str(exported.get("address") or ""),
+            {port: str(endpoints[port]) for port in sorted(endpoints, key=int)},
+            str(exported.get("ssh") or ""),
+        )
 
 
 def clean(message: str) -> str:

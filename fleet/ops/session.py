@@ -7,27 +7,31 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from fleet import ssh
+from fleet import console, ssh
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
+from fleet.masking import Mask
+from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.recovery import recover_interrupted_update
-from fleet.ops.report import NodeReport, Reporter, Say
+from fleet.ops.report import NodeReport, Reporter, Say, Tell
 from fleet.ops.signals import Stopped
-from fleet.ops.state import Deployed, NodeStatus
+from fleet.ops.state import Deployed
+from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Access, Stack, retained_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
-from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
@@ -58,31 +62,32 @@ class Session:
         Raises:
             FleetError: One cannot be had, and whether it is all that changes is not known.
         """
-        plan, reporter = self._previewed(lambda subject, text: None, "known")
+        plan, reporter = self._previewed(lambda event: None, "known")
         planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
         return {**planned, **reporter.nodes}
 
     def preview(self) -> bool:
         """Show what would change; return whether anything would."""
-        plan, reporter = self._previewed(self._ui.say, "imagine")
-        changed = bool(reporter.operations - {"same"})
-        self._ui.say("", f"Preview of {plan.name}: {reporter.summary()}." if changed else "Nothing would change.")
-        return changed
+        plan, reporter = self._previewed(self._ui.event, "imagine")
+        summary = reporter.summary("preview", plan.name)
+        self._ui.event(summary)
+        return summary.changed
 
-    def _previewed(self, say: Say, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
+    def _previewed(self, tell: Tell, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
         stack, plan, platform = self._plan("read", secrets)
         deployed = Deployed(stack.resources, platform)
         plan = plan.with_nodes(lambda node: _as_far_as_known(node, deployed))
         self._program(stack, plan, platform)
-        self._check_deployed(plan, platform, say)
-        reporter = Reporter(platform, plan, stack.resources, say, preview=True)
+        tell(_begin("preview", stack, plan))
+        self._check_deployed(plan, platform, lambda subject, text: tell(Note(subject, text)))
+        reporter = Reporter(platform, plan, stack.resources, tell, preview=True)
         with _failing(stack, reporter, self._ui.say):
             stack.preview(reporter.event)
         return plan, reporter
 
     def up(self) -> None:
         """Deploy the plan."""
-        self._deploy(*self._plan("make", "generate"))
+        self._deploy("up", *self._plan("make", "generate"))
 
     def rollback(self) -> None:
         """Give every node back its config of before the last rollout, or, if that stopped half way, from before it.
@@ -112,10 +117,11 @@ class Session:
         _need_all_secrets(plan.nodes)
         platform.check(plan)
         self._program(stack, plan, platform)
-        self._deploy(stack, plan, platform)
+        self._deploy("rollback", stack, plan, platform)
         self._ui.say("", "The spec still has the newer configs: change it back before the next `fleet up`.")
 
-    def _deploy(self, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
+    def _deploy(self, command: str, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
+        self._ui.event(_begin(command, stack, plan))
         self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
         plan = self._recovered(stack, plan, platform)
@@ -123,45 +129,40 @@ class Session:
         changing = [node.name for node in plan.nodes if deployed.changes(node)]
         self._prepare(plan, platform, needed=bool(changing))
         self._ui.begin(plan, changing)
-        reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
+        reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
         with _failing(stack, reporter, self._ui.say):
             if first := _not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
                 stack.up(reporter.event, target=_targets(plan, platform, first))
             stack.up(reporter.event)
-        if reporter.counts:
-            self._ui.say("", f"{plan.name}: {reporter.summary()}.")
-        else:
-            same = reporter.operations <= {"same"}
-            result = "nothing changes" if same else f"updated, {reporter.summary()}"
-            self._ui.say("", f"{plan.name}: {result}.")
         outputs = stack.outputs()
-        for name, node in sorted(outputs.get("nodes", {}).items()):
-            for port, endpoint in sorted(node.get("endpoints", {}).items(), key=lambda item: int(item[0])):
-                self._ui.say(name, f"port {port} at {endpoint}")
-            self._ui.say(name, node["ssh"])
+        self._ui.event(reporter.summary(command, plan.name, outputs))
         for name, addresses in sorted(outputs.get("names", {}).items()):
-            self._ui.say("", f"{name}: should resolve to {', '.join(addresses)}")
+            self._ui.event(Names((name,), tuple(addresses)))
+        for node in list(plan.nodes)[:1]:
+            words = shlex.join(["fleet", "ssh", str(self._spec), node.name, "--stack", stack.name])
+            self._ui.say("", f"`{words}` logs in.")
 
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
         stack = Stack(self._project, self._stack_name, "change", self._ui)
         platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
+        self._ui.event(Begin("destroy", self._project.name, stack.name))
         recover_interrupted_update(stack, platform, self._ui.say)
         disks = retained_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
-        reporter = Reporter(platform, None, stack.resources, self._ui.say, preview=False)
+        reporter = Reporter(platform, None, stack.resources, self._ui.event, preview=False)
         with _failing(stack, reporter, self._ui.say):
             stack.destroy(reporter.event)
-        self._ui.say("", f"{self._project.name}: {reporter.summary()}.")
+        self._ui.event(reporter.summary("destroy", self._project.name))
         folder = stack_folder(self._project.folder, stack.short_name)
         shutil.rmtree(folder / "rosters", ignore_errors=True)
         (folder / KNOWN_HOSTS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             folder.rmdir()  # unless data disks are in it
         for name, place in disks:
-            self._ui.say("", f"Data disk {name} {'deleted' if delete_data_disks else 'kept'}: {place}")
+            self._ui.event(DataDisk(name, "deleted" if delete_data_disks else "kept", place))
 
     def replace(self, node: str, *, new_config: bool = False) -> None:
         """Re-provision one node as it is deployed, and touch no other, nor its data disks.
@@ -178,6 +179,7 @@ class Session:
             FleetError: Too many of its peers are down; or what is deployed is not known, or cannot be had any more.
         """
         stack, plan, platform = self._plan("change", "generate" if new_config else "known")
+        self._ui.event(_begin("replace", stack, plan))
         self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
         plan = self._recovered(stack, plan, platform)
@@ -193,7 +195,7 @@ class Session:
         # A node that the spec has added since is no peer yet, nor is it made here.
         plan = plan.only(deployed.known).with_nodes(lambda each: target if each.name == node else each)
         self._program(stack, plan, platform)
-        reporter = Reporter(platform, plan, stack.resources, self._ui.say, preview=False)
+        reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
         group = plan.groups[target.group]
         down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
         if len(down) >= group.window:
@@ -207,7 +209,7 @@ class Session:
         targets = _targets(plan, platform, [node], disks=new_config)
         with _failing(stack, reporter, self._ui.say, stopped="`fleet status` shows how the node is"):
             stack.up(reporter.event, target=targets, replace=parts)
-        self._ui.say("", f"{plan.name}: {reporter.summary()}.")
+        self._ui.event(reporter.summary("replace", plan.name, stack.outputs()))
 
     def _as_deployed(self, node: NodePlan, deployed: Deployed) -> NodePlan:
         """A planned node as it is deployed.
@@ -281,19 +283,31 @@ class Session:
             command.pop()
         return self.login(node, [shlex.join(command)], identity=identity)
 
-    def console(self, node: str) -> str:
-        """The end of a node's serial console.
+    def console(self, node: str, lines: int) -> str:
+        """The end of a node's serial console, secrets masked.
+
+        Args:
+            node: Its name.
+            lines: How many of the last ones; what is redrawn over and over is one.
 
         Raises:
             UsageError: There is no such node.
-            FleetError: The platform shows consoles in another way; says which.
+            FleetError: It cannot be read, or the platform shows consoles in another way; says which.
         """
         stack, platform, deployed = self._deployed(node)
-        if watcher := watcher_of(deployed.peer(node).describe().get("watch")):
-            return watcher.console()
+        peer = deployed.peer(node)
+        text, why = "", f"fleet itself cannot read the consoles of {platform.name}."
+        if watcher := watcher_of(peer.describe().get("watch")):
+            why = f"The console of {node} has nothing to show."
+            try:
+                text = watcher.console()
+            except FleetError as error:
+                why = str(error)
+        if text:
+            return "\n".join(console.tail(Mask(dict(peer.hidden))(text), lines))
         shown = stack.outputs().get("nodes", {}).get(node, {}).get("console")
         raise FleetError(
-            f"fleet itself cannot read the consoles of {platform.name}.",
+            why,
             fix=f"This shows it: {shown}." if shown else "Its own tools can.",
         )
 
@@ -324,18 +338,16 @@ class Session:
             raise UsageError(f"Node {node} has not been made yet.", fix="`fleet up` makes it.")
         return planned
 
-    def status(self) -> list[NodeStatus]:
+    def status(self) -> FleetStatus:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
-        stack, plan, platform = self._plan("read", "known")
+        stack, plan, platform = self._plan("read", "known", need_lock=False)
         for error in {str(error): error for node in plan.nodes for error in node.unread}:
             self._ui.warn(f"{error} It counts as unchanged.")
         if ailing := platform.ailing():
             self._ui.warn(ailing)
         deployed = Deployed(stack.resources, platform)
-        statuses = deployed.statuses(list(plan.nodes))
-        planned = {node.name for node in plan.nodes}
-        others = sorted(deployed.machines.keys() - planned)
-        return statuses + [NodeStatus(name, "to be removed") for name in others]
+        exported = stack_outputs(stack.resources).get("nodes") or {}
+        return FleetStatus(plan.name, stack.name, statuses(list(plan.nodes), deployed, exported, now=time.time()))
 
     def _prepare(self, plan: FleetPlan, platform: Platform, *, needed: bool) -> None:
         """Get the image, which nobody may miss where no machine is to be made."""
@@ -343,7 +355,7 @@ class Session:
             for image in {node.image.release: node.image for node in plan.nodes if node.image}.values():
                 platform.prepare(image, progress)
 
-    def _plan(self, access: Access, secrets: Secrets) -> tuple[Stack, FleetPlan, Platform]:
+    def _plan(self, access: Access, secrets: Secrets, *, need_lock: bool = True) -> tuple[Stack, FleetPlan, Platform]:
         """Plan before the engine starts.
 
         So what is wrong with the spec is said at once, and the program only declares what is planned.
@@ -358,6 +370,7 @@ class Session:
             full_name=stack.name,
             new_image=self._new_image,
             secrets=secrets,
+            need_lock=need_lock,
         )
         plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)
@@ -382,6 +395,10 @@ class Session:
             await deploy(plan, platform, project=self._project.folder, stack=stack.short_name)
 
         stack.automation.workspace.program = program
+
+
+def _begin(command: str, stack: Stack, plan: FleetPlan) -> Event:
+    return Begin(command, plan.name, stack.name, tuple(node.name for node in plan.nodes))
 
 
 def become(command: list[str]) -> NoReturn:

@@ -6,7 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from fleet.config import deliver
@@ -25,21 +26,8 @@ _NONE: Mapping[str, str] = {}
 _CONCURRENT_REPORTS = 32
 
 
-@dataclass(frozen=True)
-class NodeStatus:
-    """The status of a node.
-
-    Attributes:
-        node: Its name.
-        state: "ready", "not ready", "not made" or "to be removed".
-        reason: Why it is not ready.
-        outdated: Whether the spec has another config for it.
-    """
-
-    node: str
-    state: str
-    reason: str = ""
-    outdated: bool = False
+class Silence(str):
+    """Why a node has no report though there is a way to ask it: it does not answer, and so is not well."""
 
 
 class Deployed:
@@ -66,6 +54,7 @@ class Deployed:
         machines, gates = of_type(platform.machine_type), of_type(GATE)
         self.machines = {name: str(r["id"]) for name, r in machines.items()}
         self._machines = {name: outputs(r) for name, r in machines.items()}
+        self._created = {name: r.get("created") for name, r in (machines | of_type(READY)).items()}
         self.known = set(gates)
         self._gates = {name: outputs(r) for name, r in gates.items()}
         # As the gates have it: of the inputs, which are noted even where there is nothing to do.
@@ -114,9 +103,9 @@ class Deployed:
         return [f"{key} changed from {old[key] or 'none'} to {new[key] or 'none'}" for key in reshaped(old, new)]
 
     def image_moves(self, node: NodePlan) -> bool:
-        """Whether an update would re-provision a node for its image's sake."""
+        """Whether an update would re-provision a node for its image's sake. Without an image lock, none is known to."""
         gate = self._gates.get(node.name)
-        return bool(gate and node.follow_image and gate.get("image") != self._platform.image(node))
+        return bool(gate and node.image and node.follow_image and gate.get("image") != self._platform.image(node))
 
     def before_last_rollout(self) -> Mapping[str, tuple[str, str]] | None:
         """The configs to go back to, as :func:`~fleet.dynamic.record.unpacked` has them; ``None``: none is known.
@@ -210,22 +199,26 @@ class Deployed:
         """What nodes say of themselves, asked all at once; why that is not known of those that say nothing.
 
         Args:
-            nodes: Those that are asked; what has no machine is left out.
+            nodes: Those that are asked; what has no machine is left out. Of one that could be asked and does not
+                answer, the reason is a :class:`Silence`.
         """
         asked = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
         with ThreadPoolExecutor(_CONCURRENT_REPORTS) as pool:
             answers = pool.map(lambda node: _report(self._planned_peer(node)), asked)
             return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
-    def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0) -> dict[str, str]:
+    def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0, by_report: bool = True) -> dict[str, str]:
         """Which nodes are not ready, and why.
 
         Args:
             nodes: Those that are asked, all at once.
             patience: Seconds for which nodes are asked again that were ready when they were made.
+            by_report: Whether their reports are asked, too.
         """
         deployed = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
         peers = [{"name": node.name, **self._planned_peer(node).describe()} for node in deployed]
+        if not by_report:
+            peers = [{**peer, "report": None} for peer in peers]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
         reasons = {
@@ -236,17 +229,26 @@ class Deployed:
         }
         return {node.name: reasons[node.name] for node in nodes if node.name in reasons}
 
-    def statuses(self, nodes: Sequence[NodePlan]) -> list[NodeStatus]:
-        """How nodes are."""
-        reasons = self.not_ready(nodes)
+    def asked(self, nodes: Sequence[NodePlan]) -> tuple[dict[str, str], dict[str, Report | str]]:
+        """What nodes answer now, all asked at once.
 
-        def status(node: NodePlan) -> NodeStatus:
-            if node.name not in self.machines:
-                return NodeStatus(node.name, "not made", outdated=True)
-            reason = reasons.get(node.name, "")
-            return NodeStatus(node.name, "not ready" if reason else "ready", reason, self.changes(node))
+        Args:
+            nodes: Those that are asked.
 
-        return [status(node) for node in nodes]
+        Returns:
+            Why nodes are not ready, as far as their machines and their probes show it; and :meth:`reports`.
+        """
+        with ThreadPoolExecutor(1) as other:
+            reports = other.submit(self.reports, nodes)
+            return self.not_ready(nodes, by_report=False), reports.result()
+
+    def since(self, name: str) -> float | None:
+        """When a node became ready, or, if it has not, when its machine was made, in seconds since the epoch.
+
+        ``None``: there is no such node, or an engine made it that did not note when.
+        """
+        created = self._created.get(name)
+        return datetime.fromisoformat(str(created)).timestamp() if created else None
 
 
 def _report(peer: Peer) -> Report | str:
@@ -258,7 +260,9 @@ def _report(peer: Peer) -> Report | str:
         return ask_report(
             peer.report, address, endpoints_of(address, described["endpoints"]), mask=Mask(dict(peer.hidden))
         )
-    except (NotReadyError, UnknownReportError) as error:
+    except NotReadyError as error:
+        return Silence(error)
+    except UnknownReportError as error:
         return str(error)
 
 

@@ -7,14 +7,19 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from fleet.images import Progress
+from fleet.ops.events import Event
 from fleet.plan import FleetPlan
 
 
 class Ui(Protocol):
     """Shows what a command does. Who has no terminal, such as a service, brings another one."""
 
+    def event(self, event: Event) -> None:
+        """Show something that happened; to people, its text, if it has one."""
+        ...
+
     def say(self, subject: str, text: str) -> None:
-        """Show a line about a node, or, with an empty subject, about the fleet."""
+        """Show a line about a node, or, with an empty subject, about the fleet: the event :class:`events.Note`."""
         ...
 
     def warn(self, text: str) -> None:

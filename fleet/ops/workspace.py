@@ -147,7 +147,8 @@ class Stack:
 
     def _take(self, *, make: bool) -> dict[str, str]:
         """Have the stack be there, and be whole; gives the config."""
-        if not self._settings.exists() and "fleet:platform" not in self.project.config and not self._exists():
+        # What begins a stack is its config file, even an empty one: a mistyped name has none.
+        if not self._settings.exists() and not self._exists():
             raise self._missing()
         if self._files:
             self._files.mend(self._ui.warn)
@@ -160,8 +161,9 @@ class Stack:
             if not make:
                 raise
         # Two that made it at once would each write a salt, and lock its secrets with another key.
+        # Which one is selected is for the project's users to say.
         with locked(self.project.file), contextlib.suppress(automation.StackAlreadyExistsError):
-            self.automation.workspace.create_stack(self.name)
+            self._pulumi_of_all("stack", "init", self.name, "--no-select")
         return self._read_config()
 
     def _read_config(self, *options: str) -> dict[str, str]:

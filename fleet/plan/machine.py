@@ -55,10 +55,12 @@ class Watch:
         function: What does, by its name in states (:func:`fleet.dynamic.tokens.named`). It is called with ``argument``
             and returns an object with the methods of :class:`fleet.dynamic.ready.Watcher`.
         argument: For ``function``.
+        lives: Whether it can tell that the instance has gone; else it shows a console alone.
     """
 
     function: str
     argument: pulumi.Input[str]
+    lives: bool = True
 
     def describe(self) -> dict[str, Any]:
         """As a resource's input."""

@@ -32,6 +32,7 @@ from fleet.plan import (
     StateEntry,
     Watch,
 )
+from fleet.platforms.diagnosis import Check
 from fleet.platforms.options import PlatformOptions
 from fleet.stack_config import ConfigReader
 
@@ -201,6 +202,15 @@ class Platform(PlanningPlatform, Protocol):
         """What :meth:`repair` would mend, and what to do, in a sentence or two; empty if nothing. Changes nothing."""
         ...
 
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        """What `fleet doctor` looks at on this machine for the stack's sake: SDK, plugin, credentials, a daemon.
+
+        Args:
+            config: Reads the stack's config as its file has it: a secret is :class:`~fleet.stack_config.Secure`, and
+                not the secret itself.
+        """
+        ...
+
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """What an interrupted creation of a resource may have left: the ids of all that it could be.
 
@@ -343,6 +353,10 @@ class BasePlatform:
     def ailing(self) -> str:
         """Nothing."""
         return ""
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        """Nothing beside what every stack needs."""
+        return ()
 
     def planned_address(self, network: IPv4Network, number: int) -> IPv4Address:
         """The address at the number."""

@@ -31,6 +31,7 @@ def plan_stack(
     full_name: str = "",
     new_image: bool = False,
     secrets: Secrets = "generate",
+    need_lock: bool = True,
 ) -> tuple[FleetPlan, Platform]:
     """Plan what a stack's config and spec say.
 
@@ -43,6 +44,7 @@ def plan_stack(
         full_name: The same with its organization and project, where the backend has such.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
         secrets: What is done with secrets.
+        need_lock: Whether the image lock has to be there.
 
     Raises:
         FleetError: Anything is wrong with them.
@@ -61,7 +63,7 @@ def plan_stack(
 
     keep: Keep | None = {"generate": generate, "imagine": imagine}.get(secrets)
     resolver = Resolver(lambda key: config(full(key)), reveal=True, lenient=secrets == "known", keep=keep)
-    return plan_spec(spec_file, resolver, platform, need_lock=True, new_image=new_image), platform
+    return plan_spec(spec_file, resolver, platform, need_lock=need_lock, new_image=new_image), platform
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:

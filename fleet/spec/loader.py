@@ -338,3 +338,19 @@ def load_tags(path: Path, platform: str, resolver: Resolver) -> set[str]:
     """
     groups = load_spec(path, resolver, platform).fleet.groups.values()
     return {tag for group in groups for tag in group.tags.values()}
+
+
+def load_references(path: Path, platform: str, resolver: Resolver) -> set[str]:
+    """References of all container images that a spec names, by a tag or a digest.
+
+    Args:
+        path: The spec's file.
+        platform: The platform's name, for a spec in Python.
+        resolver: Where its values come from.
+
+    Raises:
+        FleetError: Anything is wrong with the spec.
+    """
+    groups = load_spec(path, resolver, platform).fleet.groups.values()
+    named = {container.image for group in groups for container in group.containers.values()}
+    return named | {image.image for group in groups for image in group.images.values()}

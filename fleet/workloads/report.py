@@ -37,7 +37,7 @@ class _Told(NamedTuple):
     user: str = "-"
     uid: str = "-"
     expect: Expect = "running"
-    mount: str = "-"
+    detail: str = "-"
 
 
 def report_snippet(
@@ -57,6 +57,7 @@ def report_snippet(
     """
     hidden = Confidential(confidential)
     told = [*_disks(disks, hidden), *_secrets(workload, hidden), *_units(workload, hidden)]
+    run = f"/bin/bash {_FOLDER}/report.sh {_FOLDER}/report.units /run/{_KEPT} {workload.engine}"
     return Snippet.from_ignition(
         "report",
         {
@@ -70,7 +71,8 @@ def report_snippet(
             "systemd": {
                 "units": [
                     unit("fleet-report.socket", _socket(port)),
-                    unit("fleet-report@.service", _SERVICE.format(engine=workload.engine), enabled=False),
+                    {"name": "fleet-report@.service", "contents": _SERVICE.format(run=run, fences=_FENCES)},
+                    {"name": "fleet-report-inspect.service", "contents": _INSPECT.format(run=run, fences=_FENCES)},
                 ]
             },
         },
@@ -87,7 +89,7 @@ def script() -> str:
 def _disks(disks: Mapping[str, DataDisk], hidden: Confidential) -> Iterator[_Told]:
     for name, disk in sorted(disks.items()):
         if not hidden.has("data_disks", name, "mount"):
-            yield _Told("mount", f"{escape_path(disk.mount)}.mount", name, mount=disk.mount)
+            yield _Told("mount", f"{escape_path(disk.mount)}.mount", name, detail=disk.mount)
 
 
 def _secrets(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
@@ -117,7 +119,8 @@ def _units(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
                 expect = _expected(thing)
                 if thing.schedule:
                     yield _Told("timer", f"{name}.timer", name, *owner)
-            yield _Told(kind.name, kind.service(name), name, *owner, expect)  # type: ignore[arg-type]
+            detail = "check" if kind is CONTAINER and thing.health else "-"
+            yield _Told(kind.name, kind.service(name), name, *owner, expect, detail)  # type: ignore[arg-type]
 
 
 def _owner(user: str, workload: Workload) -> tuple[str, str]:
@@ -160,24 +163,12 @@ def _socket(port: int) -> str:
     )
 
 
-_SERVICE = f"""\
-[Unit]
-Description=The node's report, to one who asks
-DefaultDependencies=no
-Conflicts=shutdown.target
-Before=shutdown.target
-CollectMode=inactive-or-failed
-
-[Service]
-ExecStart=-/bin/bash {_FOLDER}/report.sh {_FOLDER}/report.units /run/{_KEPT} {{engine}}
-StandardInput=socket
-StandardOutput=socket
+_FENCES = f"""\
 StandardError=null
 RuntimeDirectory={_KEPT}
 RuntimeDirectoryMode=0700
 RuntimeDirectoryPreserve=yes
 UMask=0077
-RuntimeMaxSec=120
 TimeoutStopSec=10
 LogLevelMax=warning
 TasksMax=256
@@ -187,5 +178,36 @@ RestrictRealtime=yes
 LockPersonality=yes
 SystemCallArchitectures=native
 """
-"""It runs podman and systemctl as root and as users, so it can be fenced in only as far as these need nothing of it.
+"""They run podman and systemctl as root and as users, so they can be fenced in only as far as these need nothing of it.
 No namespace of mounts among it: Podman's must be the node's."""
+
+_SERVICE = """\
+[Unit]
+Description=The node's report, to one who asks
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+CollectMode=inactive-or-failed
+
+[Service]
+ExecStart=-{run}
+StandardInput=socket
+StandardOutput=socket
+RuntimeMaxSec=120
+{fences}"""
+
+_INSPECT = """\
+[Unit]
+Description=What the node's report says of containers
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+StartLimitIntervalSec=0
+CollectMode=inactive-or-failed
+
+[Service]
+Type=oneshot
+ExecStart=-{run} inspect
+StandardOutput=null
+TimeoutStartSec=300
+{fences}"""

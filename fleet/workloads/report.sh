@@ -4,16 +4,20 @@
 # it, without these comments.
 #
 # Nothing of the request is used but its method and its path. Of the journal's text one word leaves the node, `cause`.
-# What runs with every answer is little: systemctl four times, podman once, and only where a container has been started,
-# so that a node's storage is never opened before the disk that it is on is mounted. Answers are kept for two seconds.
 #
-# Usage: report.sh UNITS FOLDER ENGINE
-#   UNITS   a file with a line a unit: KIND UNIT NAME USER UID EXPECT MOUNT, with "-" for none
-#   FOLDER  where answers are kept
+# An answer is made of what systemd knows, which is had at once, and kept for two seconds. What podman and the journal
+# know may take a busy node many seconds: fleet-report-inspect.service, which runs this with "inspect", notes it, and
+# answers take it from there. Podman is asked only of containers that have been started, so that a node's storage is
+# never opened before the disk that it is on is mounted.
+#
+# Usage: report.sh UNITS FOLDER ENGINE [inspect]
+#   UNITS   a file with a line a unit: KIND UNIT NAME USER UID EXPECT DETAIL, with "-" for none; DETAIL is where a data
+#           disk is mounted, and "check" for a container with a health check
+#   FOLDER  where answers and notes are kept
 #   ENGINE  podman or docker
 set -u
 export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat
-units_file=$1 folder=$2 engine=$3
+units_file=$1 folder=$2 engine=$3 mode=${4-}
 cd /
 
 answer() {
@@ -45,11 +49,11 @@ as() {
     local user=$1 uid=$2 home=/
     shift 2
     if [[ $user == - ]]; then
-        timeout 20 "$@"
+        timeout 60 "$@"
         return
     fi
     IFS=: read -r _ _ _ _ _ home _ < <(getent passwd "$user")
-    timeout 20 runuser -u "$user" -- env "HOME=$home" "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
+    timeout 60 runuser -u "$user" -- env "HOME=$home" "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
 }
 
 manager() {
@@ -63,7 +67,7 @@ look() {
     local user=$1 uid=$2 index=0 line
     shift 2
     local -a asked=("$@")
-    local properties=LoadState,ActiveState,SubState,Result,NRestarts,ExecMainCode,ExecMainStatus
+    local properties=LoadState,ActiveState,SubState,Result,NRestarts,ExecMainCode,ExecMainStatus,InvocationID
     properties+=,StateChangeTimestampMonotonic,StatusText
     while IFS= read -r line; do
         if [[ -z $line ]]; then
@@ -74,18 +78,35 @@ look() {
     done < <(manager "$user" "$uid" show --property="$properties" -- "${asked[@]}")
 }
 
-# What the engine knows of containers that have been started: health[USER/NAME], digests[USER/NAME].
-inspect() {
-    local user=$1 uid=$2 name digest state image='{{.ImageDigest}}'
-    shift 2
-    [[ $engine == docker ]] && image='{{.Image}}'
-    while read -r name digest state; do
-        name=$user/${name#/}
-        health[$name]='' digests[$name]=''
-        [[ $state =~ ^(starting|healthy|unhealthy)$ ]] && health[$name]=$state
-        [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] && digests[$name]=$digest
-    done < <(as "$user" "$uid" "$engine" inspect --type container \
-        --format "{{.Name}} $image {{with .State.Health}}{{.Status}}{{end}}" "$@")
+# The units, and what systemd knows of them: lines, scopes, own, facts; started[USER UID]: the containers that podman can
+# be asked of; failing: units whose last run failed.
+survey() {
+    local line kind unit name user uid expect detail scope active sub
+    local -a asked
+    while read -r line; do
+        [[ -n $line ]] || continue
+        lines+=("$line")
+        read -r kind unit name user uid expect detail <<<"$line"
+        scopes[$user $uid]+=" $unit"
+        own[$user/$unit]=1
+    done <"$units_file"
+    scopes[- -]+=" zincati.service fleet-report-inspect.service"
+    for scope in "${!scopes[@]}"; do
+        read -r user uid <<<"$scope"
+        read -ra asked <<<"${scopes[$scope]}"
+        look "$user" "$uid" "${asked[@]}"
+    done
+    for line in "${lines[@]}"; do
+        read -r kind unit name user uid expect detail <<<"$line"
+        active=${facts[$user/$unit/ActiveState]-} sub=${facts[$user/$unit/SubState]-}
+        number "${facts[$user/$unit/NRestarts]-}" 0
+        [[ $active == failed || $sub == auto-restart* || $REPLY -gt 0 ]] && failing+=("$user $uid $unit")
+        if [[ $kind == container ]]; then
+            case $active/$sub in
+            active/running | activating/start | activating/start-post | reloading/*) started[$user $uid]+=" $name" ;;
+            esac
+        fi
+    done
 }
 
 # The word for an error of the engine's; empty if there is none.
@@ -114,37 +135,72 @@ cause_of() {
     esac
 }
 
-# Why a unit last failed, and with what it exited: cause, last. It is read from the journal once for every failure.
-why() {
-    local user=$1 uid=$2 unit=$3 key=$4 kept=$folder/cause-$1-$3 line
-    local -a match=("_SYSTEMD_UNIT=$unit" "SYSLOG_IDENTIFIER=$engine" + "UNIT=$unit" _PID=1)
-    [[ $user == - ]] ||
-        match=("_UID=$uid" "_SYSTEMD_USER_UNIT=$unit" "SYSLOG_IDENTIFIER=$engine" + "_UID=$uid" "USER_UNIT=$unit")
-    cause='' last=''
-    if [[ -f $kept ]]; then
-        read -r line cause last <"$kept"
-        if [[ $line == "$key" ]]; then
-            [[ $cause == - ]] && cause=''
-            return
+# Note what the engine knows of containers that have been started, and why units failed. A line each:
+#   container USER/NAME INVOCATION HEALTH DIGEST    HEALTH is "absent" where there is no container
+#   failed USER/UNIT CAUSE STATUS
+inspection() {
+    local -A facts=() scopes=() own=() started=() seen=() causes=() ended=()
+    local -a lines=() failing=() asked=() match=()
+    local scope user uid name digest state unit line key
+    survey
+    local image='{{.ImageDigest}}'
+    [[ $engine == docker ]] && image='{{.Image}}'
+    for scope in "${!started[@]}"; do
+        read -r user uid <<<"$scope"
+        read -ra asked <<<"${started[$scope]}"
+        while read -r name digest state; do
+            name=${name#/}
+            seen[$user/$name]=1
+            [[ $state =~ ^(starting|healthy|unhealthy)$ ]] || state=-
+            [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || digest=-
+            echo "container $user/$name ${facts[$user/$name.service/InvocationID]:--} $state $digest"
+        done < <(as "$user" "$uid" "$engine" inspect --type container \
+            --format "{{.Name}} $image {{with .State.Health}}{{.Status}}{{end}}" "${asked[@]}")
+        for name in "${asked[@]}"; do
+            [[ -n ${seen[$user/$name]-} ]] ||
+                echo "container $user/$name ${facts[$user/$name.service/InvocationID]:--} absent -"
+        done
+    done
+    for line in "${failing[@]}"; do
+        read -r user uid unit <<<"$line"
+        # The engine's own words, as it writes them to its standard error; containers log in another way. And systemd's.
+        if [[ $user == - ]]; then
+            match+=(+ "_SYSTEMD_UNIT=$unit" _TRANSPORT=stdout + "UNIT=$unit" _PID=1)
+        else
+            match+=(+ "_SYSTEMD_USER_UNIT=$unit" "_UID=$uid" _TRANSPORT=stdout + "USER_UNIT=$unit" "_UID=$uid")
         fi
-        cause='' last=''
-    fi
-    ((looked++ < 16)) || return
+        scopes[$uid]=$user
+    done
+    ((${#match[@]})) || return
     while IFS= read -r line; do
-        if [[ -z $last && $line =~ code=exited,\ status=([0-9]+) ]]; then last=${BASH_REMATCH[1]}; fi
-        if [[ -z $cause ]]; then
-            if [[ $line == *"oom-kill"* ]]; then cause=out-of-memory; else cause_of "$line" && cause=$REPLY; fi
+        [[ $line =~ \"MESSAGE\"\ ?:\ ?\"(([^\"\\]|\\.)*)\" ]] || continue
+        state=${BASH_REMATCH[1]} user=- unit=''
+        if [[ $line =~ \"UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
+            unit=${BASH_REMATCH[1]}
+        elif [[ $line =~ \"(_SYSTEMD_)?USER_UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
+            unit=${BASH_REMATCH[2]}
+            # Of a user's manager itself, the unit is the one that it speaks of.
+            [[ $line =~ \"USER_UNIT\"\ ?:\ ?\"([^\"]*)\" ]] && unit=${BASH_REMATCH[1]}
+            [[ $line =~ \"_UID\"\ ?:\ ?\"([0-9]+)\" ]] && user=${scopes[${BASH_REMATCH[1]}]:--}
+        elif [[ $line =~ \"_SYSTEMD_UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
+            unit=${BASH_REMATCH[1]}
         fi
-        [[ -n $cause && -n $last ]] && break
-    done < <(timeout 20 journalctl --quiet --no-pager --output=cat --reverse --lines=60 --boot "${match[@]}")
-    # What is not in the journal yet may be there next time.
-    [[ -n $cause ]] && echo "$key $cause $last" >"$kept"
+        # What JSON writes as two backslashes is one.
+        key=$user/${unit//\\\\/\\}
+        if [[ -z ${ended[$key]-} && $state =~ code=exited,\ status=([0-9]+) ]]; then ended[$key]=${BASH_REMATCH[1]}; fi
+        if [[ -z ${causes[$key]-} ]] && cause_of "$state" && [[ -n $REPLY ]]; then causes[$key]=$REPLY; fi
+    done < <(timeout 60 journalctl --quiet --no-pager --reverse --lines=400 --boot --output=json \
+        --output-fields=MESSAGE,UNIT,USER_UNIT,_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT,_UID "${match[@]:1}")
+    for line in "${failing[@]}"; do
+        read -r user uid unit <<<"$line"
+        echo "failed $user/$unit ${causes[$user/$unit]:--} ${ended[$user/$unit]:--}"
+    done
 }
 
 unit_json() {
-    local kind=$1 unit=$2 name=$3 user=$4 uid=$5 expect=$6 at=$4/$2 shown=''
+    local kind=$1 unit=$2 name=$3 user=$4 expect=$5 detail=$6 at=$4/$2 shown='' health='' image='' noted
     local load=${facts[$at/LoadState]-} active=${facts[$at/ActiveState]-} sub=${facts[$at/SubState]-}
-    local result=${facts[$at/Result]-} changed code=null seconds=null restarts pulling=false cause='' last='' key
+    local result=${facts[$at/Result]-} changed code=null seconds=null restarts pulling=false cause='' last=''
     number "${facts[$at/NRestarts]-}" 0 && restarts=$REPLY
     number "${facts[$at/ExecMainCode]-}" 0
     case $REPLY in
@@ -159,18 +215,27 @@ unit_json() {
         seconds=$((changed / 10)).$((changed % 10))
     fi
     if [[ $active == failed || $sub == auto-restart* || $restarts -gt 0 ]]; then
-        key=$restarts/${result:--}/$active
-        why "$user" "$uid" "$unit" "$key"
+        wanted=1
+        read -r cause last <<<"${notes[failed $at]-}"
+        [[ $cause == - ]] && cause=''
         [[ $code == null && $last =~ ^[0-9]+$ ]] && code=$last
         [[ $result == oom-kill ]] && cause=out-of-memory
     fi
-    if [[ $active == activating && $sub == start ]]; then
-        [[ $kind == image || ($kind == container && -z ${health[$user/$name]+set}) ]] && pulling=true
+    if [[ $kind == image && $active == activating && $sub == start ]]; then pulling=true; fi
+    if [[ $kind == container && ($active == active || $active == activating && $sub == start*) ]]; then
+        # Notes of an earlier run are not of this one.
+        noted=${notes[container $user/$name ${facts[$at/InvocationID]:--}]-}
+        read -r health image <<<"$noted"
+        [[ -z $noted || $health == absent || $detail == check ]] && wanted=1
+        [[ $health == absent && $active/$sub == activating/start ]] && pulling=true
+        [[ $health =~ ^(starting|healthy|unhealthy)$ ]] || health=''
+        [[ -z $health && $detail == check ]] && health=starting
+        [[ $image == - ]] && image=''
     fi
     [[ $user == - ]] || shown=$user
     local json='' field
     for field in "unit $unit" "name $name" "kind $kind" "expect $expect" "user $shown" "load $load" "active $active" \
-        "sub $sub" "result $result" "health ${health[$user/$name]-}" "image ${digests[$user/$name]-}" "cause $cause"; do
+        "sub $sub" "result $result" "health $health" "image $image" "cause $cause"; do
         quote "${field#* }"
         json+="\"${field%% *}\": $REPLY, "
     done
@@ -193,23 +258,25 @@ joined() {
 }
 
 document() {
-    local -A facts=() health=() digests=() scopes=() own=()
-    local -a lines=() units=() jobs=() failed=() disks=()
-    local kind unit name user uid expect mount line type state now looked=0 scope active sub
-    while read -r line; do
-        [[ -n $line ]] || continue
-        lines+=("$line")
-        read -r kind unit name user uid expect mount <<<"$line"
-        scopes[$user $uid]+=" $unit"
-        own[$user/$unit]=1
-    done <"$units_file"
-    scopes[- -]+=" zincati.service"
+    local -A facts=() scopes=() own=() started=() notes=()
+    local -a lines=() units=() jobs=() failed=() disks=() failing=()
+    local kind unit name user uid expect detail line type state now scope wanted='' at=0 took=0 rest
+    survey
+    if [[ -f $folder/notes ]]; then
+        {
+            read -r at took
+            while read -r kind name rest; do
+                case $kind in
+                container) notes[container $name ${rest%% *}]=${rest#* } ;;
+                failed) notes[failed $name]=$rest ;;
+                esac
+            done
+        } <"$folder/notes"
+    fi
     for scope in "${!scopes[@]}"; do
         read -r user uid <<<"$scope"
-        read -ra asked <<<"${scopes[$scope]}"
-        look "$user" "$uid" "${asked[@]}"
         while read -r _ unit type state _; do
-            [[ $unit == fleet-report@* || -z $state ]] && continue
+            [[ $unit == fleet-report* || -z $state ]] && continue
             quote "$unit" && unit=$REPLY
             quote "$type" && type=$REPLY
             quote "$state"
@@ -217,26 +284,10 @@ document() {
         done < <(manager "$user" "$uid" list-jobs --no-legend --plain --full)
     done
     while read -r unit _; do
-        [[ -z $unit || -n ${own[-/$unit]+set} || $unit == fleet-report@* ]] && continue
+        [[ -z $unit || -n ${own[-/$unit]+set} || $unit == fleet-report* ]] && continue
         quote "$unit"
         failed+=("$REPLY")
     done < <(manager - - list-units --state=failed --no-legend --plain --full)
-    local -A started=()
-    for line in "${lines[@]}"; do
-        read -r kind unit name user uid expect mount <<<"$line"
-        active=${facts[$user/$unit/ActiveState]-} sub=${facts[$user/$unit/SubState]-}
-        if [[ $kind == container ]]; then
-            case $active/$sub in
-            active/running | activating/start | activating/start-post | reloading/*)
-                started[$user $uid]+=" $name" ;;
-            esac
-        fi
-    done
-    for scope in "${!started[@]}"; do
-        read -r user uid <<<"$scope"
-        read -ra asked <<<"${started[$scope]}"
-        inspect "$user" "$uid" "${asked[@]}"
-    done
     clock && now=$REPLY
     local root=/
     # On Fedora CoreOS / is an image that is always full; what can fill is below /sysroot.
@@ -244,11 +295,11 @@ document() {
     disk_json "$root" / '' && disks+=("$REPLY")
     if [[ $(stat -c %d /var) != "$(stat -c %d "$root")" ]]; then disk_json /var /var '' && disks+=("$REPLY"); fi
     for line in "${lines[@]}"; do
-        read -r kind unit name user uid expect mount <<<"$line"
-        unit_json "$kind" "$unit" "$name" "$user" "$uid" "$expect"
+        read -r kind unit name user uid expect detail <<<"$line"
+        unit_json "$kind" "$unit" "$name" "$user" "$expect" "$detail"
         units+=("$REPLY")
         if [[ $kind == mount && ${facts[$user/$unit/ActiveState]-} == active ]]; then
-            disk_json "$mount" "$mount" "$name" && disks+=("$REPLY")
+            disk_json "$detail" "$detail" "$name" && disks+=("$REPLY")
         fi
     done
 
@@ -289,9 +340,23 @@ document() {
     joined "${failed[@]}" && json+="\"failed\": [$REPLY], "
     joined "${jobs[@]}" && json+="\"jobs\": [$REPLY], "
     joined "${disks[@]}" && json+="\"disks\": [$REPLY], "
+    # The more time it takes, the less often.
+    if [[ -n $wanted && ${facts[-/fleet-report-inspect.service/ActiveState]-} != activating ]] &&
+        ((now < at || now - at > 3000000 + 4 * took)); then
+        manager - - start --no-block fleet-report-inspect.service
+    fi
     now=$((now / 10000))
     printf '{"version": 1, %s"uptime_seconds": %d.%02d}\n' "$json" $((now / 100)) $((now % 100))
 }
+
+if [[ $mode == inspect ]]; then
+    clock && begin=$REPLY
+    noted=$(inspection)
+    clock
+    printf '%s %s\n%s\n' "$REPLY" $((REPLY - begin)) "$noted" >"$folder/notes.new"
+    mv "$folder/notes.new" "$folder/notes"
+    exit 0
+fi
 
 IFS=' ' read -r -t 10 -n 2048 method target _ || exit 0
 method=${method%$'\r'} target=${target%$'\r'}

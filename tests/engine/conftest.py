@@ -28,8 +28,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     tools = tmp_path / "bin"
     tools.mkdir()
     qemu = tools / "qemu-system-x86_64"
-    program = Path(__file__).with_name("qemu_stand_in.py")
-    qemu.write_text(f'#!/bin/sh\nPYTHONPATH={program.parents[2]} exec {sys.executable} {program} "$@"\n')
+    stand_in = Path(__file__).with_name("qemu_stand_in.py")
+    qemu.write_text(f'#!/bin/sh\nPYTHONPATH={stand_in.parents[2]} exec {sys.executable} {stand_in} "$@"\n')
     qemu.chmod(0o755)
     created = Stack(folder.path, {**folder.environment, "PATH": f"{tools}:{os.environ['PATH']}"})
     created.log, created.tools = tmp_path / "log", tools
@@ -40,8 +40,8 @@ def stack(folder: Folder, tmp_path: Path) -> Iterator[Stack]:
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", created.path / "base.qcow2", "1G"], check=True)
     assert created.fleet("image", "lock", "fleet.yaml", "--file", "base.qcow2").status == 0
     yield created
-    for program in ("qemu_stand_in.py", "qemu_switch.py"):
-        for process in created.running(program):
+    for running in ("qemu_stand_in.py", "qemu_switch.py"):
+        for process in created.running(running):
             os.kill(process, signal.SIGKILL)
 
 

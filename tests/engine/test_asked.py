@@ -36,6 +36,8 @@ FLEET_KEYS: dict[str, Any] = {
     "ssh_authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8Ht8Z3j6yDWPBHQtOp/R9rjWvfMYo3MSA/K6q8D86r me"],
     "network": {"cidr": "127.80.0.0/16"},
     "ssh_from": ["203.0.113.0/24"],
+    "report": {"port": 7791},
+    "report_from": ["203.0.113.0/24"],
     "secrets": {"token": {"env": "TOKEN"}},
     "variables": {"greeting": "hello"},
 }
@@ -48,6 +50,7 @@ GROUP_KEYS: dict[str, Any] = {
     "ports": [8080, 9443],
     "ready": [{"http": {"port": 8080, "path": "/other"}, "interval": 0.1}],
     "ready_timeout": 9,
+    "settle": 1,
     "addresses_from": 10,
     "capacity": 17,
     "nodes": {0: {"snippets": [{"use": "sysctl", "values": {"vm.swappiness": "1"}}]}},

@@ -1,4 +1,4 @@
-"""Stacks that an earlier fleet has deployed are taken over by this one as they are."""
+"""Stacks that an earlier fleet has deployed are taken over by this one as they are, if their nodes tell no reports."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ def test_a_stack_of_an_earlier_fleet_stays_as_it_is_until_it_is_destroyed(platfo
     before = earlier.by_urn(earlier.restore(platform, place))
     running, disks = place.running(), place.disks()
     assert tuple(sorted(running)) == NODES
+    whole = (stack.path / "fleet.yaml").read_text()
+    if platform == "qemu":
+        told = place.fleet("preview")
+        for node in NODES:
+            assert f"{node}  re-provision: " in told.out, told
+        assert "/etc/fleet/report.sh" in told.out
+    # What nodes have had from this fleet on is left out.
+    stack.write("fleet.yaml", f"report: false\n{whole}")
     if platform == "qemu":
         # The same on every platform, and all of it is what `up` begins with.
         previewed = place.fleet("preview")

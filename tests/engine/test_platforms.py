@@ -11,6 +11,7 @@ import random
 
 import pytest
 
+from tests.engine import reports
 from tests.engine.cases import CLOUDS, case
 from tests.engine.on.aws import REGION, Aws
 from tests.engine.places import STATELESS, CloudPlace, Place, cloud
@@ -90,6 +91,43 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
     assert gone.status == 0, gone
     assert gone.out.count("kept: ") == 1
     assert place.disks().items() >= disks.items()
+
+
+def test_a_rollout_stops_at_a_node_whose_container_restarts_though_its_probe_answers(place: Place) -> None:
+    reachable = "report_from: [127.0.0.0/8]\n"
+    place.write("one", more=reachable)
+    assert place.fleet("up").status == 0
+    before = place.running()
+    place.started()
+
+    place.trouble("web-0", {"hello": reports.UNKNOWN_IMAGE})
+    status = place.fleet("status")
+    assert status.status == 1
+    assert "hello restarts, 12 times" in status.out
+    place.write("two", more=reachable)
+    failed = place.fleet("up")
+    assert failed.status == 1
+    assert "Node web-0 is not ready: hello restarts, 12 times: the registry has no such image or tag" in failed.err
+    assert place.started() == ["web-0"]
+    assert place.running()["web-1"] == before["web-1"]
+
+    # The same machine, once what it lacks is there.
+    place.trouble("web-0", {})
+    assert place.fleet("up").status == 0
+    assert place.started() == ["web-1"]
+    assert place.fleet("status").status == 0
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp", "digitalocean"])
+def test_where_nobody_can_know_of_containers_probes_decide_and_that_is_told(name: str, stack: Stack) -> None:
+    with cloud(name, stack) as place:
+        place.lock("44.1")
+        place.write("one", count=1)
+        place.trouble("web-0", {"hello": reports.RESTARTS})
+        up = place.fleet("up")
+        assert up.status == 0, up
+        assert "web-0: whether its containers run is not known: neither `report_from` nor `ssh_from`" in up.out + up.err
+        assert place.fleet("status").status == 0
 
 
 def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -> None:

@@ -170,11 +170,13 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
     (rosters / "web.json").chmod(0o644)
     with arguments_meanwhile() as seen:
         # The path is echoed, which has no PIN in it.
-        assert "the body does not contain '(secret pin)': '/?word=(secret word)'" in said(stack.up())
+        failed = stack.fleet("up", *STACK, "--yes", "--json")
+        assert "the body does not contain '(secret pin)': '/?word=(secret word)'" in said(failed)
         stack.edit("fleet.yaml", 'path: "/?word=${word}"', 'path: "/?word=${word}&pin=${pin}"')
         up = stack.up()
         assert up.status == 0, up
         said(up)
+        said(stack.fleet("status", *STACK, "--json"))
         stack.sicken("web-1")
         assert "http port 8080 /?word=(secret word)&pin=(secret pin): status 503" in said(
             stack.fleet("status", *STACK, "--json")
@@ -188,8 +190,8 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         assert repeated.status == 0, repeated
         said(repeated)
         stack.edit("fleet.yaml", "printf 'osprey", "false; printf 'osprey")
-        for shown in (["diff"], ["preview"], ["status"]):
-            said(stack.fleet(*shown, *STACK))
+        for shown in (["diff"], ["preview"], ["preview", "--json"], ["status"]):
+            said(stack.fleet(shown[0], *STACK, *shown[1:]))
         said(stack.pulumi("stack", "export", "--stack", "test"))
     arguments = "\n".join(sorted(frozenset().union(*seen)))
     assert "osprey" not in arguments

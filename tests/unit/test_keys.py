@@ -13,7 +13,7 @@ import yaml
 
 from fleet.config import Snippet
 from fleet.errors import FleetError
-from fleet.model import Model
+from fleet.model import Model, attributes
 from fleet.workloads import (
     Build,
     Container,
@@ -29,7 +29,7 @@ from fleet.workloads.compose import read_compose
 from fleet.workloads.compose_model import BuildUse, Check, NetworkUse, Service, VolumeUse
 from fleet.workloads.compose_project import Surroundings
 from fleet.workloads.rendering import Key, Refused, Special, keys
-from tools.reference import FOLDER, PAGES, attributes
+from tools.reference import FOLDER, PAGES
 
 IMAGE = "docker.io/library/busybox:1"
 CHECK = {"command": "true"}

@@ -109,6 +109,21 @@ def test_a_platform_refuses_what_it_cannot_do_before_anything_is_made(
     assert wanted in str(caught.value)
 
 
+@pytest.mark.parametrize("name", names())
+def test_what_re_provisions_a_node_is_the_same_without_an_image_lock(locked: Folder, name: str) -> None:
+    where = platform(
+        name, case(name).config.get(f"fleet:{name}", {}), project=locked.path, stack="test", config=CONFIG.get
+    )
+
+    def triggers() -> list[tuple[str, object]]:
+        planned = plan_spec(locked.path / "fleet.yaml", Resolver(), where, need_lock=False)
+        return [(where.trigger(node), where.shape(node)) for node in planned.nodes]
+
+    with_lock = triggers()
+    (locked.path / "image.lock.yaml").unlink()
+    assert triggers() == with_lock
+
+
 @pytest.mark.parametrize(
     ("name", "size", "most"),
     [

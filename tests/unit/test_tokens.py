@@ -32,6 +32,9 @@ PROVIDERS = {
 }
 """By type: the module and the class that the pickle of the provider names."""
 FUNCTIONS = {
+    "fleet.platforms.aws.console:Console",
+    "fleet.platforms.gcp.console:Console",
+    "fleet.platforms.libvirt.console:Console",
     "fleet.platforms.libvirt:missing",
     "fleet.platforms.qemu:missing",
     "fleet.platforms.qemu_machine:Standing",

@@ -150,7 +150,7 @@ def test_validate_needs_neither_secrets_nor_passphrase_nor_lock_nor_pulumi(
     other = refused("validate", "fleet.yaml", "--stack", "test", "--platform", "qemu", status=2, **bare)
     assert "Stack test is on aws, not on qemu. Leave out `--platform`." in other
     missing = refused("validate", "fleet.yaml", "--stack", "tset", status=2, **bare)
-    assert "There is no stack tset in project web. Its stacks: test." in missing
+    assert "There is no stack tset in project web. Did you mean `test`? Its stacks: test." in missing
 
 
 @pytest.mark.system

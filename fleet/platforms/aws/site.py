@@ -21,7 +21,9 @@ from fleet.plan import (
     FleetPlan,
     Needs,
     NodePlan,
+    Watch,
 )
+from fleet.platforms.aws import console
 from fleet.platforms.aws.platform import DEVICES, Aws, with_disk_rules
 from fleet.platforms.base import Instance
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
@@ -312,6 +314,11 @@ class Site:
             console=pulumi.Output.concat(
                 f"aws ec2 get-console-output --latest --output text --region {platform.region} --instance-id ",
                 machine.id,
+            ),
+            watch=Watch(
+                console.CONSOLE,
+                machine.id.apply(lambda instance: console.argument(platform.region, platform.profile, instance)),
+                lives=False,
             ),
             hand_over=associate if elastic and node.surge else None,
         )

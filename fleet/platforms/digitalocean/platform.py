@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ from fleet.plan import (
 )
 from fleet.platforms.base import BasePlatform, Leftovers
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk
+from fleet.platforms.diagnosis import Check, plugin, sdk
+from fleet.platforms.digitalocean.account import account
 from fleet.platforms.digitalocean.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
@@ -86,6 +88,10 @@ class DigitalOcean(BasePlatform):
         read = read_options(Options, options, platform="digitalocean", stack=stack, project=project)
         token = config("digitalocean:token") or os.environ.get("DIGITALOCEAN_TOKEN", "")
         return cls(read, bool(token), stack)
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: account(config))
+        return (sdk("pulumi_digitalocean", "digitalocean"), plugin("digitalocean", "pulumi_digitalocean"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return ""

@@ -22,10 +22,16 @@ from fleet.plan import (
     FleetPlan,
     Limits,
     NodePlan,
+    Peer,
+    Probe,
     StateEntry,
+    Watch,
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_addresses, check_disk_count, check_disks, check_reachable
+from fleet.platforms.diagnosis import Check, plugin, sdk
+from fleet.platforms.gcp import console
+from fleet.platforms.gcp.account import access
 from fleet.platforms.gcp.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import described, digest, named_size
@@ -105,6 +111,10 @@ class Gcp(BasePlatform):
     def region(self) -> str:
         """The region of the zones."""
         return self.zones[0].rpartition("-")[0] if self.zones else ""
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("credentials", lambda: access(config, self.project))
+        return (sdk("pulumi_gcp", "gcp"), plugin("gcp", "pulumi_gcp"), look)
 
     def cannot_surge(self, *, addressed: bool) -> str:
         if addressed:
@@ -215,6 +225,11 @@ class Gcp(BasePlatform):
             "the fleet's name": "" if join else node.fleet,
         }
         return described(node, shape)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(*(str(machine.get(key, "")) for key in ("project", "zone", "name")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str] | None:
         """By its name, which its id is made of."""

@@ -19,8 +19,10 @@ from fleet.plan import (
     FleetPlan,
     Needs,
     NodePlan,
+    Watch,
 )
 from fleet.platforms.base import Instance
+from fleet.platforms.gcp import console
 from fleet.platforms.gcp.platform import Gcp
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
 from fleet.platforms.shapes import digest
@@ -267,5 +269,12 @@ class Site:
             ssh=pulumi.Output.concat("ssh core@", address),
             console=pulumi.Output.concat(
                 "gcloud compute instances get-serial-port-output ", machine.name, " --zone ", zone
+            ),
+            watch=Watch(
+                console.CONSOLE,
+                pulumi.Output.all(machine.project, machine.zone, machine.name).apply(
+                    lambda place: console.argument(*place)
+                ),
+                lives=False,
             ),
         )

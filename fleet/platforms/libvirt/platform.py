@@ -27,12 +27,18 @@ from fleet.plan import (
     Limits,
     LockedImage,
     NodePlan,
+    Peer,
     PortPlan,
+    Probe,
     ReportAccess,
     StateEntry,
+    Watch,
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
+from fleet.platforms.diagnosis import Check, plugin, sdk
+from fleet.platforms.libvirt import console
+from fleet.platforms.libvirt.daemon import daemon
 from fleet.platforms.libvirt.options import Options
 from fleet.platforms.options import read_options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest, slot
@@ -86,6 +92,10 @@ class Libvirt(BasePlatform):
             raise UsageError(f"`fleet:libvirt` of stack {stack}: `cidr` is a /16, not {read.cidr}.")
         return cls(read, config("libvirt:uri") or os.environ.get("LIBVIRT_DEFAULT_URI", _DEFAULT_URI), stack)
 
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        look = Check("libvirt", lambda: daemon(self.uri, self.options.pool))
+        return (sdk("pulumi_libvirt", "libvirt"), plugin("libvirt", "pulumi_libvirt"), look)
+
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on libvirt every node has a planned address"
 
@@ -110,6 +120,11 @@ class Libvirt(BasePlatform):
             return None
         reached = bool(self.options.bridge) or not urlsplit(self.uri).hostname
         return ReportAccess(node.report, node.settle, direct=reached, ssh=reached)
+
+    def deployed_peer(self, name: str, address: str, machine: Mapping[str, Any], probes: Sequence[Probe]) -> Peer:
+        """At its address, with its console."""
+        shown = console.argument(self.uri, str(machine.get("id", "")))
+        return Peer(name, address, {}, probes, Watch(console.CONSOLE, shown, lives=False))
 
     @property
     def place(self) -> str:

@@ -24,8 +24,10 @@ from fleet.plan import (
     FleetPlan,
     Needs,
     NodePlan,
+    Watch,
 )
 from fleet.platforms.base import Instance
+from fleet.platforms.libvirt import console
 from fleet.platforms.libvirt.platform import GIB, Libvirt, wwn
 from fleet.platforms.lookups import Sdk
 from fleet.platforms.site import disk_options, machine_options
@@ -186,6 +188,11 @@ class Site:
             address=address,
             ssh=f"ssh core@{address}",
             console=f"virsh --connect {platform.uri} console {self._prefix}-{node.name}",
+            watch=Watch(
+                console.CONSOLE,
+                machine.id.apply(lambda domain: console.argument(platform.uri, domain)),
+                lives=False,
+            ),
         )
 
 

@@ -31,6 +31,7 @@ from qemu.qmp import QMPClient, QMPError
 from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
 from fleet.files import private_folder, read_json, write_private
+from fleet.platforms.consoles import END
 from fleet.platforms.qemu import accelerator, network, tokens
 from fleet.platforms.qemu.accelerator import BINARY, Answer, Choice
 
@@ -338,17 +339,15 @@ def running(folder: Path, identity: str) -> bool:
     return _identity(folder) == identity and _pid(folder) is not None
 
 
-def console(folder: Path, lines: int = 15) -> str:
-    """The end of a machine's serial console, without terminal escapes."""
+def console(folder: Path) -> str:
+    """The end of a machine's serial console, as the machine wrote it; empty if there is none."""
     try:
         with (folder / "console.log").open("rb") as log:
             log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 32_768))
-            text = log.read().decode("utf-8", "replace")
+            log.seek(max(0, log.tell() - END))
+            return log.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    shown = [_printable(line) for line in text.replace("\r", "\n").split("\n")]
-    return "\n".join([line for line in shown if line.strip()][-lines:])
 
 
 @named(tokens.WATCHER)
@@ -611,7 +610,3 @@ def _image_tool(*arguments: str) -> str:
     if result.returncode != 0:
         raise FleetError(f"qemu-img {arguments[0]} failed: {result.stderr.strip()}.")
     return result.stdout
-
-
-def _printable(line: str) -> str:
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]", "", line)

@@ -44,8 +44,10 @@ from fleet.plan import (
 )
 from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
+from fleet.platforms.diagnosis import Check
 from fleet.platforms.options import read_options
 from fleet.platforms.qemu import machine, network, tokens
+from fleet.platforms.qemu.host import host_checks
 from fleet.platforms.qemu.options import Options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest
 from fleet.stack_config import ConfigReader, no_config
@@ -53,8 +55,6 @@ from fleet.stack_config import ConfigReader, no_config
 if TYPE_CHECKING:
     import pulumi
 
-_NO_REASON = ("image", "follow_image", "accelerator")
-"""Properties of a machine that hold for its next start, and by themselves bring none about."""
 _DISK_SLOTS = 27
 """Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
 takes the slot of one. With one more, QEMU does not start (tried with QEMU 7.2)."""
@@ -97,6 +97,9 @@ class Qemu(BasePlatform):
         """
         read = read_options(Options, options, platform="qemu", stack=stack, project=project)
         return cls(read, (project / read.state_dir).resolve() if read.state_dir else stack_folder(project, stack))
+
+    def checks(self, config: ConfigReader) -> Sequence[Check]:
+        return host_checks()
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"
@@ -227,8 +230,7 @@ class Qemu(BasePlatform):
         return ()
 
     def trigger(self, node: NodePlan) -> str:
-        props = {key: value for key, value in self.props(node).items() if key not in _NO_REASON}
-        return digest(props)
+        return digest(self._lasting_props(node))
 
     def shape(self, node: NodePlan) -> dict[str, str]:
         cpus, memory = self._shape(node)
@@ -291,18 +293,25 @@ class Qemu(BasePlatform):
     def props(self, node: NodePlan) -> dict[str, Any]:
         """The inputs of a node's machine."""
         assert node.image is not None
+        return {
+            **self._lasting_props(node),
+            # These hold for its next start, and by themselves bring none about.
+            "image": node.image.disks[QEMU_DISK.name].model_dump(exclude_defaults=True),
+            "follow_image": node.follow_image,
+            "accelerator": self.options.accelerator,
+        }
+
+    def _lasting_props(self, node: NodePlan) -> dict[str, Any]:
+        """The inputs of a node's machine that hold as long as it stands."""
         cpus, memory = self._shape(node)
         props: dict[str, Any] = {
             "name": node.name,
             "folder": str(self.folder(node)),
             "ignition": node.delivery.user_data,
-            "image": node.image.disks[QEMU_DISK.name].model_dump(exclude_defaults=True),
-            "follow_image": node.follow_image,
             "memory_mib": memory,
             "cpus": cpus,
             "root_size_gib": self.options.root_size_gib,
             "bind": self.options.bind,
-            "accelerator": self.options.accelerator,
             "forwards": [
                 [p.protocol, self.host_port(node, p), p.number, *([REPORT_HOST] if _is_report(node, p) else [])]
                 for p in node.ports

@@ -1,0 +1,33 @@
+"""``fleet --version``, and what stands before all commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fleet.cli.app import app
+
+
+def _show(wanted: bool) -> None:
+    """Print the versions of fleet, and of what makes configs and deploys them; then end.
+
+    Nothing is started for it: the transpiler's notices name what is linked into it.
+    """
+    if not wanted:
+        return
+    from fleet.ops.version import versions
+
+    own, *others = versions()
+    print(own)
+    print(", ".join(others))
+    raise typer.Exit
+
+
+@app.callback()
+def everything(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show, is_eager=True, help="Show versions, and exit.")
+    ] = False,
+) -> None:
+    """Take options that stand before the command."""

@@ -1,0 +1,29 @@
+"""``fleet --version``: releases of fleet, and of what makes its configs and deploys them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib import metadata, resources
+
+_NOTICES = "fleet-transpiler.NOTICES.txt"
+"""Beside the transpiler: the modules that are linked into it, by path and version (``hatch_build.py``)."""
+_LINKED = {"Butane": "github.com/coreos/butane", "Ignition": "github.com/coreos/ignition/v2"}
+
+
+def versions() -> Sequence[str]:
+    """Names and versions: fleet's own first. What is not there is left out."""
+    shown = []
+    for name, package in (("fleet", "fleet"), ("Pulumi SDK", "pulumi")):
+        try:
+            shown.append(f"{name} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            shown.append(f"{name} (not installed)")
+    try:
+        notices = resources.files("fleet.config").joinpath(_NOTICES).read_text(encoding="utf-8")
+    except OSError:
+        notices = ""
+    for name, module in _LINKED.items():
+        if found := re.search(rf"^{re.escape(module)} v(\S+): ", notices, re.MULTILINE):
+            shown.append(f"{name} {found[1]}")
+    return shown

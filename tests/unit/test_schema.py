@@ -1,0 +1,105 @@
+"""The JSON Schema of a spec: editors mark what cannot be, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from fleet.core_schema import Loader
+from fleet.spec.model import FleetSpec
+from fleet.spec.schema import schema_text, spec_schema
+from tests.models import REQUIRED, built, places
+from tools.cache import ROOT
+
+SCHEMA = spec_schema()
+VALIDATOR = Draft202012Validator(SCHEMA)
+SPECS = sorted(
+    file
+    for pattern in ("stacks/*.yaml", "examples/*/*.yaml", "fleet/templates/*.yaml")
+    for file in ROOT.glob(pattern)
+    if re.search(r"^groups:", file.read_text(), re.MULTILINE)
+)
+NEEDED = {
+    **REQUIRED, "node": 8080, "interface": "eth0", "address": "10.0.0.2/24", "addresses": ["10.0.0.2/24"],
+    "strategy": "periodic", "days": ["Sat"], "start": "22:30", "minutes": 60,
+}  # fmt: skip
+ANYTHING = {("groups", "a", "rollout", "window"), ("groups", "a", "ready", 0, "http", "json", "a")}
+"""Places of which the schema does not say what may stand there."""
+PLACES = [place for place in places(FleetSpec) if place[0] != "name"]
+
+
+def wrong(document: Any) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(document)]
+
+
+def document(place: tuple[str | int, ...], value: Any) -> Any:
+    """A spec with a value at a place, as JSON has it: its keys are text."""
+    return _text_keys({"name": "web", "groups": {"web": {}}, **built(FleetSpec, place, value, NEEDED)})
+
+
+def _text_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _text_keys(each) for key, each in value.items()}
+    return [_text_keys(each) for each in value] if isinstance(value, list) else value
+
+
+def test_the_schema_is_one_and_the_same_every_time() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert schema_text() == schema_text()
+
+
+@pytest.mark.parametrize("file", SPECS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_spec_of_the_repository_fits(file: Path) -> None:
+    assert wrong(_text_keys(yaml.load(file.read_text(), Loader))) == []
+
+
+def test_every_example_of_the_page_about_specs_fits() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/spec.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        # What is left out there is not a part of it.
+        shown = yaml.load(re.sub(r", \.\.\.(?=})", "", block), Loader)
+        assert wrong(_text_keys({"name": "web", **shown})) == [], block
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
+def test_a_placeholder_may_stand_wherever_variables_fill(place: tuple[str | int, ...]) -> None:
+    assert wrong(document(place, "${name}")) == []
+
+
+@pytest.mark.parametrize(
+    "place", [place for place in PLACES if place not in ANYTHING], ids=lambda place: ".".join(map(str, place))
+)
+def test_what_is_no_scalar_is_marked_where_one_belongs(place: tuple[str | int, ...]) -> None:
+    assert wrong(document(place, {"no such key": {"no": [{"thing": []}]}})) != []
+
+
+def test_a_key_that_does_not_exist_is_marked_at_every_depth() -> None:
+    for text in (
+        "{name: web, groups: {web: {}}, cuont: 1}",
+        "{name: web, groups: {web: {cuont: 1}}}",
+        "{name: web, groups: {web: {containers: {a: {image: b, prots: []}}}}}",
+        "{name: web, groups: {web: {snippets: [{use: hostname, colour: red}]}}}",
+    ):
+        assert len(wrong(yaml.safe_load(text))) == 1, text
+
+
+def properties(schema: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of every mapping of a schema, and what is said of it."""
+    for key, part in schema.items() if isinstance(schema, dict) else enumerate(schema):
+        if key == "properties":
+            yield from part.items()
+        if isinstance(part, dict | list):
+            yield from properties(part)
+
+
+def test_every_key_says_what_it_is() -> None:
+    silent = [key for key, part in properties(SCHEMA) if "description" not in part]
+    assert silent == []
+    assert len([*properties(SCHEMA)]) > 200
