@@ -48,7 +48,7 @@ def browser(own_loopback: None) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(viewport={"width": 1280, "height": 600}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE)
     opened = context.new_page()
     yield opened
@@ -112,9 +112,9 @@ def test_the_page_follows_a_rollout_of_five_nodes_without_a_reload(stack: Stack,
                 expect(card(page, "web-4")).to_contain_text(READY)
                 page.locator("header a", has_text="Rollout").first.click()
                 expect(page.locator("main")).to_contain_text("web-4")
-                picture(page, "rollout-5-light")
+                picture(page, "live-light")
                 page.emulate_media(color_scheme="dark")
-                picture(page, "rollout-5-dark")
+                picture(page, "live-dark")
             finally:
                 hold.unlink()
             assert updating.result().status == 0
@@ -154,10 +154,10 @@ def test_a_fleet_of_any_size_can_be_read_by_eye_and_by_keyboard(
         expect(page.locator("main h2, main h3").first).to_be_visible()
         picture(page, f"{name}-{size}-{scheme}")
         for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 900})
+            page.set_viewport_size({"width": width, "height": 600})
             wide = page.evaluate("() => document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} wide where there are {width}"
-        page.set_viewport_size({"width": 1280, "height": 900})
+        page.set_viewport_size({"width": 1280, "height": 600})
 
     page.goto("about:blank")
     page.goto(report.as_uri())

@@ -228,6 +228,22 @@ def test_nothing_that_a_stack_does_shows_a_secret(canaries: Stack) -> None:
         assert not digests([PIN, WORD, *configs], file.read_text())
 
 
+def test_no_picture_and_no_page_shows_a_secret(canaries: Stack) -> None:
+    stack = canaries
+    stack.edit("fleet.yaml", "count: 2", "count: 1")
+    stack.edit("fleet.yaml", 'path: "/?word=${word}"', 'path: "/?word=${word}&pin=${pin}"')
+    up = stack.up()
+    assert up.status == 0, up
+    for form in ("svg", "dot", "mermaid"):
+        assert "hello" in said(stack.fleet("graph", *STACK, "--format", form))
+    exported = stack.fleet("view", *STACK, "--export", "page.html")
+    assert exported.status == 0, said(exported)
+    page = (stack.path / "page.html").read_text()
+    assert "(secret pin)" in page
+    assert not told(WORD, page)
+    assert not told(PIN, page)
+
+
 def test_what_an_earlier_fleet_wrote_in_plain_text_is_sealed_without_a_machine_of_its_own(canaries: Stack) -> None:
     stack = canaries
     stack.edit("fleet.yaml", "count: 2", "count: 1")
