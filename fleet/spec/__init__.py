@@ -1,8 +1,8 @@
 """The declarative spec: its schema, and its loader. :mod:`fleet.planner` plans what it says."""
 
-from fleet.spec.loader import LoadedSpec, load_image, load_spec, load_tags
+from fleet.spec.loader import LoadedSpec, load_image, load_spec, load_tags, load_version
 from fleet.spec.model import FleetSpec
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Resolver
 
-__all__ = ["FleetSpec", "LoadedSpec", "Resolver", "SpecConfig", "load_image", "load_spec", "load_tags"]
+__all__ = ["FleetSpec", "LoadedSpec", "Resolver", "SpecConfig", "load_image", "load_spec", "load_tags", "load_version"]
