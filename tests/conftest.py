@@ -48,6 +48,7 @@ STACK = ("fleet.yaml", "--stack", "test")
 FLEET = Path(sys.executable).with_name("fleet")
 
 SPEC = """\
+version: 1
 name: web
 groups:
   web:

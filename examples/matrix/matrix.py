@@ -67,6 +67,7 @@ def spec(config: SpecConfig) -> dict[str, Any]:
     """
     server = Server(config)
     return {
+        "version": 1,
         "name": "matrix",
         "ssh_authorized_keys": config.texts("ssh_authorized_keys"),
         "secrets": server.secrets(),

@@ -39,6 +39,7 @@ def spec(config: SpecConfig) -> dict[str, Any]:
     """
     cluster = Cluster(config)
     made: dict[str, Any] = {
+        "version": 1,
         "name": "nomad",
         "ssh_authorized_keys": config.texts("ssh_authorized_keys"),
         "secrets": cluster.secrets(),

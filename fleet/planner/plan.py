@@ -8,21 +8,25 @@ says whether it can make the whole.
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
-from fleet.config import NEWEST_SPEC, Snippet, compose_all, deliver
+from fleet.config import NEWEST_SPEC, Snippet
 from fleet.config.difference import file_texts
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, FleetWarning, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
 from fleet.planner.network import private_address
+from fleet.planner.renderer import RENDERERS
 from fleet.planner.secrecy import with_secrecy
 from fleet.planner.snippets import node_snippets, shared_snippets
 from fleet.spec import LoadedSpec, Resolver, load_spec
 from fleet.spec.loader import error_to_report
 from fleet.spec.model import Group
+from fleet.spec.python import SUFFIX as PYTHON
 from fleet.spec.values import concealed
+from fleet.spec.versions import FIRST, VERSION_KEY
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -36,6 +40,7 @@ def plan_spec(
     node: str | None = None,
     new_image: bool = False,
     check: bool = True,
+    version: int | None = None,
 ) -> FleetPlan:
     """Plan the nodes of a spec, with their secrets, and with what may be shown of them.
 
@@ -47,11 +52,15 @@ def plan_spec(
         node: Plan only this node.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
         check: Whether the platform has to be able to make them; configs are the same without.
+        version: As if the spec were of this version.
+
+    Warns:
+        FleetWarning: The spec says no version, and ``version`` none either.
 
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
     """
-    spec = load_spec(path, resolver, platform.name)
+    spec = load_spec(path, resolver, platform.name, version=version)
 
     def planned(spec: LoadedSpec) -> FleetPlan:
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
@@ -62,7 +71,7 @@ def plan_spec(
 
     try:
         with concealed(spec.values.plain):
-            return planned(spec)
+            plan = planned(spec)
     except FleetError as error:
         failure: FleetError | None = None
         if spec.masked:
@@ -72,6 +81,21 @@ def plan_spec(
             except FleetError as other:
                 failure = other
         raise error_to_report(error, failure, spec.values) from None
+    if version is None and not spec.says_version:
+        _warn_of_no_version(spec)
+    return plan
+
+
+def _warn_of_no_version(spec: LoadedSpec) -> None:
+    file = spec.document.path.name
+    fix = f"Write `{VERSION_KEY}: {FIRST}` as its first key, as `fleet migrate {file} --write` does"
+    if file.endswith(PYTHON):
+        fix = f'Have `spec` return `"{VERSION_KEY}": {FIRST}` too'
+    warnings.warn(
+        f"{spec.at()}: The spec has no `{VERSION_KEY}`, and so is of version {FIRST}. {fix}; nothing changes.",
+        FleetWarning,
+        stacklevel=3,
+    )
 
 
 def plan_fleet(
@@ -96,6 +120,7 @@ def plan_fleet(
         FleetError: A snippet, a conflict, or a probe of a port that cannot be reached. What the platform cannot do is
             for :meth:`~fleet.plan.PlanningPlatform.check` to say.
     """
+    render = RENDERERS[spec.fleet.version]
     names = [f"{name}-{index}" for name, group in spec.fleet.groups.items() for index in range(group.count)]
     if node is not None and node not in names:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
@@ -133,7 +158,7 @@ def plan_fleet(
         ports = tuple(sorted({ssh, *report, *group.reachable}))
         listed = remake(spec, name)
         snippets |= listed
-        configs = compose_all(list(listed.values()), max_spec=max_spec)
+        configs = render.compose_all(list(listed.values()), max_spec=max_spec)
         for config in configs:
             check(spec, name, config)
         surge = _surges(spec, name, group, platform)
@@ -143,7 +168,7 @@ def plan_fleet(
                 group=name,
                 index=index,
                 config=config,
-                delivery=deliver(config, platform.limits, node=f"{name}-{index}"),
+                delivery=render.deliver(config, platform.limits, node=f"{name}-{index}"),
                 shown=config.ignition,
                 secret=False,
                 image=image,

@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fleet.config import Snippet, compose_all, deliver
+from fleet.config import Snippet
 from fleet.config.difference import UNKNOWN
 from fleet.config.entries import LISTS
 from fleet.errors import FleetError
 from fleet.plan import FleetPlan, MachineConfig, NodePlan, PlanningPlatform
+from fleet.planner.renderer import RENDERERS
 from fleet.spec import LoadedSpec
 
 Remake = Callable[[LoadedSpec, str], Mapping[str, Sequence[Snippet]]]
@@ -88,7 +89,9 @@ def with_secrecy(
         secret = not compared or text != node.config.ignition
         if secret and delivery.object:
             # Nodes have the object's name in their user data, so it stays what an earlier fleet called it.
-            delivery = deliver(node.config, platform.limits, node=node.name, shown=text if compared else UNKNOWN)
+            delivery = RENDERERS[spec.fleet.version].deliver(
+                node.config, platform.limits, node=node.name, shown=text if compared else UNKNOWN
+            )
         probe_secrets = spec.secrets_in("groups", node.group, "ready")
         used = probe_secrets.union(*(snippet.secrets for snippet in snippets[node.name]))
         unread = spec.values.unread
@@ -128,7 +131,7 @@ def _shown(
                 [one if one == other else other for one, other in zip(snippets[name], masked[name], strict=True)]
                 for name in (node.name for node in nodes)
             ]
-            configs = compose_all(lists, max_spec=max_spec)
+            configs = RENDERERS[spec.fleet.version].compose_all(lists, max_spec=max_spec)
             for config in configs:
                 check(spec.masked, group, config)
             texts = {node.name: config.ignition for node, config in zip(nodes, configs, strict=True)}
@@ -145,7 +148,8 @@ def _by_entry(config: MachineConfig, snippets: Sequence[Snippet], spec: LoadedSp
     if not secrets:
         return config.ignition
     try:
-        (others,) = compose_all([[snippet for snippet in snippets if not snippet.secrets]], max_spec=max_spec)
+        plain_snippets = [snippet for snippet in snippets if not snippet.secrets]
+        (others,) = RENDERERS[spec.fleet.version].compose_all([plain_snippets], max_spec=max_spec)
         plain: Mapping[str, Any] = others.tree
     except FleetError:
         plain = {}

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from fleet.config import Snippet
 from fleet.errors import UsageError
-from fleet.library import LibrarySnippet, MetadataGuard, NodeName, authorized_keys, hostname_file
+from fleet.library import LibrarySnippet, MetadataGuard, NodeName
 from fleet.plan import PlanningPlatform
-from fleet.planner.network import hosts_snippet, interface_snippet, private_address
+from fleet.planner.network import private_address
+from fleet.planner.renderer import RENDERERS, Renderer
 from fleet.spec import LoadedSpec
 from fleet.spec.model import AnySnippet, Group
-from fleet.workloads import Workload, data_disk_snippet, report_snippet, workload_snippet
+from fleet.workloads import Workload
 
 
 def node_snippets(
@@ -39,11 +39,12 @@ def node_snippets(
     Raises:
         FleetError: One cannot be made.
     """
-    snippets = [_ignition(f"hostname of {node.name}", {"storage": {"files": [hostname_file(node.name)]}})]
+    render = RENDERERS[spec.fleet.version]
+    snippets = [render.hostname(node.name)]
     private = private_address(spec.fleet, group, node.index, platform)
     interface = platform.interface(private) if private else None
     if private and interface:
-        snippets.append(interface_snippet(node.name, private, interface))
+        snippets.append(render.interface(node.name, private, interface))
     for index, ref in enumerate(spec.fleet.groups[group].snippets):
         if isinstance(ref, LibrarySnippet) and ref.per_node:
             snippets.append(_named(spec, ref, node, "groups", group, "snippets", index))
@@ -51,7 +52,7 @@ def node_snippets(
     override = spec.fleet.groups[group].nodes.get(node.index)
     written = _written_guards(spec, group, platform)
     if written and not written & {None, node.index} and _guard_wanted(spec.fleet.groups[group], platform):
-        snippets.append(_metadata_guard())
+        snippets.append(_metadata_guard(render))
     for index, ref in enumerate(override.snippets if override else ()):
         snippets.append(_named(spec, ref, node, "groups", group, "nodes", node.index, "snippets", index))
     return snippets
@@ -62,7 +63,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
     at, secrets = spec.at(*where), spec.secrets_in(*where)
     if isinstance(ref, LibrarySnippet):
         try:
-            return replace(ref.snippet(node), secrets=secrets)
+            return replace(RENDERERS[spec.fleet.version].library(ref, node), secrets=secrets)
         except UsageError as error:
             raise UsageError(error.what, at=at, fix=error.fix) from None
     path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
@@ -95,24 +96,25 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
     Raises:
         FleetError: One cannot be made.
     """
+    render = RENDERERS[spec.fleet.version]
     snippets = []
     if spec.fleet.ssh_authorized_keys:
-        access = _ignition("ssh_authorized_keys of the spec", authorized_keys("core", spec.fleet.ssh_authorized_keys))
+        access = render.access(spec.fleet.ssh_authorized_keys)
         snippets.append(replace(access, secrets=spec.secrets_in("ssh_authorized_keys")))
     if spec.fleet.network:
-        snippets.append(hosts_snippet(spec.fleet, platform))
+        snippets.append(render.hosts(spec.fleet, platform))
     filling = frozenset().union(*(spec.secrets_in("groups", name, kind) for kind in Workload.model_fields))
     for disk, what in sorted(group.data_disks.items()):
         link, services = platform.disk_link(disk), group.services_on(what.mount)
         # Where containers' data lies says which services wait for the disk.
         secrets = filling | spec.secrets_in("groups", name, "data_disks", disk)
-        snippets.append(replace(data_disk_snippet(disk, what, link.path, link.rule, services), secrets=secrets))
+        snippets.append(replace(render.data_disk(disk, what, link.path, link.rule, services), secrets=secrets))
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
-        snippets.append(_metadata_guard())
+        snippets.append(_metadata_guard(render))
     confidential = frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name))
     # The group is its workload; one with nothing in it makes an empty snippet.
     excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
-    workload = workload_snippet(
+    workload = render.workload(
         group,
         secrets=spec.values.secrets,
         folder=spec.folder,
@@ -124,7 +126,7 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
     )
     snippets.append(replace(workload, secrets=filling | group.secrets))
     if spec.fleet.report:
-        report = report_snippet(group, group.data_disks, port=spec.fleet.report.port, confidential=confidential)
+        report = render.report(group, group.data_disks, port=spec.fleet.report.port, confidential=confidential)
         on_disks = spec.secrets_in("groups", name, "data_disks")
         snippets.append(replace(report, secrets=filling | on_disks))
     # The user's own come last, so that one declared an override can replace anything that fleet wrote.
@@ -138,8 +140,8 @@ def _guard_wanted(group: Group, platform: PlanningPlatform) -> bool:
     return group.metadata_guard and bool(platform.metadata_addresses)
 
 
-def _metadata_guard() -> Snippet:
-    return MetadataGuard(use="metadata-guard").snippet(NodeName("", 0))
+def _metadata_guard(render: Renderer) -> Snippet:
+    return render.library(MetadataGuard(use="metadata-guard"), NodeName("", 0))
 
 
 def _written_guards(spec: LoadedSpec, name: str, platform: PlanningPlatform) -> set[int | None]:
@@ -164,7 +166,3 @@ def _written_guards(spec: LoadedSpec, name: str, platform: PlanningPlatform) -> 
                     fix="Leave `addresses` out, or add it.",
                 )
     return written
-
-
-def _ignition(name: str, sections: dict[str, Any]) -> Snippet:
-    return Snippet.from_ignition(name, {"ignition": {"version": "3.0.0"}, **sections})

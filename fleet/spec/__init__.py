@@ -1,6 +1,6 @@
 """The declarative spec: its schema, and its loader. :mod:`fleet.planner` plans what it says."""
 
-from fleet.spec.loader import LoadedSpec, load_image, load_references, load_spec, load_tags
+from fleet.spec.loader import LoadedSpec, load_image, load_references, load_spec, load_tags, load_version
 from fleet.spec.model import FleetSpec
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Resolver
@@ -14,4 +14,5 @@ __all__ = [
     "load_references",
     "load_spec",
     "load_tags",
+    "load_version",
 ]

@@ -28,7 +28,8 @@ from fleet.spec import python as program
 from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values, concealed, mask
-from fleet.stack_config import DEFAULT_PLATFORM
+from fleet.spec.versions import VERSION_KEY
+from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader
 from fleet.workloads import Workload
 
 Location = tuple[str | int, ...]
@@ -55,6 +56,11 @@ class LoadedSpec:
     document: Document
     marks: Marks = field(default_factory=dict)
     masked: LoadedSpec | None = None
+
+    @property
+    def says_version(self) -> bool:
+        """Whether it says which version it is of, and is not of the first for want of one."""
+        return _version_of(self.document) is not None
 
     @property
     def folder(self) -> Path:
@@ -86,20 +92,21 @@ class LoadedSpec:
         return frozenset().union(*(names for place, names in self.marks.items() if meets(place)))
 
 
-def load_spec(path: Path, resolver: Resolver, platform: str) -> LoadedSpec:
+def load_spec(path: Path, resolver: Resolver, platform: str, *, version: int | None = None) -> LoadedSpec:
     """Read a spec, find its values, fill them in, and check the whole.
 
     Args:
         path: The spec's file: YAML, or Python (see :mod:`fleet.spec.python`).
         resolver: Where its values come from.
         platform: The platform's name, for a spec in Python.
+        version: Read it as if it were of this version.
 
     Raises:
         UsageError: It cannot be read, does not say what a spec can say, or has a secret where that would be in plain
             text.
         FleetError: A value cannot be had, or a placeholder names no variable. No error holds a secret's value.
     """
-    source = _Source(path, SpecConfig(platform, resolver.config))
+    source = _Source(path, SpecConfig(platform, resolver.config), version)
     values = source.values(resolver)
     if not values.revealed or not values.secrets:
         return source.load(values)
@@ -115,6 +122,27 @@ def load_spec(path: Path, resolver: Resolver, platform: str) -> LoadedSpec:
             return replace(source.load(values), masked=masked)
     except FleetError as error:
         raise error_to_report(error, failure, values) from None
+
+
+def load_version(path: Path, platform: str, config: ConfigReader | None) -> int | None:
+    """The version that a spec says it is of; ``None`` where it says none, and so is of the first.
+
+    Args:
+        path: The spec's file.
+        platform: The platform's name, for a spec in Python.
+        config: Reads the stack's config, for a spec in Python; ``None`` where there is no stack.
+
+    Raises:
+        UsageError: It cannot be read, or this fleet does not know the version.
+    """
+    return _version_of(_document(path, SpecConfig(platform, config)))
+
+
+def _version_of(document: Document) -> int | None:
+    value = document.value()
+    if not isinstance(value, dict) or VERSION_KEY not in value:
+        return None
+    return document.read(Head, {VERSION_KEY: value[VERSION_KEY]}).version
 
 
 def error_to_report(error: FleetError, masked: FleetError | None, values: Values) -> FleetError:
@@ -136,13 +164,17 @@ class _Source:
     Args:
         path: Its file.
         config: What a spec in Python is given.
+        version: Read it as if it were of this version.
 
     Raises:
-        UsageError: It cannot be read, is not YAML, or says in a wrong way where its values come from.
+        UsageError: It cannot be read, is not YAML, is of a version that this fleet does not know, or says in a wrong
+            way where its values come from.
     """
 
-    def __init__(self, path: Path, config: SpecConfig) -> None:
-        self._document = _document(path, config)
+    def __init__(self, path: Path, config: SpecConfig, version: int | None) -> None:
+        self._document, self._version = _document(path, config), version
+        # First, since what else a newer fleet's spec says may be nothing that this one knows.
+        _version_of(self._document)
         value = self._document.value()
         keys = value if isinstance(value, dict) else {}
         head = self._document.read(Head, {key: keys[key] for key in Head.model_fields if key in keys})
@@ -169,6 +201,8 @@ class _Source:
         _check_open(document, self._marks(values))
         _add_compose_files(document, value, values)
         spec = document.read(FleetSpec, value)
+        if self._version is not None:
+            spec = spec.model_copy(update={"version": self._version})
         if self._all_marks is None:
             self._all_marks = self._marks_with_compose_files(values)
         _check_open(document, self._all_marks)

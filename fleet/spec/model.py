@@ -31,6 +31,7 @@ from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.model import PLAIN, SEALED, Model, Shorthand
 from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
+from fleet.spec.versions import FIRST, Version
 from fleet.workloads import DataDisk, DiskName, Name, Workload
 from fleet.workloads.fields import Label, SshKey
 
@@ -251,6 +252,7 @@ class ImageHead(Model):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    version: Version = FIRST
     image: Image = Image()
 
 
@@ -461,6 +463,8 @@ class FleetSpec(Model):
     """The document.
 
     Attributes:
+        version: Of the spec. What a spec of a version renders to is frozen: no newer fleet changes it
+            (:mod:`fleet.spec.versions`). By convention the first key; 1 where it is left out, which is warned of.
         name: The fleet's name.
         image: The operating system's image.
         ssh_authorized_keys: Public keys that may log in as ``core`` on every node.
@@ -475,6 +479,7 @@ class FleetSpec(Model):
         groups: By name.
     """
 
+    version: Annotated[Version, PLAIN] = FIRST
     name: Annotated[Label, PLAIN]
     image: Annotated[Image, PLAIN] = Image()
     ssh_authorized_keys: Annotated[list[SshKey], SEALED] = []

@@ -20,6 +20,7 @@ from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
+from fleet.spec.versions import FIRST, Version
 from fleet.stack_config import ConfigReader, Secure
 
 Keep = Callable[[str, Callable[[], str], str | None], str]
@@ -30,10 +31,11 @@ At = Callable[..., Position]
 
 
 class Head(Model):
-    """The part of a spec that says where values come from; read before the rest, which they fill."""
+    """The part of a spec that says its version and where values come from; read before the rest, which they fill."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    version: Version = FIRST
     secrets: dict[SecretName, SecretSource] = {}
     variables: dict[VariableName, Variable] = {}
 

@@ -19,15 +19,15 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
 @pytest.mark.parametrize(
     ("old", "new", "wanted"),
     [
-        ("count: 1", "cuont: 1", "fleet.yaml:4:5: There is no key `cuont`. Did you mean `count`?"),
-        ("count: 1", "count: three", "fleet.yaml:4:12: `count` should be a valid integer"),
-        ("count: 1", "count: -1", "fleet.yaml:4:12: `count` should be greater than or equal to 0"),
+        ("count: 1", "cuont: 1", "fleet.yaml:5:5: There is no key `cuont`. Did you mean `count`?"),
+        ("count: 1", "count: three", "fleet.yaml:5:12: `count` should be a valid integer"),
+        ("count: 1", "count: -1", "fleet.yaml:5:12: `count` should be greater than or equal to 0"),
         ("name: web\n", "", "fleet.yaml:1:1: `name` is missing here"),
-        ('ports: ["8080:80"]', 'ports: ["8080:eighty"]', "fleet.yaml:9:17"),
+        ('ports: ["8080:80"]', 'ports: ["8080:eighty"]', "fleet.yaml:10:17"),
         ("image: docker.io/library/caddy:2", "image: caddy", "name the registry too, as in docker.io/library/caddy"),
         ("image: docker.io/library/caddy:2", "imagee: x", "There is no key `imagee`. Did you mean `image`?"),
         ('GREETING: "hello"', "GREETING: true", "put it in quotes to say which text is meant"),
-        ("    count: 1", "    count: 1\n    count: 2", "fleet.yaml:5:5: `count` stands here for the second time"),
+        ("    count: 1", "    count: 1\n    count: 2", "fleet.yaml:6:5: `count` stands here for the second time"),
         ("  web:\n", "  Web_1:\n", "'Web_1' is no name"),
         ("count: 1", "addresses_from: 10", "`addresses_from` needs a private network"),
         ("groups:", "network: {cidr: 10.7.0.0/24}\ngroups:", "the group web needs `addresses_from`"),
@@ -39,7 +39,7 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
         ),
         ("count: 1", "after: [db]", "the group web comes after db, which is no group"),
         ("count: 1", "after: [web]", "in a circle: web, web"),
-        ("count: 1", "rollout: {window: 0}", "fleet.yaml:4:23: `window`: it should be a number from 1 up"),
+        ("count: 1", "rollout: {window: 0}", "fleet.yaml:5:23: `window`: it should be a number from 1 up"),
         ("count: 1", "rollout: {window: 120%}", "but it is '120%'"),
         ("count: 1", "nodes: {1: {snippets: [base.bu]}}", "`nodes` has 1, but the group's 1 are counted from 0"),
         ("count: 1", "rollout: {strategy: surge}", "The group web cannot surge: on qemu a node's ports"),
@@ -58,8 +58,8 @@ def test_a_mistake_in_the_spec_is_named_with_its_place(
 def test_all_mistakes_of_a_spec_are_told_at_once(folder: Folder, refused: Refused) -> None:
     folder.edit("fleet.yaml", "count: 1", "count: x\n    colour: red")
     error = refused("validate", "fleet.yaml", status=2)
-    assert error.startswith("Error: fleet.yaml:4:12: `count` ")
-    assert "\nfleet.yaml:5:5: There is no key `colour`." in error
+    assert error.startswith("Error: fleet.yaml:5:12: `count` ")
+    assert "\nfleet.yaml:6:5: There is no key `colour`." in error
 
 
 def test_a_missing_spec_is_said(refused: Refused) -> None:
@@ -69,7 +69,7 @@ def test_a_missing_spec_is_said(refused: Refused) -> None:
 def test_a_missing_snippet_names_the_line_of_the_spec(folder: Folder, refused: Refused) -> None:
     folder.edit("fleet.yaml", "[base.bu]", "[base.bu, other.bu]")
     error = refused("validate", "fleet.yaml", status=2)
-    assert error.startswith("Error: fleet.yaml:5:25: There is no snippet")
+    assert error.startswith("Error: fleet.yaml:6:25: There is no snippet")
 
 
 def test_a_butane_warning_is_an_error_until_it_is_allowed(folder: Folder, refused: Refused) -> None:
@@ -113,7 +113,7 @@ def test_a_probe_of_a_port_that_is_not_offered_names_its_line(folder: Folder, re
     text = (folder.path / "fleet.yaml").read_text()
     folder.write("fleet.yaml", text + "    ready:\n      - http: {port: 8081}\n")
     error = refused("validate", "fleet.yaml", status=2)
-    assert "fleet.yaml:12" in error
+    assert "fleet.yaml:13" in error
     assert "port 8081" in error
 
 

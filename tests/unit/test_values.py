@@ -113,7 +113,7 @@ def test_a_spec_is_filled_from_values_the_environment_and_defaults(folder: Folde
 def test_a_variable_that_is_missing_or_of_another_type_is_named(folder: Folder, refused: Refused) -> None:
     folder.edit("fleet.yaml", "name: web\n", "name: web\nvariables:\n  n: {type: integer, env: COUNT}\n")
     folder.edit("fleet.yaml", "count: 1", "count: ${n}")
-    assert "fleet.yaml:3:3: The variable n comes from the environment variable COUNT" in refused(
+    assert "fleet.yaml:4:3: The variable n comes from the environment variable COUNT" in refused(
         "validate", "fleet.yaml", status=1
     )
     assert "should be of type integer, but is 'x'" in refused("validate", "fleet.yaml", status=1, COUNT="x")
