@@ -193,6 +193,12 @@ def by_urn(resources: list[dict[str, Any]]) -> dict[str, Any]:
     """What a state says of each resource, without what may be different each time: the order of dependencies, too."""
     listed = _lasting(resources)
     for resource in listed:
+        # Of what a provider's check has left out, the engine notes what it would have been made of.
+        if "propertyDependencies" in resource:
+            inputs = resource.get("inputs", {})
+            resource["propertyDependencies"] = {
+                k: v for k, v in resource["propertyDependencies"].items() if k in inputs
+            }
         for dependencies in (resource.get("dependencies"), *resource.get("propertyDependencies", {}).values()):
             (dependencies or []).sort()
     named = {each["urn"]: each for each in listed}
