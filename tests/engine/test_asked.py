@@ -107,7 +107,7 @@ def options_of(name: str) -> Iterator[Change]:
 def keys() -> Iterator[Change]:
     """Another value for each key of the spec. Those of a workload make the config; one stands for all of them."""
     parts: list[tuple[Literal["fleet", "group"], Any, dict[str, Any]]] = [
-        ("fleet", FleetSpec.model_fields.keys() - {"groups"}, FLEET_KEYS),
+        ("fleet", FleetSpec.model_fields.keys() - {"groups", "version"}, FLEET_KEYS),
         ("group", Group.model_fields.keys() - Workload.model_fields.keys() | {"containers"}, GROUP_KEYS),
     ]
     for where, fields, values in parts:
