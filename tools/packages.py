@@ -29,6 +29,7 @@ NEEDS = {
         ("gcc", "gcc", "gcc"),
         ("/usr/include/blkid/blkid.h", "libblkid-dev libc6-dev", "libblkid-devel"),
         ("xz", "xz-utils", "xz"),
+        ("shellcheck", "shellcheck", "ShellCheck"),
     ),
     "backends": (("pg_createcluster" if shutil.which("apt-get") else "postgres", "postgresql", "postgresql-server"),),
 }
