@@ -30,6 +30,7 @@ NEEDS = {
         ("/usr/include/blkid/blkid.h", "libblkid-dev libc6-dev", "libblkid-devel"),
         ("xz", "xz-utils", "xz"),
         ("shellcheck", "shellcheck", "ShellCheck"),
+        ("journalctl", "systemd", "systemd"),
     ),
     "backends": (("pg_createcluster" if shutil.which("apt-get") else "postgres", "postgresql", "postgresql-server"),),
 }

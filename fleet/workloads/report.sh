@@ -116,7 +116,7 @@ look() {
         for each in "${causes[@]}"; do
             [[ $line =~ ${each#* } ]] && cause=${each%% *} && break
         done
-    done < <(exec timeout 60 journalctl -qbr -o cat -n 99 "_SYSTEMD_${type}UNIT=$unit" "_UID=$uid" _TRANSPORT=stdout \
+    done < <(exec timeout 60 journalctl -qr -b -o cat -n 99 "_SYSTEMD_${type}UNIT=$unit" "_UID=$uid" _TRANSPORT=stdout \
         + "${type}UNIT=$unit" "_UID=$uid")
     notes[$user/$unit]=$cause,$code
 }

@@ -481,6 +481,21 @@ def test_nodes_have_the_script_without_its_comments(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+def test_the_real_journalctl_takes_what_it_is_asked(node: Node, tmp_path: Path) -> None:
+    node.unit("ghost.service", RESTARTING)
+    node.unit("own.service", RESTARTING, user="app")
+    node.report()
+    asked = [line.split()[1:] for line in node.asked if line.startswith("journalctl ")]
+    assert len(asked) == 2
+    for arguments in asked:
+        read = subprocess.run(
+            ["journalctl", "--directory", tmp_path, *arguments], capture_output=True, text=True, timeout=60
+        )
+        # There is no journal here: options that it cannot read are another error.
+        assert "No such boot ID" in read.stderr
+
+
+@pytest.mark.system
 def test_shellcheck_finds_nothing_in_the_script() -> None:
     checked = subprocess.run(["shellcheck", SCRIPT], capture_output=True, text=True)
     assert checked.stdout == ""
