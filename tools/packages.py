@@ -29,6 +29,8 @@ NEEDS = {
         ("gcc", "gcc", "gcc"),
         ("/usr/include/blkid/blkid.h", "libblkid-dev libc6-dev", "libblkid-devel"),
         ("xz", "xz-utils", "xz"),
+        ("shellcheck", "shellcheck", "ShellCheck"),
+        ("journalctl", "systemd", "systemd"),
     ),
     "browser": (
         ("chromium" if shutil.which("apt-get") else "chromium-browser", "chromium", "chromium"),

@@ -16,6 +16,8 @@ from fleet.errors import FleetError
 from fleet.plan import Delivery, Limits, MachineConfig
 
 _LARGEST_SHOWN = 5
+_REPORT = "fleet-report.socket"
+"""The unit by which a config has the node's report."""
 
 
 def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = "") -> Delivery:
@@ -45,8 +47,18 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = ""
     raise FleetError(
         f"The config of {node} is {len(config.ignition.encode())} bytes, {len(stub)} of user data when compressed, but "
         f"the platform takes {limits.most}. Its largest entries are {largest}.",
-        fix="Have a unit of the node fetch what is large, or put it in a container image.",
+        fix=_ways_out(config, limits),
     )
+
+
+def _ways_out(config: MachineConfig, limits: Limits) -> str:
+    ways = ["have a unit of the node fetch what is large", "put it in a container image"]
+    if limits.option:
+        ways.append(f"have the platform store it, with its option `{limits.option}`")
+    if any(unit["name"] == _REPORT for unit in config.tree.get("systemd", {}).get("units", [])):
+        ways.append("leave out the node's report, with `report: false` beside `groups`")
+    listed = f"{', '.join(ways[:-1])}, or {ways[-1]}."
+    return listed[0].upper() + listed[1:]
 
 
 def _stub(source: str, *, sha512: str = "") -> str:

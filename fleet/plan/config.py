@@ -42,11 +42,13 @@ class Limits:
         most: Bytes that user data may have at all; ``None``: any number.
         store: The URL, up to the object's name, at which the platform's object store has what is larger; ``s3://`` or
             ``gs://`` or ``https://``. Empty where there is none.
+        option: The platform's option that gives it a store; empty if it can have none.
     """
 
     raw: int | None
     most: int | None
     store: str = ""
+    option: str = ""
 
 
 @dataclass(frozen=True)

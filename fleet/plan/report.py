@@ -249,12 +249,13 @@ def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool]
         return f"restarts{times}{why}", False
     if unit.pulling:
         return "pulls its image", True
+    # With `notify`, a container is still being started until it is healthy.
+    if unit.active in ("activating", "active", "reloading") and unit.health == "unhealthy":
+        return "is unhealthy", False
     if unit.active in ("activating", "reloading", "deactivating"):
         return ("is starting" if unit.active == "activating" else f"is {unit.active}"), True
     if unit.active != "active":
         return _not_active(unit, why, waits=waits)
-    if unit.health == "unhealthy":
-        return "is unhealthy", False
     if unit.health == "starting":
         return "has not passed its health check yet", True
     runs = unit.kind in ("container", "pod") and unit.expect != "done"

@@ -4,7 +4,8 @@ systemd listens on the report's port from early on, so that a node tells what it
 and runs the script ``report.sh`` for every connection. The script is beside this module, with the comments that the
 node's copy has not: user data has a limit, and a comment must not re-provision anybody's nodes.
 
-A unit whose name, user or place a secret fills is not told of.
+A unit whose user or place a secret fills is not told of; then of jobs and failed units that are none of the list's the
+type alone is told, too.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class _Told(NamedTuple):
     unit: str
     name: str
     user: str = "-"
-    uid: str = "-"
+    uid: str = "0"
     expect: Expect = "running"
     detail: str = "-"
 
@@ -56,8 +57,11 @@ def report_snippet(
         confidential: Where in the group that has both texts stand that hold a secret.
     """
     hidden = Confidential(confidential)
-    told = [*_disks(disks, hidden), *_secrets(workload, hidden), *_units(workload, hidden)]
-    run = f"/bin/bash {_FOLDER}/report.sh {_FOLDER}/report.units /run/{_KEPT} {workload.engine}"
+    told = _told(workload, disks, hidden)
+    # systemd's own names of what is not told of may hold the secret: a mount's is its path, a user's manager's has the
+    # user's number.
+    names = "all" if {*told} >= {*_told(workload, disks, Confidential())} else "own"
+    run = f"/bin/bash {_FOLDER}/report.sh {_FOLDER}/report.units /run/{_KEPT} {workload.engine} {names}"
     return Snippet.from_ignition(
         "report",
         {
@@ -84,6 +88,10 @@ def script() -> str:
     text = resources.files(__package__).joinpath("report.sh").read_text(encoding="utf-8")
     lines = [line.strip() for line in text.splitlines()]
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("#"))
+
+
+def _told(workload: Workload, disks: Mapping[str, DataDisk], hidden: Confidential) -> list[_Told]:
+    return [*_disks(disks, hidden), *_secrets(workload, hidden), *_units(workload, hidden)]
 
 
 def _disks(disks: Mapping[str, DataDisk], hidden: Confidential) -> Iterator[_Told]:
@@ -125,7 +133,7 @@ def _units(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
 
 def _owner(user: str, workload: Workload) -> tuple[str, str]:
     """A user's name and number."""
-    return (user, str(workload.users[user].uid)) if user else ("-", "-")
+    return (user, str(workload.users[user].uid)) if user else ("-", "0")
 
 
 def _is_hidden(user: str, hidden: Confidential) -> bool:

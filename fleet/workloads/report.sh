@@ -10,390 +10,279 @@
 # answers take it from there. Podman is asked only of containers that have been started, so that a node's storage is
 # never opened before the disk that it is on is mounted.
 #
-# Usage: report.sh UNITS FOLDER ENGINE [inspect]
+# A process is dear on a busy node: what bash can do itself, it does.
+#
+# Usage: report.sh UNITS FOLDER ENGINE NAMES [inspect]
 #   UNITS   a file with a line a unit: KIND UNIT NAME USER UID EXPECT DETAIL, with "-" for none; DETAIL is where a data
 #           disk is mounted, and "check" for a container with a health check
 #   FOLDER  where answers and notes are kept
 #   ENGINE  podman or docker
-set -u
-export LC_ALL=C SYSTEMD_COLORS=0 SYSTEMD_PAGER=cat
-units_file=$1 folder=$2 engine=$3 mode=${4-}
+#   NAMES   "all"; or "own": of units that are not in UNITS, the type alone is told
+list=$1 folder=$2 engine=$3 names=$4
+export LC_ALL=C
+shopt -s nocasematch
+# It runs once: all variables are everybody's.
+declare -A f notes runs units told disks
 cd /
 
 answer() {
-    printf 'HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %s\r\nCache-Control: no-store\r\n' "$1" "$2" "${#3}"
-    printf 'X-Content-Type-Options: nosniff\r\nAllow: GET\r\nConnection: close\r\n\r\n%s' "$3"
+    printf 'HTTP/1.0 %s\r\nContent-Type: application/json\r\nContent-Length: %s\r\n' "$1" ${#2}
+    printf 'Cache-Control: no-store\r\nAllow: GET\r\n\r\n%s' "$2"
 }
 
-# The text as a JSON string: ASCII alone, without control characters.
-quote() {
-    local text=${1//[^ -~]/}
-    text=${text//\\/\\\\}
-    REPLY="\"${text//\"/\\\"}\""
-}
-
-number() {
-    [[ $1 =~ ^[0-9]{1,18}$ ]] && REPLY=$((10#$1)) || REPLY=$2
-}
-
-# Microseconds since the start, as systemd's monotonic time stamps count them.
+# The time since the start: uptime, in seconds, and now, in hundredths.
 clock() {
-    local seconds
-    read -r seconds _ </proc/uptime
-    seconds=${seconds/./}
-    REPLY=$((10#$seconds * 10000))
+    read -r uptime _ </proc/uptime
+    now=$((10#${uptime/./}))
 }
 
-# Run a command as the user of a unit.
+# Add members to the object in json: what quotes their values, then keys and values. What is quoted becomes ASCII
+# without control characters.
+add() {
+    quote=$1
+    while shift && (($#)); do
+        text=$2
+        if [[ $quote ]]; then
+            text=${text//[^ -~]/}
+            text=${text//\\/\\\\}
+            text=${text//\"/\\\"}
+        fi
+        json+="${json:+, }\"$1\": $quote$text$quote"
+        shift
+    done
+}
+
+# Become a command of the user's whose units are looked at.
 as() {
-    local user=$1 uid=$2 home=/
-    shift 2
-    if [[ $user == - ]]; then
-        timeout 60 "$@"
-        return
-    fi
-    IFS=: read -r _ _ _ _ _ home _ < <(getent passwd "$user")
-    timeout 60 runuser -u "$user" -- env "HOME=$home" "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
+    [[ $user == - ]] && exec "$@"
+    exec runuser -u "$user" -- env "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
 }
 
-manager() {
-    local user=$1 uid=$2
-    shift 2
-    if [[ $user == - ]]; then systemctl "$@"; else as "$user" "$uid" systemctl --user "$@"; fi
+# Read the properties of one unit, into f: systemctl gives a block a unit, in the order asked.
+block() {
+    f=()
+    while IFS= read -r -u 3 line && [[ $line ]]; do f[${line%%=*}]=${line#*=}; done
 }
 
-# What systemd knows of units, into facts[USER/UNIT/PROPERTY]: it answers with a block a unit, in the order asked.
-look() {
-    local user=$1 uid=$2 index=0 line
-    shift 2
-    local -a asked=("$@")
-    local properties=LoadState,ActiveState,SubState,Result,NRestarts,ExecMainCode,ExecMainStatus,InvocationID
-    properties+=,StateChangeTimestampMonotonic,StatusText
-    while IFS= read -r line; do
-        if [[ -z $line ]]; then
-            index=$((index + 1))
-        elif ((index < ${#asked[@]})); then
-            facts[$user/${asked[index]}/${line%%=*}]=${line#*=}
-        fi
-    done < <(manager "$user" "$uid" show --property="$properties" -- "${asked[@]}")
-}
-
-# The units, and what systemd knows of them: lines, scopes, own, facts; started[USER UID]: the containers that podman can
-# be asked of; failing: units whose last run failed.
+# Call $1 for every unit, and $2 after those of each user. They are told of it by variables.
 survey() {
-    local line kind unit name user uid expect detail scope active sub
-    local -a asked
-    while read -r line; do
-        [[ -n $line ]] || continue
-        lines+=("$line")
-        read -r kind unit name user uid expect detail <<<"$line"
-        scopes[$user $uid]+=" $unit"
-        own[$user/$unit]=1
-    done <"$units_file"
-    scopes[- -]+=" zincati.service fleet-report-inspect.service"
-    for scope in "${!scopes[@]}"; do
-        read -r user uid <<<"$scope"
-        read -ra asked <<<"${scopes[$scope]}"
-        look "$user" "$uid" "${asked[@]}"
-    done
-    for line in "${lines[@]}"; do
-        read -r kind unit name user uid expect detail <<<"$line"
-        active=${facts[$user/$unit/ActiveState]-} sub=${facts[$user/$unit/SubState]-}
-        number "${facts[$user/$unit/NRestarts]-}" 0
-        [[ $active == failed || $sub == auto-restart* || $REPLY -gt 0 ]] && failing+=("$user $uid $unit")
-        if [[ $kind == container ]]; then
-            case $active/$sub in
-            active/running | activating/start | activating/start-post | reloading/*) started[$user $uid]+=" $name" ;;
-            esac
-        fi
+    while read -r kind unit name user uid expect detail; do
+        units[$user $uid]+=" $unit"
+        told[$user/$unit]="$kind $name $expect $detail"
+    done <"$list"
+    units[- 0]+=" zincati.service fleet-report-inspect.service"
+    for owner in "${!units[@]}"; do
+        read -r user uid <<<"$owner"
+        read -ra asked <<<"${units[$owner]}"
+        [[ $user == - ]] && scope=--system || scope=--user
+        for unit in "${asked[@]}"; do
+            block
+            read -r kind name expect detail <<<"${told[$user/$unit]}"
+            state=${f[ActiveState]}/${f[SubState]} fails='' runs_now=''
+            [[ $state == failed/* || $state == */auto-restart* || ${f[NRestarts]} -gt 0 ]] && fails=1
+            [[ $kind/$state =~ ^container/(active/running|activating/start|reloading/) ]] && runs_now=1
+            "$1"
+        done 3< <(as systemctl "$scope" show --property="LoadState,ActiveState,SubState,Result,NRestarts,ExecMainCode,\
+ExecMainStatus,InvocationID,StateChangeTimestampMonotonic,StatusText" -- "${asked[@]}")
+        "$2"
     done
 }
 
-# The word for an error of the engine's; empty if there is none.
-cause_of() {
-    local line=${1,,}
-    REPLY=''
-    [[ $line == error:* || $line == docker:* || $line == "error response from daemon"* || $line == *level=error* ]] ||
-        return
-    case $line in
-    *toomanyrequests* | *"too many requests"*) REPLY=registry-limit ;;
-    *x509:* | *"tls: failed to verify"* | *"certificate signed by unknown"*) REPLY=registry-certificate ;;
-    *"no image found in"*architecture* | *"no matching manifest for"* | *"exec format error"* | \
-        *"does not match the specified platform"*) REPLY=architecture ;;
-    *"manifest unknown"* | *"manifest for "*"not found"* | *"name unknown"* | *"image not known"* | \
-        *"no such image"* | *"does not exist locally"* | *"404 (not found)"*) REPLY='image-unknown' ;;
-    *"access to the resource is denied"* | *unauthorized* | *"authentication required"* | *"403 (forbidden)"* | \
-        *"pull access denied"*) REPLY='image-denied' ;;
-    *"no space left on device"*) REPLY=disk-full ;;
-    *"no such secret"* | *"no secret with name or id"*) REPLY=secret-missing ;;
-    *"address already in use"* | *"port is already allocated"*) REPLY=port-in-use ;;
-    *"pinging container registry"* | *"dial tcp"* | *"no such host"* | *"i/o timeout"* | *"network is unreachable"* | \
-        *"no route to host"* | *"connection refused"* | *"gave http response to https"*) REPLY=registry-unreachable ;;
-    *"executable file"*"not found"* | *"no such file or directory"*"oci runtime"* | \
-        *"oci runtime attempted to invoke a command that was not found"*) REPLY=command-unknown ;;
-    *"cannot allocate memory"* | *"out of memory"*) REPLY=out-of-memory ;;
-    esac
-}
+# The word for an error of the engine's, and a part of its text.
+causes=(
+    'registry-limit toomanyrequests|too many requests'
+    'registry-certificate x509:|certificate signed'
+    'architecture for architecture|no matching manifest|exec format error|specified platform'
+    'image-unknown manifest .*(unknown|not found)|name unknown|image not known|no such image|exist locally|404 .not'
+    'image-denied access.*denied|unauthorized|authentication required|403 .forb'
+    'disk-full no space left'
+    'secret-missing no (such )?secret'
+    'port-in-use address already|port is already'
+    'registry-unreachable pinging|dial tcp|no such host|i/o timeout|unreachable|no route|refused|gave http'
+    'command-unknown executable file .*not found|no such file .*oci'
+    'out-of-memory cannot allocate|out of memory'
+)
 
-# Note what the engine knows of containers that have been started, and why units failed. A line each:
-#   container USER/NAME INVOCATION HEALTH DIGEST    HEALTH is "absent" where there is no container
-#   failed USER/UNIT CAUSE STATUS
-inspection() {
-    local -A facts=() scopes=() own=() started=() seen=() causes=() ended=()
-    local -a lines=() failing=() asked=() match=()
-    local scope user uid name digest state unit line key
-    survey
-    local image='{{.ImageDigest}}'
-    [[ $engine == docker ]] && image='{{.Image}}'
-    for scope in "${!started[@]}"; do
-        read -r user uid <<<"$scope"
-        read -ra asked <<<"${started[$scope]}"
-        while read -r name digest state; do
-            name=${name#/}
-            seen[$user/$name]=1
-            [[ $state =~ ^(starting|healthy|unhealthy)$ ]] || state=-
-            [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || digest=-
-            echo "container $user/$name ${facts[$user/$name.service/InvocationID]:--} $state $digest"
-        done < <(as "$user" "$uid" "$engine" inspect --type container \
-            --format "{{.Name}} $image {{with .State.Health}}{{.Status}}{{end}}" "${asked[@]}")
-        for name in "${asked[@]}"; do
-            [[ -n ${seen[$user/$name]-} ]] ||
-                echo "container $user/$name ${facts[$user/$name.service/InvocationID]:--} absent -"
+# Note why a unit failed; and of a container that it has been started.
+look() {
+    cause='' code='' type=''
+    [[ $runs_now ]] && runs[$name]=${f[InvocationID]} notes[$user/$name ${f[InvocationID]}]=absent,
+    [[ $fails ]] || return
+    [[ $user == - ]] || type=USER_
+    # The engine's own words, as it writes them to its standard error; containers log in another way. And systemd's.
+    while [[ ! $cause || ! $code ]] && IFS= read -r line; do
+        [[ ! $code && $line =~ code=exited,\ status=([0-9]+) ]] && code=${BASH_REMATCH[1]}
+        [[ ! $cause && $line =~ ^error:|^docker:|^error\ response|level=error ]] || continue
+        for each in "${causes[@]}"; do
+            [[ $line =~ ${each#* } ]] && cause=${each%% *} && break
         done
-    done
-    for line in "${failing[@]}"; do
-        read -r user uid unit <<<"$line"
-        # The engine's own words, as it writes them to its standard error; containers log in another way. And systemd's.
-        if [[ $user == - ]]; then
-            match+=(+ "_SYSTEMD_UNIT=$unit" _TRANSPORT=stdout + "UNIT=$unit" _PID=1)
-        else
-            match+=(+ "_SYSTEMD_USER_UNIT=$unit" "_UID=$uid" _TRANSPORT=stdout + "USER_UNIT=$unit" "_UID=$uid")
-        fi
-        scopes[$uid]=$user
-    done
-    ((${#match[@]})) || return
-    while IFS= read -r line; do
-        [[ $line =~ \"MESSAGE\"\ ?:\ ?\"(([^\"\\]|\\.)*)\" ]] || continue
-        state=${BASH_REMATCH[1]} user=- unit=''
-        if [[ $line =~ \"UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
-            unit=${BASH_REMATCH[1]}
-        elif [[ $line =~ \"(_SYSTEMD_)?USER_UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
-            unit=${BASH_REMATCH[2]}
-            # Of a user's manager itself, the unit is the one that it speaks of.
-            [[ $line =~ \"USER_UNIT\"\ ?:\ ?\"([^\"]*)\" ]] && unit=${BASH_REMATCH[1]}
-            [[ $line =~ \"_UID\"\ ?:\ ?\"([0-9]+)\" ]] && user=${scopes[${BASH_REMATCH[1]}]:--}
-        elif [[ $line =~ \"_SYSTEMD_UNIT\"\ ?:\ ?\"([^\"]*)\" ]]; then
-            unit=${BASH_REMATCH[1]}
-        fi
-        # What JSON writes as two backslashes is one.
-        key=$user/${unit//\\\\/\\}
-        if [[ -z ${ended[$key]-} && $state =~ code=exited,\ status=([0-9]+) ]]; then ended[$key]=${BASH_REMATCH[1]}; fi
-        if [[ -z ${causes[$key]-} ]] && cause_of "$state" && [[ -n $REPLY ]]; then causes[$key]=$REPLY; fi
-    done < <(timeout 60 journalctl --quiet --no-pager --reverse --lines=400 --boot --output=json \
-        --output-fields=MESSAGE,UNIT,USER_UNIT,_SYSTEMD_UNIT,_SYSTEMD_USER_UNIT,_UID "${match[@]:1}")
-    for line in "${failing[@]}"; do
-        read -r user uid unit <<<"$line"
-        echo "failed $user/$unit ${causes[$user/$unit]:--} ${ended[$user/$unit]:--}"
-    done
+    done < <(exec timeout 60 journalctl -qr -b -o cat -n 99 "_SYSTEMD_${type}UNIT=$unit" "_UID=$uid" _TRANSPORT=stdout \
+        + "${type}UNIT=$unit" "_UID=$uid")
+    notes[$user/$unit]=$cause,$code
 }
 
-unit_json() {
-    local kind=$1 unit=$2 name=$3 user=$4 expect=$5 detail=$6 at=$4/$2 shown='' health='' image='' noted
-    local load=${facts[$at/LoadState]-} active=${facts[$at/ActiveState]-} sub=${facts[$at/SubState]-}
-    local result=${facts[$at/Result]-} changed code=null seconds=null restarts pulling=false cause='' last=''
-    number "${facts[$at/NRestarts]-}" 0 && restarts=$REPLY
-    number "${facts[$at/ExecMainCode]-}" 0
-    case $REPLY in
-    0) ;;
-    1) number "${facts[$at/ExecMainStatus]-}" null && code=$REPLY ;;
-    *) number "${facts[$at/ExecMainStatus]-}" 0 && code=$((128 + REPLY)) ;;
+# Note what the engine knows of a user's containers that have been started.
+inspect() {
+    image=.ImageDigest
+    ((${#runs[@]})) || return
+    [[ $engine == docker ]] && image=.Image
+    while IFS=, read -r name image health; do
+        name=${name#/}
+        notes[$user/$name ${runs[$name]}]=$health,$image
+    done < <(as timeout 60 "$engine" inspect --type container \
+        --format "{{.Name}},{{$image}},{{with .State.Health}}{{.Status}}{{end}}" "${!runs[@]}")
+    runs=()
+}
+
+# Add a unit to the report.
+tell() {
+    json='' health='' image='' cause='' last='' pulling=false code=null seconds=null
+    if [[ ! $kind ]]; then
+        [[ $unit == zincati* && ${f[LoadState]} == loaded ]] && zincati=${f[ActiveState]} status=${f[StatusText]}
+        [[ $unit == fleet* ]] && inspecting=${f[ActiveState]}
+        return
+    fi
+    [[ $state == active/* || $expect == on-demand ]] || busy=1
+    [[ $user/$state == -/failed/* ]] && ((broken--))
+    [[ $kind/$state == mount/active/* ]] && disks[$detail]=$name
+    case ${f[ExecMainCode]} in
+    1) code=${f[ExecMainStatus]} ;;
+    [2-9]) code=$((128 + f[ExecMainStatus])) ;;
     esac
-    number "${facts[$at/StateChangeTimestampMonotonic]-}" 0 && changed=$REPLY
-    if ((changed)); then
-        changed=$(((now - changed) / 100000))
-        ((changed < 0)) && changed=0
-        seconds=$((changed / 10)).$((changed % 10))
-    fi
-    if [[ $active == failed || $sub == auto-restart* || $restarts -gt 0 ]]; then
+    clock
+    ((f[StateChangeTimestampMonotonic])) && seconds=$(((now - f[StateChangeTimestampMonotonic] / 10000) / 100))
+    if [[ $fails ]]; then
         wanted=1
-        read -r cause last <<<"${notes[failed $at]-}"
-        [[ $cause == - ]] && cause=''
-        [[ $code == null && $last =~ ^[0-9]+$ ]] && code=$last
-        [[ $result == oom-kill ]] && cause=out-of-memory
+        IFS=, read -r cause last <<<"${notes[$user/$unit]}"
+        [[ $code == null ]] && code=${last:-null}
+        [[ ${f[Result]} == oom-kill ]] && cause=out-of-memory
     fi
-    if [[ $kind == image && $active == activating && $sub == start ]]; then pulling=true; fi
-    if [[ $kind == container && ($active == active || $active == activating && $sub == start*) ]]; then
+    [[ $kind/$state == image/activating/start ]] && pulling=true
+    if [[ $runs_now ]]; then
         # Notes of an earlier run are not of this one.
-        noted=${notes[container $user/$name ${facts[$at/InvocationID]:--}]-}
-        read -r health image <<<"$noted"
-        [[ -z $noted || $health == absent || $detail == check ]] && wanted=1
-        [[ $health == absent && $active/$sub == activating/start ]] && pulling=true
+        IFS=, read -r health image <<<"${notes[$user/$name ${f[InvocationID]}]}"
+        [[ ! $image || $detail == check ]] && wanted=1
+        [[ $health/$state == absent/activating/start ]] && pulling=true
         [[ $health =~ ^(starting|healthy|unhealthy)$ ]] || health=''
-        [[ -z $health && $detail == check ]] && health=starting
-        [[ $image == - ]] && image=''
+        [[ $detail == check ]] && health=${health:-starting}
     fi
-    [[ $user == - ]] || shown=$user
-    local json='' field
-    for field in "unit $unit" "name $name" "kind $kind" "expect $expect" "user $shown" "load $load" "active $active" \
-        "sub $sub" "result $result" "health $health" "image $image" "cause $cause"; do
-        quote "${field#* }"
-        json+="\"${field%% *}\": $REPLY, "
-    done
-    REPLY="{$json\"restarts\": $restarts, \"exit_code\": $code, \"seconds\": $seconds, \"pulling\": $pulling}"
+    add \" unit "$unit" name "$name" kind "$kind" expect "$expect" user "${user#-}" load "${f[LoadState]}" \
+        active "${f[ActiveState]}" sub "${f[SubState]}" result "${f[Result]}" health "$health" image "$image" \
+        cause "$cause"
+    add '' restarts "${f[NRestarts]:-0}" exit_code "$code" seconds "$seconds" pulling "$pulling"
+    told_units+=", {$json}"
 }
 
-joined() {
-    local IFS=,
-    REPLY="$*"
+# Whether a unit is told of, and as what.
+named() {
+    [[ $unit && $unit != fleet-report* ]] || return
+    [[ $names == all || ${told[$user/$unit]} ]] || unit="?.${unit##*.}"
 }
 
+# Add a manager's jobs to the report, and the system's other units that failed.
+rest() {
+    [[ $user == - ]] && busy=$pending
+    ((busy)) && while read -r _ unit type state _; do
+        named || continue
+        json=''
+        add \" unit "$unit" type "$type" state "$state"
+        jobs+=", {$json}"
+    done < <(as systemctl "$scope" list-jobs --no-legend --plain --full)
+    busy=0
+    [[ $user == - ]] && ((broken > 0)) && while read -r unit _; do
+        [[ ${told[-/$unit]} ]] || ! named || failed+=", \"${unit//\\/\\\\}\""
+    done < <(systemctl list-units --state=failed --no-legend --plain --full)
+}
+
+# The report, in body.
 document() {
-    local -A facts=() scopes=() own=() started=() notes=()
-    local -a lines=() units=() jobs=() failed=() disks=() failing=()
-    local kind unit name user uid expect detail line type state now scope wanted='' at=0 took=0 rest
-    local system='' broken='' pending=''
-    survey
-    if [[ -f $folder/notes ]]; then
-        {
-            read -r at took
-            while read -r kind name rest; do
-                case $kind in
-                container) notes[container $name ${rest%% *}]=${rest#* } ;;
-                failed) notes[failed $name]=$rest ;;
-                esac
-            done
-        } <"$folder/notes"
-    fi
-    while IFS='=' read -r name rest; do
-        case $name in
-        SystemState) system=$rest ;;
-        NFailedUnits) broken=$rest ;;
-        NJobs) pending=$rest ;;
-        esac
-    done < <(manager - - show --property=SystemState,NFailedUnits,NJobs)
-    for scope in "${!scopes[@]}"; do
-        read -r user uid <<<"$scope"
-        [[ $user == - && $pending == 0 ]] && continue
-        while read -r _ unit type state _; do
-            [[ $unit == fleet-report* || -z $state ]] && continue
-            quote "$unit" && unit=$REPLY
-            quote "$type" && type=$REPLY
-            quote "$state"
-            jobs+=("{\"unit\": $unit, \"type\": $type, \"state\": $REPLY}")
-        done < <(manager "$user" "$uid" list-jobs --no-legend --plain --full)
-    done
-    while read -r unit _; do
-        [[ -z $unit || -n ${own[-/$unit]+set} || $unit == fleet-report* ]] && continue
-        quote "$unit"
-        failed+=("$REPLY")
-    done < <([[ $broken == 0 ]] || manager - - list-units --state=failed --no-legend --plain --full)
-    clock && now=$REPLY
-    # On Fedora CoreOS / is an image that is always full; what can fill is below /sysroot.
-    local root=/ index=0 size blocks free
-    local -a places=() mounts=(/ /var) names=('' '') devices=()
-    [[ -d /sysroot/ostree ]] && root=/sysroot
-    places=("$root" /var)
-    for line in "${lines[@]}"; do
-        read -r kind unit name user uid expect detail <<<"$line"
-        unit_json "$kind" "$unit" "$name" "$user" "$expect" "$detail"
-        units+=("$REPLY")
-        if [[ $kind == mount && ${facts[$user/$unit/ActiveState]-} == active ]]; then
-            places+=("$detail") mounts+=("$detail") names+=("$name")
-        fi
-    done
-    mapfile -t devices < <(stat -c %d -- "${places[@]}")
-    while read -r size blocks free; do
-        # /var is told of where it is another file system.
-        if ((index != 1)) || [[ ${devices[0]-} != "${devices[1]-}" ]]; then
-            quote "${mounts[index]}" && line="{\"mount\": $REPLY, "
-            quote "${names[index]}" && line+="\"name\": $REPLY, \"size_bytes\": $((size * blocks)), "
-            disks+=("$line\"used_bytes\": $((size * (blocks - free)))}")
-        fi
-        index=$((index + 1))
-    done < <(timeout 5 stat -f -c '%S %b %f' -- "${places[@]}")
-
-    local os='' release='' deployment='' node kernel boot json field zincati='' status='' staged=''
+    json='' told_units='' jobs='' failed='' sizes='' zincati='' status='' staged='' wanted='' inspecting='' busy=0
+    root=/ deployment=''
     # shellcheck source=/dev/null
-    {
-        read -r os
-        read -r release
-    } < <(source /etc/os-release && printf '%s\n%s\n' "${PRETTY_NAME%% [0-9]*}" "${OSTREE_VERSION:-${VERSION_ID-}}")
+    [[ -f $folder/notes ]] && source "$folder/notes"
+    block 3< <(exec systemctl show --property=SystemState,NFailedUnits,NJobs)
+    system=${f[SystemState]} broken=${f[NFailedUnits]} pending=${f[NJobs]}
+    survey tell rest
+    # On Fedora CoreOS / is an image that is always full; what can fill is below /sysroot.
+    [[ -d /sysroot/ostree ]] && root=/sysroot
+    node=''
+    while read -r id size blocks free mount; do
+        # /var is told of where it is another file system.
+        [[ $mount == /var && $id == "$node" ]] && continue
+        [[ $mount == "$root" ]] && node=$id mount=/
+        json=''
+        add \" mount "$mount" name "${disks[$mount]}"
+        add '' size_bytes $((size * blocks)) used_bytes $((size * (blocks - free)))
+        sizes+=", {$json}"
+    done < <(exec stat -f -c '%i %S %b %f %n' "$root" /var "${!disks[@]}")
+    # shellcheck source=/dev/null
+    source /etc/os-release
+    cd /proc/sys/kernel || return
+    read -r node <hostname
+    read -r kernel <osrelease
+    read -r boot <random/boot_id
     read -r line </proc/cmdline
-    if [[ " $line " =~ \ ostree=([^ ]+)\  ]]; then
-        deployment=$(readlink -f -- "/sysroot${BASH_REMATCH[1]}")
-        deployment=${deployment##*/}
-        deployment=${deployment%%.*}
-    fi
-    read -r node </proc/sys/kernel/hostname
-    read -r kernel </proc/sys/kernel/osrelease
-    read -r boot </proc/sys/kernel/random/boot_id
-    if [[ ${facts[-/zincati.service/LoadState]-} == loaded ]]; then
-        zincati=${facts[-/zincati.service/ActiveState]-} status=${facts[-/zincati.service/StatusText]-}
-    fi
+    [[ $line =~ \ ostree=([^ ]+) ]] && cd -P "/sysroot${BASH_REMATCH[1]}" && deployment=${PWD##*/}
+    cd /
     if [[ -e /run/ostree/staged-deployment ]]; then
         staged=unknown
-        [[ $status =~ [0-9]+\.[0-9]{8}\.[0-9]+\.[0-9]+ ]] && staged=${BASH_REMATCH[0]}
+        [[ $status =~ [0-9]+\.[0-9]{8}[.0-9]+ ]] && staged=${BASH_REMATCH[0]}
     fi
     json=''
-    for field in "node $node" "os $os" "release $release" "deployment $deployment" "kernel $kernel" "boot_id $boot" \
-        "system $system"; do
-        quote "${field#* }"
-        json+="\"${field%% *}\": $REPLY, "
-    done
-    quote "$zincati" && zincati=$REPLY
-    quote "$status" && status=$REPLY
-    quote "$staged" && staged=$REPLY
-    json+="\"update\": {\"state\": $zincati, \"status\": $status, \"staged\": $staged}, "
-    joined "${units[@]}" && json+="\"units\": [$REPLY], "
-    joined "${failed[@]}" && json+="\"failed\": [$REPLY], "
-    joined "${jobs[@]}" && json+="\"jobs\": [$REPLY], "
-    joined "${disks[@]}" && json+="\"disks\": [$REPLY], "
+    add \" state "$zincati" status "$status" staged "$staged"
+    body="{$json}"
+    json=''
+    clock
+    add '' version 1 uptime_seconds "$uptime" update "$body" units "[${told_units:2}]" failed "[${failed:2}]" \
+        jobs "[${jobs:2}]" disks "[${sizes:2}]"
+    add \" node "$node" os "${PRETTY_NAME%% [0-9]*}" release "${OSTREE_VERSION:-$VERSION_ID}" \
+        deployment "${deployment%.*}" kernel "$kernel" boot_id "$boot" system "$system"
+    body="{$json}"
     # The more time it takes, the less often.
-    if [[ -n $wanted && ${facts[-/fleet-report-inspect.service/ActiveState]-} != activating ]] &&
-        ((now < at || now - at > 3000000 + took)); then
-        manager - - start --no-block fleet-report-inspect.service
-    fi
-    now=$((now / 10000))
-    printf '{"version": 1, %s"uptime_seconds": %d.%02d}\n' "$json" $((now / 100)) $((now % 100))
+    [[ $wanted && $inspecting != activating ]] && ((now < notes[at] || now - notes[at] > 300 + notes[took])) &&
+        systemctl start --no-block fleet-report-inspect.service
 }
 
-if [[ $mode == inspect ]]; then
-    clock && begin=$REPLY
-    noted=$(inspection)
+if [[ $5 ]]; then
     clock
-    printf '%s %s\n%s\n' "$REPLY" $((REPLY - begin)) "$noted" >"$folder/notes.new"
+    begin=$now
+    survey look inspect
+    clock
+    notes[at]=$now notes[took]=$((now - begin))
+    declare -p notes >"$folder/notes.new"
     mv "$folder/notes.new" "$folder/notes"
-    exit 0
+    exit
 fi
 
-IFS=' ' read -r -t 10 -n 2048 method target _ || exit 0
-method=${method%$'\r'} target=${target%$'\r'}
+read -r -t 10 -n 2048 method target _ || exit
 for ((count = 0; count < 100; count++)); do
-    IFS= read -r -t 5 -n 4096 header || exit 0
-    [[ -n ${header%$'\r'} ]] || break
+    IFS= read -r -t 5 -n 4096 line || exit
+    [[ ${line%$'\r'} ]] || break
 done
-if [[ $method != GET ]]; then
-    answer '405 Method Not Allowed' text/plain $'Only GET is answered.\n'
-elif [[ $target != / ]]; then
-    answer '404 Not Found' text/plain $'The report is at /.\n'
-else
-    exec 9>"$folder/lock"
-    # One gathers at a time; those who wait for it take what it gathered.
-    if ! flock -w 60 9; then
-        answer '503 Service Unavailable' text/plain $'The report takes too long.\n'
-        exit 0
-    fi
+[[ $method == GET ]] || {
+    answer '405 Method Not Allowed' ''
+    exit
+}
+[[ $target == / ]] || {
+    answer '404 Not Found' ''
+    exit
+}
+# Whether there is an answer that is whole and not two seconds old.
+kept() {
     clock
-    at=0
-    [[ -f $folder/at ]] && read -r at <"$folder/at"
-    if ! [[ -f $folder/report.json && $at =~ ^[0-9]+$ ]] || ((REPLY - at > 2000000 || REPLY < at)); then
-        # What is cut off counts as none.
-        : >"$folder/at"
-        document >"$folder/report.json" 9>&- </dev/null
+    [[ -f $folder/answer ]] && {
+        read -r at
+        IFS= read -r body
+    } <"$folder/answer" && ((now >= at && now - at < 200))
+}
+if ! kept; then
+    # One gathers at a time; those who wait for it take what it gathered.
+    exec 9>"$folder/lock"
+    flock -w 60 9 || exit
+    if ! kept; then
+        document </dev/null
         clock
-        echo "$REPLY" >"$folder/at"
+        printf '%s\n' $now "$body" >"$folder/answer"
     fi
-    body=$(<"$folder/report.json")
-    exec 9>&-
-    answer '200 OK' application/json "$body"$'\n'
 fi
+answer '200 OK' "$body"$'\n'

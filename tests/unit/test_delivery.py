@@ -13,6 +13,7 @@ from fleet.config import Snippet, compose, deliver
 from fleet.config.ignition import file
 from fleet.errors import FleetError
 from fleet.plan import Limits, MachineConfig
+from fleet.workloads import Workload, report_snippet
 
 
 def config(*contents: str) -> MachineConfig:
@@ -49,6 +50,19 @@ def test_what_is_larger_still_goes_to_the_object_store_with_its_hash() -> None:
 def test_what_fits_in_no_way_is_refused_with_its_largest_entries() -> None:
     with pytest.raises(FleetError, match=r"config of web-0 is \d+ bytes.*takes 16384.*entries are file /etc/\d+"):
         deliver(RANDOM, Limits(raw=16384, most=16384), node="web-0")
+
+
+def test_what_fits_in_no_way_is_refused_with_the_ways_out_that_there_are() -> None:
+    def fix(made: MachineConfig, option: str) -> str:
+        with pytest.raises(FleetError) as refused:
+            deliver(made, Limits(raw=16, most=16, option=option), node="web-0")
+        return refused.value.fix or ""
+
+    reporting = compose([report_snippet(Workload(), {}, port=7790)])
+    assert "`report: false`" in fix(reporting, "")
+    assert "`report: false`" not in fix(RANDOM, "")
+    assert "option `bucket`" in fix(RANDOM, "bucket")
+    assert "bucket" not in fix(RANDOM, "")
 
 
 @pytest.mark.parametrize("how", ["compressed", "uploaded"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ COMMANDS = {
     # A block a unit, in the order asked, as systemctl(1) prints it; of what it does not know, that it is not there.
     "systemctl": """\
 who=system
-[ "$1" = --user ] && { who=$(cat "$FAKE/as" 2>/dev/null || echo nobody); shift; }
+case $1 in --user) who=$(cat "$FAKE/as" 2>/dev/null || echo nobody); shift ;; --system) shift ;; esac
 echo "$who $*" >> "$FAKE/asked"
 case $1 in
 show)
@@ -46,10 +47,21 @@ esac
 """,
     "podman": 'echo "podman $*" >> "$FAKE/asked"; cat "$FAKE/containers" 2>/dev/null; exit 125\n',
     "docker": 'echo "docker $*" >> "$FAKE/asked"; cat "$FAKE/containers" 2>/dev/null\n',
-    "journalctl": 'echo "journalctl $*" >> "$FAKE/asked"; cat "$FAKE/journal" 2>/dev/null\n',
+    # Matches within an alternative all hold, as journalctl(1) says; a line of the stand-in's journal is `MATCHES|TEXT`.
+    "journalctl": """\
+echo "journalctl $*" >> "$FAKE/asked"
+while IFS='|' read -r fields text; do
+    holds=1
+    for match in "$@" +; do
+        case $match in
+        +) [ -n "$holds" ] && { echo "$text"; break; }; holds=1 ;;
+        *=*) case " $fields " in *" $match "*) ;; *) holds= ;; esac ;;
+        esac
+    done
+done < "$FAKE/journal"
+""",
     # Runs what it is given, and lets the stand-in for systemctl know as whom.
     "runuser": 'echo "$2" > "$FAKE/as"; shift 3; "$@"; status=$?; rm -f "$FAKE/as"; exit $status\n',
-    "getent": "echo 'app:x:1001:1001::/var/home/app:/bin/bash'\n",
 }
 DIGEST = "sha256:" + "5f" * 32
 UP = {"ActiveState": "active", "SubState": "running", "Result": "success", "NRestarts": "0", "ExecMainCode": "0"}
@@ -66,7 +78,13 @@ RESTARTING = {
 class Node:
     """A node whose workload is listed as fleet lists it, and whose commands are stand-ins."""
 
-    def __init__(self, folder: Path, workload: Mapping[str, Any], disks: Mapping[str, DataDisk]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        workload: Mapping[str, Any],
+        disks: Mapping[str, DataDisk],
+        hidden: Collection[tuple[str, ...]] = (),
+    ) -> None:
         self.folder, self.fake = folder, folder / "fake"
         (folder / "bin").mkdir()
         for name, text in COMMANDS.items():
@@ -74,11 +92,12 @@ class Node:
             (folder / "bin" / name).chmod(0o755)
         (self.fake / "units").mkdir(parents=True)
         model = Workload.model_validate(workload)
-        snippet = json.loads(report_snippet(model, disks, port=7790).text)
+        snippet = json.loads(report_snippet(model, disks, port=7790, confidential=hidden).text)
         for entry in snippet["storage"]["files"]:
             text = unquote(entry["contents"]["source"].removeprefix("data:,"))
             (folder / entry["path"].rpartition("/")[2]).write_text(text)
-        self.engine = model.engine
+        (service,) = [u for u in snippet["systemd"]["units"] if u["name"] == "fleet-report@.service"]
+        self.arguments = re.findall(r"^ExecStart=.* (\S+) (\S+)$", service["contents"], re.M)[0]
 
     def unit(self, name: str, facts: Mapping[str, str], user: str = "system") -> None:
         file = self.fake / "units" / user / name
@@ -104,7 +123,14 @@ class Node:
         self._run("", "inspect")
 
     def _run(self, text: str, *mode: str) -> str:
-        command = ["bash", "report.sh", str(self.folder / "report.units"), str(self.folder / "run"), self.engine, *mode]
+        command = [
+            "bash",
+            "report.sh",
+            str(self.folder / "report.units"),
+            str(self.folder / "run"),
+            *self.arguments,
+            *mode,
+        ]
         environment = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "FAKE": str(self.fake)}
         (self.folder / "run").mkdir(exist_ok=True)
         result = subprocess.run(
@@ -114,11 +140,9 @@ class Node:
 
     def journal(self, *lines: str, unit: str = "ghost.service") -> None:
         """What the engine has written to its standard error for a unit, and systemd about it, the newest first."""
-        entries = [{"_SYSTEMD_UNIT": unit, "MESSAGE": line} for line in lines]
-        for entry in entries:
-            if entry["MESSAGE"].startswith(unit):
-                entry |= {"UNIT": unit, "_SYSTEMD_UNIT": "init.scope"}
-        self.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+        by_engine, by_systemd = f"_SYSTEMD_UNIT={unit} _UID=0 _TRANSPORT=stdout", f"UNIT={unit} _UID=0 _PID=1"
+        lines_of = [f"{by_systemd if line.startswith(unit) else by_engine}|{line}\n" for line in lines]
+        self.write("journal", "".join(lines_of))
 
     def report(self) -> Report:
         """The report once what it asks to be inspected has been."""
@@ -126,9 +150,9 @@ class Node:
         self.answer()
         if any("start --no-block fleet-report-inspect.service" in line for line in self.asked):
             self.inspect()
-        (self.folder / "run" / "report.json").unlink()
+        (self.folder / "run" / "answer").unlink()
         head, body = self.answer()
-        assert head.startswith("HTTP/1.1 200 ")
+        assert head.startswith("HTTP/1.0 200 ")
         return read_report(body)
 
     def told(self, unit: str) -> UnitReport:
@@ -180,7 +204,7 @@ def test_every_unit_of_a_workload_is_told_of_with_what_it_is_to_do(node: Node) -
 def test_a_container_that_runs_is_told_of_with_its_health_and_image(node: Node) -> None:
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     node.unit("hello.service", {**UP, "StateChangeTimestampMonotonic": str(int((uptime - 30) * 1e6))})
-    node.write("containers", f"hello {DIGEST} healthy\n")
+    node.write("containers", f"hello,{DIGEST},healthy\n")
     hello = node.told("hello.service")
     assert (hello.load, hello.active, hello.sub, hello.health) == ("loaded", "active", "running", "healthy")
     assert (hello.image, hello.restarts, hello.exit_code, hello.cause) == (DIGEST, 0, None, "")
@@ -251,7 +275,7 @@ def test_a_container_without_its_image_is_pulling_and_one_that_podman_has_is_not
     node.unit("hello.service", starting)
     node.unit("base-image.service", starting)
     node.unit("lan-network.service", starting)
-    node.write("containers", f"hello {DIGEST} starting\n")
+    node.write("containers", f"hello,{DIGEST},starting\n")
     pulling = {unit.unit for unit in node.report().units if unit.pulling}
     assert pulling == {"ghost.service", "base-image.service"}
 
@@ -268,10 +292,11 @@ def test_podman_is_not_called_before_a_container_has_been_started(node: Node) ->
 
 def test_a_users_units_are_asked_of_the_users_manager(node: Node) -> None:
     node.unit("own.service", UP, user="app")
-    node.write("containers", f"own {DIGEST} \n")
+    node.write("containers", f"own,{DIGEST},\n")
     node.write("jobs-app", "3 own.service start waiting\n")
     own = node.told("own.service")
     assert (own.active, own.user, own.image) == ("active", "app", DIGEST)
+    node.unit("own.service", {"ActiveState": "inactive", "SubState": "dead"}, user="app")
     assert [job.unit for job in node.report().jobs] == ["own.service"]
 
 
@@ -279,13 +304,13 @@ def test_why_a_users_container_fails_is_told_of_that_users(node: Node) -> None:
     node.unit("own.service", RESTARTING, user="app")
     node.unit("ghost.service", RESTARTING)
     entries = [
-        {"_SYSTEMD_USER_UNIT": "init.scope", "USER_UNIT": "own.service", "_UID": "1001",
-         "_SYSTEMD_UNIT": "user@1001.service", "MESSAGE": "own.service: Main process exited, code=exited, status=127/"},
-        {"_SYSTEMD_USER_UNIT": "own.service", "_UID": "1001", "_SYSTEMD_UNIT": "user@1001.service",
-         "MESSAGE": 'Error: crun: executable file "x" not found in $PATH'},
-        {"_SYSTEMD_UNIT": "ghost.service", "MESSAGE": "Error: x: image not known"},
-    ]  # fmt: skip
-    node.write("journal", "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries))
+        "_SYSTEMD_USER_UNIT=init.scope USER_UNIT=own.service _UID=1001|own.service: code=exited, status=127/n",
+        '_SYSTEMD_USER_UNIT=own.service _UID=1001 _TRANSPORT=stdout|Error: executable file "x" not found in $PATH',
+        "_SYSTEMD_UNIT=ghost.service _UID=0 _TRANSPORT=stdout|Error: x: image not known",
+        "_SYSTEMD_UNIT=own.service _UID=0 _TRANSPORT=stdout|Error: x: unauthorized",
+        "_SYSTEMD_USER_UNIT=ghost.service _UID=1001 _TRANSPORT=stdout|Error: x: unauthorized",
+    ]
+    node.write("journal", "".join(f"{entry}\n" for entry in entries))
     assert (node.told("own.service").cause, node.told("ghost.service").cause) == ("command-unknown", "image-unknown")
 
 
@@ -293,13 +318,13 @@ def test_a_health_check_counts_as_starting_until_podman_has_told(tmp_path: Path)
     checked = {"image": "docker.io/library/caddy:2", "health": {"command": "true"}}
     node = Node(tmp_path, {"containers": {"web": checked}}, {})
     node.unit("web.service", {**UP, "InvocationID": "a" * 32})
-    node.write("containers", f"web {DIGEST} healthy\n")
+    node.write("containers", f"web,{DIGEST},healthy\n")
     (web,) = read_report(node.answer()[1]).units
     assert (web.health, web.image) == ("starting", "")
     assert node.told("web.service").health == "healthy"
     # What was told of an earlier run is not of this one.
     node.unit("web.service", {**UP, "InvocationID": "b" * 32})
-    (node.folder / "run" / "report.json").unlink()
+    (node.folder / "run" / "answer").unlink()
     (web,) = read_report(node.answer()[1]).units
     assert (web.health, web.image) == ("starting", "")
 
@@ -310,13 +335,13 @@ def test_a_node_that_runs_well_is_not_inspected_over_and_over(node: Node) -> Non
 
     for name in ("hello", "ghost"):
         node.unit(f"{name}.service", {**UP, "InvocationID": "a" * 32})
-    node.write("containers", f"hello {DIGEST} \nghost {DIGEST} \n")
+    node.write("containers", f"hello,{DIGEST},\nghost,{DIGEST},\n")
     node.report()
     assert begun() == 1
     # As if that had been long ago.
     notes = node.folder / "run" / "notes"
-    notes.write_text("0 0\n" + notes.read_text().partition("\n")[2])
-    (node.folder / "run" / "report.json").unlink()
+    notes.write_text(re.sub(r'\[(at|took)\]="\d+"', r'[\1]="0"', notes.read_text()))
+    (node.folder / "run" / "answer").unlink()
     assert read_report(node.answer()[1]).containers
     assert begun() == 1
 
@@ -374,7 +399,7 @@ def test_a_request_that_never_ends_is_given_up(node: Node) -> None:
 def test_docker_is_asked_where_it_is_the_engine(tmp_path: Path) -> None:
     node = Node(tmp_path, {"engine": "docker", "containers": {"web": {"image": "docker.io/library/caddy:2"}}}, {})
     node.unit("web.service", UP)
-    node.write("containers", f"/web {DIGEST} unhealthy\n")
+    node.write("containers", f"/web,{DIGEST},unhealthy\n")
     web = node.told("web.service")
     assert (web.health, web.image) == ("unhealthy", DIGEST)
     assert not [line for line in node.asked if line.startswith("podman")]
@@ -395,9 +420,79 @@ def test_what_a_secret_names_is_not_told() -> None:
     assert whole == told(("containers", "own", "image"), ("containers", "hello", "environment", "A"))
 
 
+HIDDEN: list[tuple[str, ...]] = [
+    ("data_disks", "site", "mount"),
+    ("users", "app"),
+    ("containers", "own", "run_as"),
+]
+MOUNT, MANAGER = r"var-lib-my\x2dsite.mount", "user@1001.service"
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+def test_what_a_secret_names_is_in_no_job_and_no_failed_unit(tmp_path: Path, place: tuple[str, ...]) -> None:
+    own = WORKLOAD["containers"]["own"]
+    workload = {**WORKLOAD, "containers": {**WORKLOAD["containers"], "second": own}}
+
+    def told(*hidden: tuple[str, ...]) -> tuple[Report, str]:
+        (tmp_path / str(len(hidden))).mkdir()
+        node = Node(tmp_path / str(len(hidden)), workload, DISKS, hidden)
+        lines = [f"{number} {unit} start waiting\n" for number, unit in enumerate((MOUNT, MANAGER, "ghost.service"))]
+        node.write("jobs-system", "".join(lines))
+        node.write("jobs-app", "1 own.service start running\n2 second.service start waiting\n")
+        node.write("failed", f"{MOUNT} loaded failed failed A\n{MANAGER} loaded failed failed B\n")
+        report = node.report()
+        return report, report.model_dump_json()
+
+    whole, _ = told()
+    assert {MANAGER, MOUNT, "own.service", "ghost.service"} < {job.unit for job in whole.jobs}
+    assert whole.failed == (MANAGER,)
+    report, text = told(place)
+    assert "ghost.service" in {job.unit for job in report.jobs}
+    assert "?.service" in report.failed
+    assert "1001" not in text
+    assert ("x2dsite" if place[0] == "data_disks" else "own.service") not in text
+
+
+def test_a_node_that_runs_well_answers_with_few_processes(node: Node) -> None:
+    for name in ("stat", "flock", "env", "timeout", "readlink", "mv", "date"):
+        command = node.folder / "bin" / name
+        command.write_text(f'#!/bin/sh\necho "{name}" >> "$FAKE/ran"\nexec {shutil.which(name)} "$@"\n')
+        command.chmod(0o755)
+    known = {**UP, "InvocationID": "a" * 32}
+    node.unit("own.service", known, user="app")
+    for name in ("hello", "ghost", "task"):
+        node.unit(f"{name}.service", known)
+    node.write("containers", "".join(f"{name},{DIGEST},\n" for name in ("hello", "ghost", "task", "own")))
+    node.report()
+    (node.folder / "run" / "answer").unlink()
+    before = len(node.asked)
+    node.write("ran", "")
+    assert node.answer()[1] == node.answer()[1]
+    # The system's manager, its units, and those of the one user.
+    asked = sorted(line.partition(" --property")[0] for line in node.asked[before:])
+    assert asked == ["app show", "system show", "system show"]
+    ran = (node.fake / "ran").read_text().split()
+    assert sorted(ran) == ["env", "flock", "stat"]
+
+
 def test_nodes_have_the_script_without_its_comments(tmp_path: Path) -> None:
     assert "#" not in "".join(line[:1] for line in script().splitlines())
     assert subprocess.run(["bash", "-n"], input=script(), text=True, capture_output=True).stderr == ""
+
+
+@pytest.mark.system
+def test_the_real_journalctl_takes_what_it_is_asked(node: Node, tmp_path: Path) -> None:
+    node.unit("ghost.service", RESTARTING)
+    node.unit("own.service", RESTARTING, user="app")
+    node.report()
+    asked = [line.split()[1:] for line in node.asked if line.startswith("journalctl ")]
+    assert len(asked) == 2
+    for arguments in asked:
+        read = subprocess.run(
+            ["journalctl", "--directory", tmp_path, *arguments], capture_output=True, text=True, timeout=60
+        )
+        # There is no journal here: options that it cannot read are another error.
+        assert "No such boot ID" in read.stderr
 
 
 @pytest.mark.system

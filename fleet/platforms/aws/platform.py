@@ -94,7 +94,7 @@ class Aws(BasePlatform):
         self.architecture = options.architecture
         self.zones = options.zones or (list(options.vpc.subnets) if options.vpc else [f"{region}a"])
         store = f"s3://{options.bucket}/fleet/{stack}/" if options.bucket else ""
-        self.limits = Limits(raw=_MOST - _RULE_ROOM, most=_MOST - _RULE_ROOM, store=store)
+        self.limits = Limits(raw=_MOST - _RULE_ROOM, most=_MOST - _RULE_ROOM, store=store, option="bucket")
 
     @classmethod
     def from_options(

@@ -91,7 +91,7 @@ class Gcp(BasePlatform):
         self.options, self.project, self.zones, self.stack = options, project, zones, stack
         self.architecture = options.architecture
         store = f"gs://{options.bucket}/fleet/{stack}/" if options.bucket else ""
-        self.limits = Limits(raw=_MOST, most=_MOST, store=store)
+        self.limits = Limits(raw=_MOST, most=_MOST, store=store, option="bucket")
 
     @classmethod
     def from_options(
