@@ -146,6 +146,7 @@ def test_what_is_stored_is_not_rewritten_but_for_a_version_that_is_not_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(freeze, "FROZEN", tmp_path)
+    monkeypatch.setattr(freeze, "VERSIONS", {1: SpecVersion((), released=False)})
     spec, file = tmp_path / "v1/web/fleet.yaml", tmp_path / "v1" / freeze.STORED
     spec.parent.mkdir(parents=True)
     text = "version: 1\nname: web\ngroups: {web: {}}\n"
@@ -166,7 +167,7 @@ def test_what_is_stored_is_not_rewritten_but_for_a_version_that_is_not_released(
     second = freeze.stored(tmp_path / "v1")
     assert second.keys() == first.keys()
     assert second != first
-    monkeypatch.setitem(VERSIONS, 1, SpecVersion((), released=True))
+    monkeypatch.setattr(freeze, "VERSIONS", {1: SpecVersion((), released=True)})
     spec.write_text(text)
     kept("--again", because="version 1 is released")
     spec.rename(tmp_path / "gone.yaml")
