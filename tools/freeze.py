@@ -57,7 +57,7 @@ def rendered(folder: Path) -> Iterator[tuple[Key, dict[str, str]]]:
     """What a stored spec renders to on every platform, by the names of its folder, the platform, and the node."""
     values = json.loads((folder / "values.json").read_text()) if (folder / "values.json").exists() else {}
     resolver = Resolver(values.get("config", {}).get, reveal=True)
-    for name, own in values.get("platforms", dict.fromkeys(PLATFORMS, {})).items():
+    for name, own in values.get("platforms", {each: {} for each in PLATFORMS}).items():
         options, config = PLATFORMS[name]
         where = platform(name, {**options, **own}, project=folder, stack="frozen", config=config.get)
         with patch.dict(os.environ, values.get("environment", {})):
