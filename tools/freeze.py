@@ -1,11 +1,10 @@
 """What stored specs render to: ``python -m tools.freeze`` stores it for those that are new, and refuses what changes.
 
 ``tests/unit/frozen/v1`` has a folder for each stored spec of version 1: ``fleet.yaml``, the files that it names, and
-``values.json`` with the stack's config and the environment that it reads, and the platforms, if it is
-not for all. ``rendered.jsonl.xz`` holds, a JSON line for
-every platform and node, the node's config and its user data. Both are there for good: to freeze a new key of the spec,
-add a folder. ``--again`` stores all of a version anew, as long as the version is not released
-(:attr:`fleet.spec.versions.SpecVersion.released`).
+``values.json`` with the stack's config and the environment that it reads, and the platforms, each with options of its
+own, if it is not for all. ``rendered.jsonl.xz`` holds, a JSON line for every platform and node, the node's config and
+its user data. Both are there for good: to freeze a new key of the spec, add a folder. ``--again`` stores all of a
+version anew, as long as the version is not released (:attr:`fleet.spec.versions.SpecVersion.released`).
 """
 
 from __future__ import annotations
@@ -58,9 +57,9 @@ def rendered(folder: Path) -> Iterator[tuple[Key, dict[str, str]]]:
     """What a stored spec renders to on every platform, by the names of its folder, the platform, and the node."""
     values = json.loads((folder / "values.json").read_text()) if (folder / "values.json").exists() else {}
     resolver = Resolver(values.get("config", {}).get, reveal=True)
-    for name in values.get("platforms", PLATFORMS):
+    for name, own in values.get("platforms", {each: {} for each in PLATFORMS}).items():
         options, config = PLATFORMS[name]
-        where = platform(name, options, project=folder, stack="frozen", config=config.get)
+        where = platform(name, {**options, **own}, project=folder, stack="frozen", config=config.get)
         with patch.dict(os.environ, values.get("environment", {})):
             plan = plan_spec(folder / "fleet.yaml", resolver, where, need_lock=False, check=False)
         for node in plan.nodes:

@@ -38,7 +38,7 @@ def migrate(
         terminal = Terminal()
         for name, changes in move.nodes.items():
             terminal.say(name, "would be re-provisioned")
-            for line in map(str, changes or ["how its config is written"]):
+            for line in map(str, changes) if changes else ["how its config is written"]:
                 out.print(f"  {line}", markup=False)
         out.print(
             f"{spec}, from version {move.version} to {move.to}: {len(move.nodes)} of {move.count} nodes would be "

@@ -118,6 +118,7 @@ def write_version(spec: Path, number: int) -> None:
 
 def _with_version(spec: Path, text: str, number: int) -> str:
     root = Document(spec, "spec", text).root
+    assert isinstance(root, yaml.MappingNode)
     for key, value in root.value:
         if key.value == VERSION_KEY:
             return text[: value.start_mark.index] + str(number) + text[value.end_mark.index :]

@@ -9,12 +9,12 @@ A disk may come late: a cloud attaches it to a machine that runs already, and an
 give its device 90 seconds (``DefaultDeviceTimeoutSec``), then fail all that waits for it, and never try again. Here the
 device's job has no time limit, as ``x-systemd.device-timeout=0`` of systemd.mount(5) would say it; what waits for it
 waits on. That is all that starts after ``local-fs.target``, which comes after every mount unit without the option
-``nofail`` (systemd.mount(5), "Default Dependencies"): a unit of a user's own that says nothing of the mount never writes
-below its mount point before the disk is there. So SSH and containers wait, while the report, which starts before, and
-the console tell what for. The limit is not the group's ``ready_timeout``, a change of which must not re-provision
-nodes. And when a disk goes and comes back, what systemd stopped with it is started again: the
-device wants the mount unit, and that the services (systemd starts what an active unit wants only when it becomes
-active, so what was stopped by hand stays so).
+``nofail`` (systemd.mount(5), "Default Dependencies"): a unit of a user's own that says nothing of the mount never
+writes below its mount point before the disk is there. So SSH and containers wait, while the report, which starts
+before, and the console tell what for. The limit is not the group's ``ready_timeout``, a change of which must not
+re-provision nodes. And when a disk goes and comes back, what systemd stopped with it is started again: the device wants
+the mount unit, and that the services (systemd starts what an active unit wants only when it becomes active, so what was
+stopped by hand stays so).
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ import pytest
 from pydantic import BaseModel
 
 from fleet.config.difference import changes
-from fleet.platforms import names
+from fleet.errors import FleetError
+from fleet.planner import plan_spec
+from fleet.platforms import names, platform, platform_class
 from fleet.spec import FleetSpec, Resolver, load_spec
 from fleet.spec.versions import VERSIONS, SpecVersion
 from tools import freeze
@@ -62,6 +64,98 @@ def test_stored_specs_are_rendered_for_every_platform_and_engine() -> None:
     assert set(names()) == set(freeze.PLATFORMS) == {key[1] for key in stored(max(VERSIONS))}
     engines = {group.engine for spec in loaded() for group in spec.groups.values()}
     assert engines == {"podman", "docker"}
+
+
+OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "aws": {
+        "architecture": "aarch64",
+        "zones": ["eu-central-1b"],
+        "cidr": "10.90.0.0/16",
+        "vpc": {"id": "vpc-1", "subnets": {"eu-central-1a": "subnet-1"}},
+        "public_addresses": False,
+        "root_size_gib": 20,
+        "instance_profile": "shop",
+        "spot": True,
+        "dns_zone": "example.org",
+        "bucket": "configs",
+        "tags": {"a": "b"},
+    },
+    "digitalocean": {
+        "region": "ams3",
+        "ssh_keys": ["12"],
+        "cidr": "10.90.0.0/16",
+        "vpc": "00000000-0000-4000-8000-000000000000",
+        "dns_zone": "example.org",
+        "tags": ["a"],
+    },
+    "gcp": {
+        "architecture": "aarch64",
+        "zones": ["europe-west3-b"],
+        "cidr": "10.90.0.0/16",
+        "vpc": {"network": "shop", "subnetwork": "shop"},
+        "public_addresses": False,
+        "root_size_gib": 20,
+        "disk_type": "pd-ssd",
+        "service_account": "shop@example.org",
+        "spot": True,
+        "bucket": "configs",
+        "dns_zone": "example",
+        "tags": {"a": "b"},
+    },
+    "libvirt": {
+        "pool": "shop",
+        "cidr": "10.90.0.0/16",
+        "bridge": "br0",
+        "gateway": "192.168.5.254",
+        "architecture": "aarch64",
+        "type": "qemu",
+        "root_size_gib": 20,
+        "machine": "q35",
+        "firmware": "/firmware",
+        "emulator": "/emulator",
+    },
+    "qemu": {
+        "state_dir": "/machines",
+        "bind": "127.0.0.2",
+        "memory_mib": 2048,
+        "cpus": 1,
+        "root_size_gib": 20,
+        "port_offset": 1,
+        "host_ports": {"web-0/22": 3022},
+        "accelerator": "tcg",
+    },
+}
+"""Of every option of a platform a value that is not its default."""
+
+
+def outcome(folder: Path, name: str, options: Mapping[str, Any]) -> list[str] | str:
+    """User data that a stored spec has with options of a platform, or why it cannot be planned."""
+    usual, config = freeze.PLATFORMS[name]
+    where = platform(name, {**usual, **options}, project=folder, stack="frozen", config=config.get)
+    resolver = Resolver({"token": "t0ken"}.get, reveal=True)
+    try:
+        plan = plan_spec(folder / "fleet.yaml", resolver, where, need_lock=False, check=False)
+    except FleetError as error:
+        return str(error)
+    return [node.delivery.user_data for node in plan.nodes]
+
+
+@pytest.mark.parametrize("name", names())
+def test_there_is_a_stored_spec_for_every_option_of_a_platform_that_changes_user_data(name: str) -> None:
+    assert OPTIONS[name].keys() == platform_class(name).options_model.model_fields.keys()
+    frozen: set[str] = set()
+    for folder in freeze.specs(NEWEST):
+        if (file := folder / "values.json").exists():
+            frozen |= json.loads(file.read_text()).get("platforms", {}).get(name, {}).keys()
+    folders = [NEWEST / each for each in ("nat", "bridged", "store")]
+    usual = [outcome(folder, name, {}) for folder in folders]
+    assert list in map(type, usual)
+    needed = {
+        option
+        for option, value in OPTIONS[name].items()
+        if [outcome(folder, name, {option: value}) for folder in folders] != usual
+    }
+    assert needed == frozen
 
 
 @cache
@@ -146,6 +240,7 @@ def test_what_is_stored_is_not_rewritten_but_for_a_version_that_is_not_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(freeze, "FROZEN", tmp_path)
+    monkeypatch.setattr(freeze, "VERSIONS", {1: SpecVersion((), released=False)})
     spec, file = tmp_path / "v1/web/fleet.yaml", tmp_path / "v1" / freeze.STORED
     spec.parent.mkdir(parents=True)
     text = "version: 1\nname: web\ngroups: {web: {}}\n"
@@ -166,7 +261,7 @@ def test_what_is_stored_is_not_rewritten_but_for_a_version_that_is_not_released(
     second = freeze.stored(tmp_path / "v1")
     assert second.keys() == first.keys()
     assert second != first
-    monkeypatch.setitem(VERSIONS, 1, SpecVersion((), released=True))
+    monkeypatch.setattr(freeze, "VERSIONS", {1: SpecVersion((), released=True)})
     spec.write_text(text)
     kept("--again", because="version 1 is released")
     spec.rename(tmp_path / "gone.yaml")
