@@ -19,7 +19,7 @@ from tests.engine.stack import GROUP, OFFSET, Stack
 
 REGION = "eu-central-1"
 
-STATELESS = "name: web\n{more}groups:\n" + GROUP.replace("{name}", "web").replace("{port}", "8080")
+STATELESS = "version: 1\nname: web\n{more}groups:\n" + GROUP.replace("{name}", "web").replace("{port}", "8080")
 SPEC = (
     STATELESS
     + """\

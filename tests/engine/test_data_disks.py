@@ -36,13 +36,13 @@ VALUES: dict[str, dict[str, Any]] = {
     "FleetSpec": {
         "name": "shop", "image": {"reprovision": "always"}, "ssh_authorized_keys": ["ssh-ed25519 AAAA me"],
         "secrets": {"token": {"env": "PATH"}}, "variables": {"colour": "red"}, "network": {"cidr": "127.77.0.0/24"},
-        "ssh_from": ["127.0.0.0/8"],
+        "ssh_from": ["127.0.0.0/8"], "report": False, "report_from": ["127.0.0.0/8"],
     },
     "Group": {
         "containers": {"hello": {"image": "docker.io/library/caddy:3"}}, "pods": {"pod": {}}, "networks": {"net": {}},
         "volumes": {"vol": {}}, "images": {}, "builds": {}, "users": {}, "snippets": ["base.bu"], "compose": "",
         "ports": [8090], "ready": [], "addresses_from": None, "drain": {"function": "draining:drain"}, "after": [],
-        "size": "medium", "names": ["web.example.org"], "rollout": {"strategy": "recreate"}, "count": 2,
+        "size": "medium", "names": ["web.example.org"], "rollout": {"strategy": "recreate"}, "count": 2, "settle": 20,
     },
     "DataDisk": {"size_gib": [3, 1], "mount": "/var/elsewhere", "owner": "core", "mode": "0750"},
     "NodeOverride": {"snippets": ["base.bu"], "data_disks": {"site": "/of/another"}},
@@ -53,9 +53,10 @@ COMPANIONS: dict[str, dict[str, Any]] = {"network": {"addresses_from": 10}}
 REFUSED_LATER = ("NodeOverride.data_disks", "fleet:qemu.state_dir")
 """A disk to take over that does not exist, which only the platform knows, and a folder that is moved while the machine
 in it has the ports: refused in a preview, too, but by the engine."""
-WALKED = {"groups", "data_disks", "nodes"}
-"""Fields whose models have an entry of their own."""
+WALKED = {"groups", "data_disks", "nodes", "version"}
+"""Fields whose models have an entry of their own; of versions of the spec, there is one."""
 BASE: dict[str, Any] = {
+    "version": 1,
     "name": "web",
     # The stand-in for QEMU ends by itself where it has nothing to serve.
     "groups": {"web": {"ports": [8080], "data_disks": {"site": {"size_gib": 2, "mount": "/var/site"}}}},

@@ -18,7 +18,7 @@ def group(count: int, greeting: str, *more: str, name: str = "web", port: int = 
 
 
 def write(stack: Stack, *groups: str) -> None:
-    stack.write("fleet.yaml", "name: web\ngroups:\n" + "".join(groups))
+    stack.write("fleet.yaml", "version: 1\nname: web\ngroups:\n" + "".join(groups))
 
 
 def watched(count: int) -> contextlib.AbstractContextManager[list[int]]:

@@ -8,7 +8,7 @@ from tests.conftest import STACK, Result
 from tests.engine.stack import GROUP, Stack
 
 SPEC = (
-    "name: web\nsecrets:\n  admin: {env: ADMIN_TOKEN}\n  other: {file: token}\n"
+    "version: 1\nname: web\nsecrets:\n  admin: {env: ADMIN_TOKEN}\n  other: {file: token}\n"
     "variables: {admin: {secret: admin}}\ngroups:\n"
     + GROUP.format(name="web", count=2, port=8080, greeting="one").replace('"one"', '"one ${admin}"')
     + GROUP.format(name="plain", count=1, port=8081, greeting="one")

@@ -9,6 +9,7 @@ from tests.conftest import STACK, file_text, install_toy
 from tests.engine.stack import Stack
 
 SPEC = """\
+version: 1
 name: web
 groups:
   web:

@@ -11,6 +11,7 @@ from tests.conftest import STACK, Result
 from tests.engine.stack import Stack
 
 SPEC = """\
+version: 1
 name: web
 secrets:
   db: {config: db_password, generate: {}}

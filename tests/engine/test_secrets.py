@@ -16,6 +16,7 @@ from tests.engine.secrecy import arguments_meanwhile, digests, text_of, told, un
 from tests.engine.stack import Stack
 
 SPEC = """\
+version: 1
 name: web
 secrets:
   db: {config: db_password, generate: {}}
@@ -119,6 +120,7 @@ def test_what_is_no_authority_signs_nothing(stack: Stack) -> None:
 WORD = "kestrel'81\"wren\\27"
 PIN = "7392518406"
 CANARIES = """\
+version: 1
 name: web
 secrets:
   word: {env: WORD}

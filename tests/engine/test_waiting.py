@@ -25,7 +25,7 @@ def write(stack: Stack, greeting: str) -> None:
         GROUP.format(name=name, port=8080, count=1, greeting=greeting).replace("timeout: 8", "timeout: 3")
         for name in TROUBLES
     ]
-    stack.write("fleet.yaml", "name: web\ngroups:\n" + "".join(groups))
+    stack.write("fleet.yaml", "version: 1\nname: web\ngroups:\n" + "".join(groups))
 
 
 def test_the_cause_is_the_first_line_and_what_pulls_is_waited_for(stack: Stack) -> None:
