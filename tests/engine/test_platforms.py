@@ -127,7 +127,7 @@ def test_where_nobody_can_know_of_containers_probes_decide_and_that_is_told(name
         place.trouble("web-0", {"hello": reports.RESTARTS})
         up = place.fleet("up")
         assert up.status == 0, up
-        assert "web-0: whether its containers run is not known: neither `report_from` nor `ssh_from`" in up.out + up.err
+        assert "web-0  whether its containers run is not known: neither `report_from` nor `ssh_from`" in up.out + up.err
         assert place.fleet("status").status == 0
 
 
