@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from fleet.spec import FleetSpec, Resolver
 from fleet.spec.versions import VERSIONS, SpecVersion
 from fleet.workloads import workload_snippet
 from tests.conftest import SPEC, Folder
+from tools.cache import ROOT
 
 UNVERSIONED = SPEC.format(count=2, greeting="hello").replace("version: 1\n", "")
 
@@ -218,6 +220,33 @@ def test_a_spec_in_python_says_its_version_as_one_in_yaml_does(folder: Folder, r
     assert (said.out, said.err) == (told.out, "")
     folder.write("spec.py", text.replace("{'name'", "{'version': 2, 'name'"))
     assert "this fleet knows version 1; version 2 is of a newer fleet" in refused("render", "spec.py", status=2)
+
+
+def shown_specs() -> dict[str, str]:
+    """Whole specs of the documentation, the examples and the templates, by where they are."""
+    specs = {}
+    for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")]:
+        for number, text in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.M | re.S)):
+            if re.search(r"^name:", text, re.M) and re.search(r"^groups:", text, re.M):
+                specs[f"{page.relative_to(ROOT)}, {number}"] = text
+    for pattern in ("stacks/*.yaml", "examples/*/*.yaml", "fleet/templates/*.yaml", "examples/*/*.py"):
+        for file in ROOT.glob(pattern):
+            if re.search(r"^groups:|^ +\"groups\":", text := file.read_text(), re.M):
+                specs[str(file.relative_to(ROOT))] = text
+    return specs
+
+
+def test_every_spec_that_users_are_shown_says_the_newest_version_before_all_else() -> None:
+    specs = shown_specs()
+    assert {
+        "docs/spec.md, 0",
+        "stacks/fleet.yaml",
+        "fleet/templates/fleet.yaml",
+        "examples/nomad/nomad.py",
+    } <= specs.keys()
+    for where, text in specs.items():
+        keys = re.findall(r"^(?: +\")?(version|name|groups)\"?: *(\w*)", text, re.M)
+        assert keys[0] == ("version", str(max(VERSIONS))), where
 
 
 def test_who_plans_in_a_program_is_warned_too(folder: Folder) -> None:
