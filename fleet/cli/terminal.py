@@ -72,7 +72,8 @@ class Terminal:
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
                    TimeRemainingColumn())  # fmt: skip
-        with Progress(*columns, console=err, transient=True) as bar:
+        # Where there is no terminal, it would leave an empty line.
+        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
             tasks: dict[str, Any] = {}
 
             def progress(step: str, done: int, total: int | None) -> None:

@@ -122,7 +122,10 @@ def _with_version(spec: Path, text: str, number: int) -> str:
     for key, value in root.value:
         if key.value == VERSION_KEY:
             return text[: value.start_mark.index] + str(number) + text[value.end_mark.index :]
-    first = root.value[0][0].start_mark
-    line = f"{VERSION_KEY}: {number}"
+    key = root.value[0][0]
+    first = key.start_mark
+    # JSON stays JSON.
+    name = f'"{VERSION_KEY}"' if root.flow_style and key.style == '"' else VERSION_KEY
+    line = f"{name}: {number}"
     end = ", " if root.flow_style else ("\r\n" if "\r\n" in text else "\n") + " " * first.column
     return text[: first.index] + line + end + text[first.index :]

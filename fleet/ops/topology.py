@@ -24,6 +24,7 @@ from fleet.platforms import Platform
 from fleet.program.exported import is_live, name_of, outputs
 from fleet.project import Project
 from fleet.spec import FleetSpec, Resolver, load_spec
+from fleet.spec.loader import warn_of_no_version
 from fleet.spec.model import AnySnippet, Group, SnippetRef
 from fleet.workloads.container import Container, volume_source
 from fleet.workloads.fields import Port
@@ -301,6 +302,7 @@ def read_topology(spec: Path, *, platform: str | None = None, stack: str | None 
     """
     where, config = check.place(spec, platform=platform, stack=stack)
     loaded = load_spec(spec, Resolver(config), where.name)
+    warn_of_no_version(loaded.document)
     plan = plan_fleet(loaded, where, None)
     addresses: dict[str, str] = {}
     if stack and (files := Backend.of_stack(Project.around(spec), stack)):

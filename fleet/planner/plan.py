@@ -8,12 +8,11 @@ says whether it can make the whole.
 from __future__ import annotations
 
 import re
-import warnings
 from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet
 from fleet.config.difference import file_texts
-from fleet.errors import FleetError, FleetWarning, UsageError
+from fleet.errors import FleetError, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
@@ -22,11 +21,9 @@ from fleet.planner.renderer import RENDERERS
 from fleet.planner.secrecy import with_secrecy
 from fleet.planner.snippets import node_snippets, shared_snippets
 from fleet.spec import LoadedSpec, Resolver, load_spec
-from fleet.spec.loader import error_to_report
+from fleet.spec.loader import error_to_report, warn_of_no_version
 from fleet.spec.model import Group
-from fleet.spec.python import SUFFIX as PYTHON
 from fleet.spec.values import concealed
-from fleet.spec.versions import FIRST, VERSION_KEY
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -81,21 +78,9 @@ def plan_spec(
             except FleetError as other:
                 failure = other
         raise error_to_report(error, failure, spec.values) from None
-    if version is None and not spec.says_version:
-        _warn_of_no_version(spec)
+    if version is None:
+        warn_of_no_version(spec.document)
     return plan
-
-
-def _warn_of_no_version(spec: LoadedSpec) -> None:
-    file = spec.document.path.name
-    fix = f"Write `{VERSION_KEY}: {FIRST}` as its first key, as `fleet migrate {file} --write` does"
-    if file.endswith(PYTHON):
-        fix = f'Have `spec` return `"{VERSION_KEY}": {FIRST}` too'
-    warnings.warn(
-        f"{spec.at()}: The spec has no `{VERSION_KEY}`, and so is of version {FIRST}. {fix}; nothing changes.",
-        FleetWarning,
-        stacklevel=3,
-    )
 
 
 def plan_fleet(

@@ -11,6 +11,7 @@ no likeness of texts, say what planning keeps secret (:mod:`fleet.planner.secrec
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,13 +23,13 @@ from pydantic import ValidationError
 from fleet.boundary import Boundary
 from fleet.config.template import NAME, Scalar, fill_nodes
 from fleet.document import Document, fields_at
-from fleet.errors import FleetError, Position, UsageError
+from fleet.errors import FleetError, FleetWarning, Position, UsageError
 from fleet.model import Secrecy
 from fleet.spec import python as program
-from fleet.spec.model import ComposeRef, FleetSpec, Image, ImageHead
+from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values, concealed, mask
-from fleet.spec.versions import VERSION_KEY
+from fleet.spec.versions import FIRST, VERSION_KEY
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader
 from fleet.workloads import Workload
 
@@ -56,11 +57,6 @@ class LoadedSpec:
     document: Document
     marks: Marks = field(default_factory=dict)
     masked: LoadedSpec | None = None
-
-    @property
-    def says_version(self) -> bool:
-        """Whether it says which version it is of, and is not of the first for want of one."""
-        return _version_of(self.document) is not None
 
     @property
     def folder(self) -> Path:
@@ -122,6 +118,25 @@ def load_spec(path: Path, resolver: Resolver, platform: str, *, version: int | N
             return replace(source.load(values), masked=masked)
     except FleetError as error:
         raise error_to_report(error, failure, values) from None
+
+
+def warn_of_no_version(document: Document) -> None:
+    """Say that a spec is of the first version for want of one.
+
+    Warns:
+        FleetWarning: It says no version.
+    """
+    if _version_of(document) is not None:
+        return
+    path = document.path
+    fix = f"Write `{VERSION_KEY}: {FIRST}` as its first key, as `fleet migrate {path.name} --write` does"
+    if path.suffix == program.SUFFIX:
+        fix = f'Have `spec` return `"{VERSION_KEY}": {FIRST}` too'
+    warnings.warn(
+        f"{document.at()}: The spec has no `{VERSION_KEY}`, and so is of version {FIRST}. {fix}; nothing changes.",
+        FleetWarning,
+        stacklevel=3,
+    )
 
 
 def load_version(path: Path, platform: str, config: ConfigReader | None) -> int | None:
@@ -356,6 +371,7 @@ def load_image(path: Path | str) -> tuple[Image, Path]:
     """
     document = _document(Path(path), SpecConfig(DEFAULT_PLATFORM, None))
     image = document.read(ImageHead, document.value()).image
+    warn_of_no_version(document)
     return image, document.path.parent / image.lock
 
 
@@ -370,7 +386,7 @@ def load_tags(path: Path, platform: str, resolver: Resolver) -> set[str]:
     Raises:
         FleetError: Anything is wrong with the spec.
     """
-    groups = load_spec(path, resolver, platform).fleet.groups.values()
+    groups = _groups(path, platform, resolver)
     return {tag for group in groups for tag in group.tags.values()}
 
 
@@ -385,6 +401,12 @@ def load_references(path: Path, platform: str, resolver: Resolver) -> set[str]:
     Raises:
         FleetError: Anything is wrong with the spec.
     """
-    groups = load_spec(path, resolver, platform).fleet.groups.values()
+    groups = _groups(path, platform, resolver)
     named = {container.image for group in groups for container in group.containers.values()}
     return named | {image.image for group in groups for image in group.images.values()}
+
+
+def _groups(path: Path, platform: str, resolver: Resolver) -> Iterable[Group]:
+    spec = load_spec(path, resolver, platform)
+    warn_of_no_version(spec.document)
+    return spec.fleet.groups.values()

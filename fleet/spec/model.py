@@ -463,8 +463,8 @@ class FleetSpec(Model):
     """The document.
 
     Attributes:
-        version: Of the spec. What a spec of a version renders to is frozen: no newer fleet changes it
-            (:mod:`fleet.spec.versions`). By convention the first key; 1 where it is left out, which is warned of.
+        version: Of the spec. What a spec of a version renders to is frozen: no newer fleet changes it. By convention
+            the first key; 1 where it is left out, which is warned of.
         name: The fleet's name.
         image: The operating system's image.
         ssh_authorized_keys: Public keys that may log in as ``core`` on every node.

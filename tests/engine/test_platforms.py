@@ -107,7 +107,8 @@ def test_a_rollout_stops_at_a_node_whose_container_restarts_though_its_probe_ans
     place.write("two", more=reachable)
     failed = place.fleet("up")
     assert failed.status == 1
-    assert "Node web-0 is not ready: hello restarts, 12 times: the registry has no such image or tag" in failed.err
+    cause = "container hello: its image cannot be pulled: the registry has no such image or tag"
+    assert f"Node web-0 is not ready after 8 s: {cause}" in failed.err
     assert place.started() == ["web-0"]
     assert place.running()["web-1"] == before["web-1"]
 
@@ -127,7 +128,7 @@ def test_where_nobody_can_know_of_containers_probes_decide_and_that_is_told(name
         place.trouble("web-0", {"hello": reports.RESTARTS})
         up = place.fleet("up")
         assert up.status == 0, up
-        assert "web-0: whether its containers run is not known: neither `report_from` nor `ssh_from`" in up.out + up.err
+        assert "web-0  whether its containers run is not known: neither `report_from` nor `ssh_from`" in up.out + up.err
         assert place.fleet("status").status == 0
 
 

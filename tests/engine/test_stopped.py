@@ -133,8 +133,9 @@ def test_what_a_provider_does_ends_when_its_engine_is_gone(qemu: QemuPlace, part
 
     def write(greeting: str) -> None:
         group = GROUP.format(name="web", count=1, port=8080, greeting=greeting)
-        drained = group.replace("    ready_timeout: 8\n", DRAINED)
-        qemu.stack.write("fleet.yaml", "version: 1\nname: web\ngroups:\n" + drained)
+        qemu.stack.write(
+            "fleet.yaml", "version: 1\nname: web\ngroups:\n" + group.replace("    ready_timeout: 8\n", DRAINED)
+        )
 
     def kill(update: Command) -> None:
         for pid, _ in update.left(of="pulumi up" if part == "the engine" else "-m pulumi.dynamic"):

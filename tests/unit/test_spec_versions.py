@@ -185,6 +185,10 @@ def test_a_spec_without_a_version_is_of_the_first_and_told_so_once_on_standard_e
     assert (without.status, without.err) == (0, warning)
     assert [json.loads(line)["node"] for line in without.out.splitlines()] == ["web-0", "web-1"]
     assert folder.fleet("validate", "fleet.yaml").err == warning
+    drawn = folder.fleet("graph", "fleet.yaml", "--format", "mermaid")
+    assert (drawn.status, drawn.err) == (0, warning)
+    # Of one that has no lock yet, and so comes to nothing.
+    assert folder.fleet("image", "pin", "fleet.yaml").err.startswith(warning + "Error: ")
     moved = folder.fleet("migrate", "fleet.yaml")
     assert (moved.status, moved.err) == (0, "")
     assert moved.out.splitlines() == [
@@ -236,6 +240,18 @@ FORMS = {
         "# yaml-language-server: $schema=x\n---\n# A fleet.\nVERSION\nname: web\ngroups: {web: {}}\n",
     ),
     "in one line": ("{name: web, groups: {web: {}}}", "{VERSION, name: web, groups: {web: {}}}"),
+    "JSON": (
+        '{\n  "name": "web",\n  "groups": {"web": {}}\n}\n',
+        '{\n  "version": 1, "name": "web",\n  "groups": {"web": {}}\n}\n',
+    ),
+    "with a directive": (
+        "%YAML 1.2\n---\nname: web\ngroups: {web: {}}",
+        "%YAML 1.2\n---\nVERSION\nname: web\ngroups: {web: {}}",
+    ),
+    "in the line of its start": (
+        "--- {name: web, groups: {web: {}}}\n",
+        "--- {VERSION, name: web, groups: {web: {}}}\n",
+    ),
     "indented": ("  name: web\n  groups:\n    web: {}\n", "  VERSION\n  name: web\n  groups:\n    web: {}\n"),
     "with a byte order mark": ("\ufeffname: web\ngroups: {web: {}}\n", "\ufeffVERSION\nname: web\ngroups: {web: {}}\n"),
     "lines of another system": (
