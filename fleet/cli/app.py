@@ -6,7 +6,9 @@ What a command needs is imported when it runs: the command line itself starts in
 from __future__ import annotations
 
 import errno
+import inspect
 import json
+import re
 import sys
 import warnings
 from contextlib import AbstractContextManager
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fleet.cli.options import (
     AsJson,
@@ -36,13 +39,28 @@ from fleet.ops.signals import SIGNALS, Stopped
 if TYPE_CHECKING:
     from fleet.ops.ui import Ui
 
+
+class _Commands(TyperGroup):
+    """Commands whose help is folded at the terminal's width, not where their source is."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a name, if there is one."""
+        command = super().get_command(ctx, cmd_name)
+        if command and command.help:
+            command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.cleandoc(command.help))
+        return command
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 image_app = typer.Typer(
-    help="The operating system's image, its release and download; digests of containers' images.", no_args_is_help=True
+    cls=_Commands,
+    help="The operating system's image, its release and download; digests of containers' images.",
+    no_args_is_help=True,
 )
 app.add_typer(image_app, name="image")
 
@@ -223,7 +241,7 @@ def destroy(
     spec: Spec,
     stack: StackName,
     yes: Yes = False,
-    delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete them too.")] = False,
+    delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete data disks, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove every node. Data disks are kept unless told otherwise."""

@@ -70,6 +70,8 @@ def new(
     interactive = sys.stdin.isatty()
     if platform is None:
         platform = _choose("Platform", platforms.names()) if interactive else DEFAULT_PLATFORM
+    if image is not None:
+        image_lock.check_file(platform)
     keys = [read_key(ssh_key)] if ssh_key else own_keys()
     key = keys[0] if ssh_key else _key(keys, interactive=interactive)
     begun = begin(folder, platform, key)
@@ -94,7 +96,8 @@ def new(
         written = image_lock.write_lock(begun.spec, source, renew=False, patience=_PATIENCE)
         _say(f"{written.path} locks the image: {written.releases[1]}.")
     except FleetError as error:
-        _say(f"No image is locked yet. {error.what}")
+        mend = error.fix.replace("SPEC", spec)
+        _say(f"No image is locked yet. {error.what} {mend}".rstrip())
         commands[0] = f"image lock {spec}"
     has_passphrase = any(name in os.environ for name in _PASSPHRASE)
     if not has_passphrase:

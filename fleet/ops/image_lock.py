@@ -88,6 +88,22 @@ def write_lock(spec: Path, source: Source, *, renew: bool, patience: float | Non
     return Written(path, lock, before)
 
 
+def check_file(platform: str) -> None:
+    """Refuse a disk image of the user's own on a platform whose machines start from images that it has itself.
+
+    Args:
+        platform: The platform's name.
+
+    Raises:
+        UsageError: There is no such platform, or its machines cannot start from a file of this machine.
+    """
+    if images.QEMU_DISK not in platforms.platform_class(platform).artifacts:
+        raise UsageError(
+            f"Machines of {platform} cannot start from a disk image on this machine.",
+            fix="Leave out `--image`: the current release of Fedora CoreOS is locked.",
+        )
+
+
 def _current(stream: str, base_url: str, patience: float | None) -> images.ImageLock:
     """The lock of a stream's current release.
 

@@ -169,9 +169,23 @@ def test_if_no_server_answers_the_first_command_locks_the_release(folder: Folder
     created = folder.fleet("new", "site")
     assert created.status == 0, created
     assert "No image is locked yet. The download of https://127.0.0.1:1/streams/stable.json failed" in created.out
+    assert "`fleet image lock site/fleet.yaml --file IMAGE.qcow2`" in created.out
     assert commands(created.out) == [
         "fleet image lock site/fleet.yaml", "fleet up site/fleet.yaml --yes", "fleet status site/fleet.yaml",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("platform", names())
+def test_an_image_of_ones_own_is_refused_where_no_machine_starts_from_it(folder: Folder, platform: str) -> None:
+    folder.write("own.qcow2", "QFI")
+    created = folder.fleet("new", "site", "--platform", platform, "--image", "own.qcow2")
+    if platform in ("qemu", "libvirt"):
+        assert created.status == 0, created
+        assert "site/image.lock.yaml locks the image: local." in created.out
+    else:
+        assert created.status == 2, created
+        assert f"Machines of {platform} cannot start from a disk image on this machine." in created.err
+        assert not (folder.path / "site").exists()
 
 
 def test_a_server_that_never_answers_is_not_waited_for(folder: Folder, server: Server) -> None:

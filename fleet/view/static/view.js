@@ -247,8 +247,8 @@ function top() {
 }
 
 function foot() {
-  return [h("p", null, h("kbd", null, "/"), " filters, ", h("kbd", null, "←"), h("kbd", null, "→"), h("kbd", null, "↑"), h("kbd", null, "↓"),
-    " go from node to node, ", h("kbd", null, "Enter"), " opens one, ", h("kbd", null, "Esc"), " goes back. This page only shows; ",
+  return [h("p", null, h("span", { class: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "←"), h("kbd", null, "→"), h("kbd", null, "↑"), h("kbd", null, "↓"),
+    " go from node to node, ", h("kbd", null, "Enter"), " opens one, ", h("kbd", null, "Esc"), " goes back. "), "This page only shows; ",
     h("code", null, "fleet"), " changes things.")];
 }
 
