@@ -17,6 +17,7 @@ from fleet.config import _transpiler
 from tests.conftest import Folder, Result
 
 SPEC = """\
+version: 1
 name: web
 secrets: {key: {file: secret.txt}}
 groups:

@@ -13,7 +13,7 @@ from fleet.project import Project
 from tests.commands import COMMANDS, Command
 from tests.conftest import Folder
 
-FREE = {"graph", "validate", "render", "image pin", "doctor"}
+FREE = {"migrate", "graph", "validate", "render", "image pin", "doctor"}
 """Commands that a stack is not needed for."""
 OF_STACKS = [each for each in COMMANDS if "--stack" in each.options and str(each) not in FREE]
 
