@@ -10,7 +10,7 @@ import typer
 
 from fleet.cli.app import app
 from fleet.cli.options import ConfigOf, PlatformOf, Spec
-from fleet.cli.terminal import out
+from fleet.cli.terminal import Terminal, out
 
 
 class Form(StrEnum):
@@ -30,18 +30,30 @@ def graph(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file; standard output by default.", show_default=False)
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="With the states of the stack's nodes, which are asked as `status` asks them."),
+    ] = False,
 ) -> None:
     """Draw the fleet: groups, nodes, containers, ports and who may reach them, disks, networks, names.
 
     Needs no secret and no passphrase. With a stack, for its platform and options, and with the addresses of what is
-    deployed where the stack's state is in files.
+    deployed where the stack's state is in files. With `--live`, what `status` needs.
     """
     from fleet.errors import UsageError
     from fleet.files import write_whole
     from fleet.ops.graph import drawn
-    from fleet.ops.topology import read_topology
+    from fleet.ops.topology import read_topology, with_states
 
-    text = drawn(read_topology(spec, platform=platform, stack=stack), form.value)
+    topology = read_topology(spec, platform=platform, stack=stack)
+    if live:
+        if not stack:
+            raise UsageError("`--live` is about the nodes of a stack.", fix="Name it: `--stack NAME`.")
+        from fleet.ops.session import Session
+
+        nodes = Session(spec, stack, Terminal()).status().nodes
+        topology = with_states(topology, {node.node: (node.state, node.reason) for node in nodes})
+    text = drawn(topology, form.value)
     if output is None:
         print(text, end="")
         return

@@ -50,6 +50,9 @@ def test_status_shows_what_runs_on_every_node(qemu: QemuPlace) -> None:
     assert rows(ailing.out)[1][:4] == ["web-1", "not", "ready", "current"]
     assert ailing.out.splitlines()[2].endswith("0/1: hello restarts, 12 times: it exits with status 1")
     qemu.trouble("web-1", {"hello": UNKNOWN_IMAGE})
+    drawn = qemu.fleet("graph", "--live", "--format", "dot")
+    assert drawn.out.count("not ready") == 1, drawn
+    assert "not ready" not in qemu.fleet("graph", "--format", "dot").out
     status, document = told()
     assert (status, document["well"]) == (1, False)
     (container,) = document["nodes"][1]["containers"]
