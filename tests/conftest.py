@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -274,14 +274,26 @@ _CLONE_NEWNET, _SIOCSIFFLAGS, _IFF_UP = 0x40000000, 0x8914, 1
 """unshare(2), netdevice(7)."""
 
 
-def in_turn(temporary: pytest.TempPathFactory, *, alone: bool) -> AbstractContextManager[None]:
+@contextmanager
+def in_turn(temporary: pytest.TempPathFactory, *, alone: bool) -> Iterator[None]:
     """Keeps what emulates machines from running beside what has time-outs: either one test alone, or any of the others.
+
+    None of the others begins once one waits to be alone, which would else wait for all of them.
 
     Args:
         temporary: Its folders have one parent in all processes of a run.
         alone: Whether it is a test that no other may run beside.
     """
-    return locked(temporary.getbasetemp().parent / "turn.lock", shared=not alone)
+    folder = temporary.getbasetemp().parent
+    gate, turn = folder / "gate.lock", folder / "turn.lock"
+    if alone:
+        with locked(gate), locked(turn):
+            yield
+        return
+    with contextlib.ExitStack() as held:
+        with locked(gate):
+            held.enter_context(locked(turn, shared=True))
+        yield
 
 
 @pytest.fixture
