@@ -92,7 +92,9 @@ class Session:
 
     def up(self) -> None:
         """Deploy the plan."""
-        self._deploy("up", *self._plan("make", "generate"))
+        stack, plan, platform = self._plan("make", "generate")
+        self._ui.event(_begin("up", stack, plan))
+        self._deploy("up", stack, plan, platform)
 
     def rollback(self, to: int | None = None) -> None:
         """Give every node back its config of an earlier rollout.
@@ -108,6 +110,7 @@ class Session:
                 deployed.
         """
         stack, plan, platform = self._plan("change", "known")
+        self._ui.event(_begin("rollback", stack, plan))
         deployed = Deployed(stack.resources, platform)
         number, configs = self._generation(stack, deployed, to)
         command = "fleet rollback" if to is None else f"fleet rollback --to {to}"
@@ -161,7 +164,6 @@ class Session:
         return number, configs
 
     def _deploy(self, command: str, stack: Stack, plan: FleetPlan, platform: Platform) -> None:
-        self._ui.event(_begin(command, stack, plan))
         self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
         plan = self._recovered(stack, plan, platform)
