@@ -183,24 +183,14 @@ class Backend:
 
     def holder(self) -> str:
         """Who holds a lock of the stack; empty if nobody does."""
-        for lock in self._locks():
-            holder = _json(_read(lock))
-            # Metadata that Pulumi keeps beside a lock is not taken away with it, and names nobody.
-            if isinstance(holder, dict) and holder.get("pid"):
-                return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
-        return ""
+        return next((_named(holder) for _, holder in self._held()), "")
 
     def update(self) -> Update | None:
         """The update that holds a lock of the stack; ``None``: none does, or it was killed on this machine."""
-        for lock in self._locks():
-            holder = _json(_read(lock))
-            if not isinstance(holder, dict) or not holder.get("pid"):
-                continue
-            if _is_gone(holder):
-                continue
-            with contextlib.suppress(FileNotFoundError):  # It has just ended.
-                who = f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
-                return Update(who, lock.stat().st_mtime)
+        for lock, holder in self._held():
+            if not _is_gone(holder):
+                with contextlib.suppress(FileNotFoundError):  # It has just ended.
+                    return Update(_named(holder), lock.stat().st_mtime)
         return None
 
     @property
@@ -212,6 +202,14 @@ class Backend:
         except FileNotFoundError:
             return "", 0, 0
         return file.name, status.st_mtime_ns, status.st_size
+
+    def _held(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+        """The stack's locks that say who holds them, with that."""
+        for lock in self._locks():
+            holder = _json(_read(lock))
+            # Metadata that Pulumi keeps beside a lock is not taken away with it, and names nobody.
+            if isinstance(holder, dict) and holder.get("pid"):
+                yield lock, holder
 
     def _locks(self) -> Iterator[Path]:
         return self._files(f"locks/organization/{self.project}/{self.stack}", f"locks/{self.stack}")
@@ -324,6 +322,11 @@ class Backend:
             for file in self.folder.joinpath(folder).rglob("*"):
                 if file.is_file():
                     yield file
+
+
+def _named(holder: Mapping[str, Any]) -> str:
+    """The holder of a lock, in words."""
+    return f"{holder.get('username')}@{holder.get('hostname')} (pid {holder.get('pid')})"
 
 
 def _is_gone(holder: Mapping[str, Any]) -> bool:
