@@ -50,10 +50,8 @@ def _lines(picture: Picture) -> Iterator[str]:
 
 def _frame(frame: Frame) -> Iterator[str]:
     yield f"  subgraph cluster_{frame.id} {{"
-    facts = [f"{word}: {text}" for word, text in frame.facts]
-    yield f'    graph [label={label([frame.title, frame.about, *facts])}, style=rounded, bgcolor="#f8fafc"]'
-    nodes = [" ".join(filter(None, (each.title, each.detail, each.state))) for each in frame.entries]
-    yield f"    {frame.id}_nodes [shape=folder, label={label(nodes or ['no nodes'])}]"
+    yield f'    graph [label={label(frame.heading)}, style=rounded, bgcolor="#f8fafc"]'
+    yield f"    {frame.id}_nodes [shape=folder, label={label(frame.nodes)}]"
     for box in frame.boxes:
         yield f"    {_box(box)}"
     for arrow in frame.arrows:

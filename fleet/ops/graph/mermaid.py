@@ -40,10 +40,8 @@ def _lines(picture: Picture) -> Iterator[str]:
 
 
 def _frame(frame: Frame) -> Iterator[str]:
-    facts = [f"{word}: {text}" for word, text in frame.facts]
-    yield f"    subgraph {frame.id}[{label([frame.title, frame.about, *facts])}]"
-    nodes = [" ".join(filter(None, (each.title, each.detail, each.state))) for each in frame.entries]
-    yield f"      {frame.id}_nodes{{{{{label(nodes or ['no nodes'])}}}}}"
+    yield f"    subgraph {frame.id}[{label(frame.heading)}]"
+    yield f"      {frame.id}_nodes{{{{{label(frame.nodes)}}}}}"
     for box in frame.boxes:
         yield f"      {_box(box)}"
     for arrow in frame.arrows:

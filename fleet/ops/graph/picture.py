@@ -77,6 +77,9 @@ class Entry:
     detail: str = ""
     state: str = ""
 
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.title, self.detail, self.state)))
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -101,6 +104,16 @@ class Frame:
     boxes: tuple[Box, ...]
     arrows: tuple[Arrow, ...]
     after: tuple[str, ...]
+
+    @property
+    def heading(self) -> list[str]:
+        """What it is and what holds for it, in lines, where there is no better place for that."""
+        return [self.title, self.about, *(f"{word}: {text}" for word, text in self.facts)]
+
+    @property
+    def nodes(self) -> list[str]:
+        """Its nodes in lines; that there are none is one, too."""
+        return list(map(str, self.entries)) or ["no nodes"]
 
 
 @dataclass(frozen=True)
