@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from fleet.diagnosis import diagnose
+from fleet.diagnosis import Journal, diagnose
 from fleet.dynamic.provider import tell
 from fleet.errors import FleetError
 from fleet.masking import Mask
 from fleet.phases import Progress, phase
-from fleet.plan.report import Report, UnitReport
+from fleet.plan.report import Report
 
 if TYPE_CHECKING:
     from fleet.dynamic.ready import Watcher
@@ -27,7 +26,6 @@ _PATIENCE = 0.5
 
 _RESPONSE = re.compile(r"(?:^|; )([^;]+ timed out after [^;]+; last response: .*)$", re.DOTALL)
 """What a probe was answered, behind what the report says."""
-Journal = Callable[[UnitReport], Sequence[str]]
 
 
 class Waiting:
