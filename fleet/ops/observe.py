@@ -96,6 +96,10 @@ class Observation:
     trouble: str = ""
 
 
+_WorkedOut = tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]]
+"""What :meth:`Observer._work_out` gives."""
+
+
 class Observer:
     """Looks at a stack. It may be asked by several threads at once.
 
@@ -121,8 +125,7 @@ class Observer:
         self._deployment: dict[str, Any] = {}
         self._update: Update | None = None
         self._answers: dict[str, Answer] = {}
-        self._made_of: tuple[object, ...] = ()
-        self._worked_out: tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]] | None = None
+        self._worked_out: tuple[tuple[object, ...], _WorkedOut] | None = None
         self._asking: threading.Thread | None = None
         self._child: subprocess.Popen[str] | None = None
         self._trouble = {"spec": "", "state": "", "platform": ""}
@@ -145,10 +148,7 @@ class Observer:
                     self._trouble[part] = str(error)
                 except (OSError, ValueError) as error:
                     self._trouble[part] = unexpected(error)
-            made_of = (self._plan, self._deployment)
-            if self._worked_out is None or any(a is not b for a, b in zip(self._made_of, made_of, strict=True)):
-                self._made_of, self._worked_out = made_of, self._work_out()
-            plan, deployed, changing, starting = self._worked_out
+            plan, deployed, changing, starting = self._work_out()
             if wait:
                 self._ask(plan, deployed, starting)
             elif self._clock() - self._asked_at >= ASK_SECONDS and not (self._asking and self._asking.is_alive()):
@@ -167,27 +167,32 @@ class Observer:
                 " ".join(filter(None, self._trouble.values())),
             )
 
-    def _work_out(self) -> tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]]:
+    def _work_out(self) -> _WorkedOut:
         """What follows from the plan and the state, for as long as both stay the same: in a large fleet, it takes time.
 
         Returns:
             The plan with what the state has; the state's nodes; :attr:`Observation.changing`; and which are starting.
         """
+        made_of = (self._plan, self._deployment)
+        if self._worked_out and all(a is b for a, b in zip(self._worked_out[0], made_of, strict=True)):
+            return self._worked_out[1]
         resources = resources_of(self._deployment)
         plan = with_state(self._plan, resources)
         deployed = Deployed(resources, self._platform)
         changing = {node.name: deployed.changes(node) for node in plan.nodes if node.name in deployed.machines}
         known = stages(self._deployment, self._platform.machine_type)
-        return plan, deployed, changing, {name for name, stage in known.items() if stage.phase == "starting"}
+        starting = {name for name, stage in known.items() if stage.phase == "starting"}
+        self._worked_out = made_of, (plan, deployed, changing, starting)
+        return self._worked_out[1]
 
     def config(self, node: str) -> list[tuple[str, str, str]]:
         """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""
-        config = Deployed(resources_of(self._deployment), self._platform).nodes.get(node, {}).get("config")
+        config = self._work_out()[1].nodes.get(node, {}).get("config")
         return list(entries(config)) if config else []
 
     def console(self, node: str) -> tuple[str, str]:
         """The end of a node's serial console, secrets masked; and, where there is none, why."""
-        deployed = Deployed(resources_of(self._deployment), self._platform)
+        deployed = self._work_out()[1]
         if node not in deployed.machines:
             return "", "It has no machine."
         text = self._read_console(deployed, node, self._hidden(node))
@@ -281,7 +286,7 @@ class Observer:
         is_due = self._clock() - self._exported_at >= EXPORT_SECONDS
         self._update = self._stack.going_on()
         with translated(self._stack):
-            if not self._exists or not (self._stack.look_again() if self._in_files else is_due):
+            if not self._exists or not (self._stack.look_again() if self._stack.in_files else is_due):
                 return
             state, _ = self._stack.export()
         deployment = dict(state.deployment or {})
@@ -290,12 +295,8 @@ class Observer:
             self._changed_at = self._clock()
         self._deployment = deployment
 
-    @property
-    def _in_files(self) -> bool:
-        return self._stack.in_files
-
     def _going_on(self) -> Update | None:
-        if self._in_files:
+        if self._stack.in_files:
             return self._update
         # A service tells nobody of its locks. Steps show in the state.
         since = self._clock() - self._changed_at
