@@ -16,8 +16,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fleet.phases import STILL, read_progress
-
 if TYPE_CHECKING:
     from fleet.plan import FleetPlan
 
@@ -60,6 +58,8 @@ class Board:
 
         At a terminal, what tells only that time has passed changes the table alone.
         """
+        from fleet.phases import STILL, read_progress  # a dozen patterns, which most commands have no use for
+
         if not (self._live.is_started and text.startswith(STILL)):
             self._console.print(Text.assemble((subject, "bold"), "  ", text) if subject else Text(text))
         if subject in self._waiting or subject in self._stages:

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from fleet.cli.board import Board
 from fleet.cli.table import aligned, span
-from fleet.ops.events import Event, NodeResult, Note, Summary
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from fleet.ops.events import Event, NodeResult
     from fleet.plan import FleetPlan
 
 out = Console(highlight=False, soft_wrap=True)
@@ -39,6 +39,8 @@ class Terminal:
 
     def event(self, event: Event) -> None:
         """Show an event's text; of what a rollout came to, a table too."""
+        from fleet.ops.events import Summary  # what only prints a page of help sees no event
+
         if event.text:
             self._board.say(event.subject, event.text)
         if isinstance(event, Summary) and any(node.address for node in event.nodes):
@@ -48,6 +50,8 @@ class Terminal:
 
     def say(self, subject: str, text: str) -> None:
         """Show a line about a node, or, with an empty subject, about the fleet."""
+        from fleet.ops.events import Note
+
         self.event(Note(subject, text))
 
     def warn(self, text: str) -> None:
