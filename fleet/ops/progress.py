@@ -185,6 +185,6 @@ def _changed(resource: Resource | None) -> float | None:
 
 def _time(text: Any) -> float | None:
     try:
-        return round(datetime.fromisoformat(str(text)).timestamp(), 1)
+        return round(datetime.fromisoformat(str(text)).timestamp(), 3)
     except ValueError:
         return None
