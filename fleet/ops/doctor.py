@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 
 from fleet import images, platforms
 from fleet.config import _transpiler
@@ -18,6 +16,7 @@ from fleet.errors import FleetError, unexpected
 from fleet.files import stack_folder
 from fleet.images.download import default_cache
 from fleet.ops.check import place
+from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.workspace import find_pulumi
 from fleet.platforms.diagnosis import LIMIT, Check, Verdict, command, run
 from fleet.project import Project, short_name
@@ -72,25 +71,15 @@ def findings(spec: Path | None = None, stack: str = "") -> Iterator[Finding]:
 
 def _looked_at(check: Check) -> Finding:
     """What a check sees, within its time."""
-    answers: Queue[Verdict] = Queue()
-
-    def look() -> None:
-        try:
-            answers.put(check.look())
-        except FleetError as error:
-            answers.put(Verdict(False, str(error)))
-        except TimeoutError as error:
-            answers.put(Verdict(None, str(error)))
-        # Whatever somebody else's platform raises is no reason not to look at the rest.
-        except Exception as error:
-            answers.put(Verdict(False, unexpected(error)))
-
-    # One that hangs does not keep the command from ending.
-    Thread(target=look, daemon=True).start()
     try:
-        verdict = answers.get(timeout=2 * LIMIT)
-    except Empty:
-        verdict = Verdict(None, f"no answer within {2 * LIMIT:g} s")
+        verdict = within(2 * LIMIT, check.look)
+    except FleetError as error:
+        verdict = Verdict(False, str(error))
+    except (TimeoutError, DeadlineError) as error:
+        verdict = Verdict(None, str(error))
+    # Whatever somebody else's platform raises is no reason not to look at the rest.
+    except Exception as error:
+        verdict = Verdict(False, unexpected(error))
     return Finding(check.subject, verdict.works, verdict.text)
 
 

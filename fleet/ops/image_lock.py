@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 
 from fleet import images, platforms
 from fleet.errors import FleetError, Remedy, UsageError
 from fleet.ops.check import place
+from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.ui import Ui
 from fleet.spec import Resolver, load_image, load_tags
 
@@ -113,23 +112,11 @@ def _current(stream: str, base_url: str, patience: float | None) -> images.Image
     needed = platforms.artifacts()
     if patience is None:
         return images.lock_stream(stream, needed, base_url=base_url)
-    answer: Queue[images.ImageLock | Exception] = Queue()
-
-    def ask() -> None:
-        try:
-            answer.put(images.lock_stream(stream, needed, base_url=base_url, timeout=patience))
-        except Exception as error:
-            answer.put(error)
-
-    # No time-out of a request is one of looking up the server's name.
-    Thread(target=ask, daemon=True).start()
     try:
-        result = answer.get(timeout=patience)
-    except Empty:
+        # No time-out of a request is one of looking up the server's name.
+        return within(patience, lambda: images.lock_stream(stream, needed, base_url=base_url, timeout=patience))
+    except DeadlineError:
         raise FleetError(f"{base_url} did not answer within {patience:g} s.", fix=Remedy.LOCK_FILE) from None
-    if isinstance(result, Exception):
-        raise result
-    return result
 
 
 def pin(
