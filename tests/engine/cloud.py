@@ -31,7 +31,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from tests.engine.reports import Troubles, port_of, report_of
+from tests.engine.reports import Troubles, port_of, report_of, text_of
 
 FACTS = Path(__file__).with_name("facts")
 PORT = 8080
@@ -183,7 +183,7 @@ class World:
                     self.end_headers()
                     self.wfile.write(json.dumps(told).encode())
                     return
-                well = "sick" not in machine.user_data and machine.node not in world.sick
+                well = "sick" not in text_of(machine.user_data) and machine.node not in world.sick
                 self.send_response(200 if well else 503)
                 self.end_headers()
 

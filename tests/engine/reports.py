@@ -82,6 +82,11 @@ def report_of(config: str, node: str, troubles: Troubles) -> dict[str, Any]:
     }
 
 
+def text_of(config: str) -> str:
+    """A config's text, with what a stub names in its place."""
+    return json.dumps(_whole(config))
+
+
 def _whole(config: str) -> dict[str, Any]:
     """A config, with what a stub names in its place; what is not inside it, in an object store, is left out."""
     tree: dict[str, Any] = json.loads(config)

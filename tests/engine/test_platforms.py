@@ -61,7 +61,7 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
         assert node.id != first[name].id
         assert node.address == first[name].address
         assert node.disks == first[name].disks
-        assert "GREETING=two" in node.config.replace("%22", "").replace("%20", " ")
+        assert "GREETING=two" in reports.text_of(node.config).replace("%22", "").replace("%20", " ")
     assert place.disks() == disks
 
     # More and fewer nodes: the others are not touched.
