@@ -172,7 +172,10 @@ def of_console(text: str) -> Phase | None:
         if following and following != now:
             now, jobs = following, {}
     if now and jobs and now.step in ("units", "initramfs"):
-        names = dict.fromkeys(waited_for(_job_name(job), devices) for _, job in sorted(jobs.items()))
+        running_jobs = [_job_name(job) for _, job in sorted(jobs.items())]
+        # What waits for a disk runs beside the job of the disk itself, which says more.
+        others = [job for job in running_jobs if not _AWAIT.fullmatch(job)]
+        names = dict.fromkeys(waited_for(job, devices) for job in others or running_jobs)
         return Phase(now.step, f"waiting for {', '.join(names)}")
     return now
 
@@ -214,6 +217,10 @@ def _job_name(job: str) -> str:
     return match[1] if match else job
 
 
+AWAIT_DISK = "fleet-await-"
+"""What the names of units begin with that hold up a node's start until a data disk is mounted; its name follows."""
+
+_AWAIT = re.compile(rf"(?:Wait for data disk |{AWAIT_DISK})([a-z0-9-]*…?)(?:\.s.*)?")
 _DISK = re.compile(
     r"/dev/disk/(?:fleet/|by-id/virtio-data-|by-id/scsi-0Google_PersistentDisk_)([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)"
 )
@@ -233,6 +240,8 @@ def waited_for(unit: str, devices: Sequence[str] = ()) -> str:
         unit: The unit's name, or its description, which may have lost its middle.
         devices: Paths of devices that the machine expects.
     """
+    if match := _AWAIT.fullmatch(unit):
+        return f"data disk {match[1]}"
     start, cut, end = unit.partition("…")
     for device in devices:
         escaped = f"{escaped_path(device)}.device"

@@ -268,7 +268,7 @@ def _not_active(unit: UnitReport, why: str, *, waits: bool) -> tuple[str, bool] 
     """What is wrong with a unit that has ended, or has not begun."""
     ended_well = unit.result == "success" and unit.exit_code == 0
     if waits:
-        return "waits for what it needs", True
+        return "waits for its disk" if unit.kind == "mount" else "waits for what it needs", True
     if unit.active == "":
         return "is not known to systemd yet", True
     if unit.expect in ("done", "may-end") and ended_well:

@@ -7,14 +7,19 @@ for it (``RequiresMountsFor``), so a container never writes to the root disk in 
 
 A disk may come late: a cloud attaches it to a machine that runs already, and an emulated host is slow. systemd would
 give its device 90 seconds (``DefaultDeviceTimeoutSec``), then fail all that waits for it, and never try again. Here the
-device's job has no time limit, as ``x-systemd.device-timeout=0`` of systemd.mount(5) would say it; what waits for it
-waits on. That is all that starts after ``local-fs.target``, which comes after every mount unit without the option
-``nofail`` (systemd.mount(5), "Default Dependencies"): a unit of a user's own that says nothing of the mount never
-writes below its mount point before the disk is there. So SSH and containers wait, while the report, which starts
-before, and the console tell what for. The limit is not the group's ``ready_timeout``, a change of which must not
-re-provision nodes. And when a disk goes and comes back, what systemd stopped with it is started again: the device wants
-the mount unit, and that the services (systemd starts what an active unit wants only when it becomes active, so what was
-stopped by hand stays so).
+device's job has no time limit, as ``x-systemd.device-timeout=0`` of systemd.mount(5) would say it; containers wait on,
+and start when it comes. That is not the group's ``ready_timeout``, a change of which must not re-provision nodes.
+
+The rest of the node does not wait for ever: with a mount that comes before ``local-fs.target``, a disk that never comes
+would leave the node without its network and SSH. So the mount has ``nofail`` (systemd.mount(5), "Default
+Dependencies"), and a unit of its own, ``fleet-await-NAME``, holds up ``local-fs.target`` until the disk is mounted, its
+mount has failed, or :data:`PATIENCE` seconds have passed. A unit of a user's own that says nothing of the mount starts
+with the disk mounted, therefore; where the disk is missing, the mount point is made immutable (chattr(1)), so that what
+would be written below it fails, instead of being on the root disk and under the mount later.
+
+When a disk goes and comes back, what systemd stopped with it is started again: the device wants the mount unit, and
+that the services (systemd starts what an active unit wants only when it becomes active, so what was stopped by hand
+stays so).
 """
 
 from __future__ import annotations
@@ -28,10 +33,13 @@ from pydantic import Field, field_validator
 from fleet.config import Snippet
 from fleet.config.ignition import drop_in, file, unit
 from fleet.model import PLAIN, Model
+from fleet.phases import AWAIT_DISK
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""
 
+PATIENCE = 120
+"""Seconds for which the start of a node waits for a data disk; what needs the disk waits on."""
 
 _WHO = r"([a-z_][a-z0-9_-]{0,31}|0|[1-9][0-9]{0,8})"
 """A user or group, by its name (useradd(8)) or number."""
@@ -111,6 +119,7 @@ def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", se
     units = [
         unit(makefs, _MAKEFS.format(**values), enabled=False),
         unit(mount, _MOUNT.format(**values)),
+        unit(f"{AWAIT_DISK}{name}.service", _AWAIT.format(**values, patience=PATIENCE)),
         unit(label, _LABEL.format(**values)),
         drop_in(device_unit, _DEVICE.format(**values)),
     ]
@@ -179,9 +188,28 @@ After={makefs}
 [Mount]
 What={device}
 Where={path}
+Options=nofail
 
 [Install]
 WantedBy=multi-user.target
+"""
+
+_AWAIT = """\
+[Unit]
+Description=Wait for data disk {name}
+DefaultDependencies=no
+After=local-fs-pre.target
+Before=local-fs.target shutdown.target
+Conflicts=shutdown.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=-/usr/bin/timeout {patience} /usr/bin/systemctl start {path}
+ExecStart=-/bin/sh -c 'mountpoint -q {path} || {{ mkdir -p {path} && chattr +i {path}; }}'
+
+[Install]
+WantedBy=local-fs.target
 """
 
 _LABEL = """\

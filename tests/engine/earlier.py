@@ -1,7 +1,7 @@
 """Stacks that an earlier fleet has deployed: the project of each, with its state, in ``states/<platform>``.
 
-They are what users have. A fleet of today takes them over without a change, and reads all that their states name: type
-tokens, the providers that Pulumi has pickled into them, functions.
+They are what users have, but for what is new in data disks' units. A fleet of today takes them over without a change,
+and reads all that their states name: type tokens, the providers that Pulumi has pickled into them, functions.
 
 ``pytest tests/engine/write_states.py`` writes them anew, which is for a new kind of resource, or a change that
 re-provisions nodes on purpose and that CHANGELOG.md tells: the old ones are the test. In them, secrets of the state are

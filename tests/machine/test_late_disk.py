@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -67,6 +68,14 @@ def serves() -> bool:
         return False
 
 
+def speaks_ssh() -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", 2222 + OFFSET), timeout=5) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
 def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_comes_back(stack: Folder) -> None:
     node = stack.path / ".fleet/test/nodes/web-0"
     disk = stack.path / ".fleet/test/disks/web-0-site.qcow2"
@@ -88,11 +97,16 @@ def test_a_disk_that_comes_late_starts_what_waits_for_it_and_so_does_one_that_co
     up = stack.fleet("up", *STACK, "--yes")
     assert up.status == 1
     assert "Node web-0 is not ready" in up.err
-    assert "its data disk site is not there" in up.err or "console says that it is" in up.err
     # systemd says on the console what it waits for, and for how long it will.
     console = node / "console.log"
     until(lambda: b"/ no limit" in console.read_bytes(), "systemd waits for the disk")
     assert not serves()
+    # The rest of the node waits for it for two minutes, and starts without it then.
+    until(speaks_ssh, "SSH starts without the disk")
+    assert not serves()
+    status = stack.fleet("status", *STACK)
+    assert status.status == 1
+    assert "site waits for its disk; hello waits for what it needs" in status.out, status
 
     qmp(("blockdev-add", {"node-name": "late", **backing}), attach)
     until(serves, "the container starts when the disk comes")

@@ -7,6 +7,7 @@ Ignition refused, one with a container whose registry does not exist. What Fedor
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,31 @@ def test_urls_lose_what_may_be_a_signature_and_data_its_content() -> None:
 
 
 # Data disks.
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        (
+            ["Job dev-disk-by\\x2did-virt…tart running", "Job fleet-await-site.servi…tart running"],
+            "waiting for data disk site (/dev/disk/by-id/virtio-data-site)",
+        ),
+        (["Job fleet-await-site.service/start running"], "waiting for data disk site"),
+        (["Job fleet-await-site.servi…tart running"], "waiting for data disk site"),
+        (["Job fleet-await-a-long-na…tart running"], "waiting for data disk a-long-na…"),
+        (["A start job is running for Wait for data disk site"], "waiting for data disk site"),
+    ],
+)
+def test_what_holds_a_start_up_for_a_data_disk_is_called_by_the_disk(jobs: Sequence[str], expected: str) -> None:
+    count = len(jobs)
+    shown = "".join(
+        f"\r\x1b[K[\x1b[0;31m*     \x1b[0m] ({number} of {count}) {job} (1min 43s / no limit)\r\n"
+        for number, job in enumerate(jobs, 1)
+    )
+    begun = LATE_DISK[: LATE_DISK.index("] Job dev-disk")]
+    now = of_console(f"{begun}\r\n{shown}")
+    assert now
+    assert now.text == expected
 
 
 @pytest.mark.parametrize("name", [name for name in names() if name not in ("libvirt", "toy")])

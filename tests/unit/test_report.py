@@ -82,8 +82,10 @@ def test_what_keeps_a_node_from_being_well(facts: dict[str, Any], problem: str |
 
 
 def test_a_unit_that_systemd_has_yet_to_start_waits() -> None:
-    waiting = report(unit(**ENDED), jobs=[JobReport(unit="ghost.service", type="start", state="waiting")])
-    assert [(str(each), each.passing) for each in waiting.problems(10)] == [("ghost waits for what it needs", True)]
+    job = JobReport(unit="ghost.service", type="start", state="waiting")
+    for kind, what in (("container", "what it needs"), ("mount", "its disk")):
+        waiting = report(unit(**ENDED, kind=kind), jobs=[job])
+        assert [(str(each), each.passing) for each in waiting.problems(10)] == [(f"ghost waits for {what}", True)]
 
 
 WORDS = st.sampled_from(

@@ -97,14 +97,20 @@ def test_a_secret_or_dependency_that_is_not_there_is_refused() -> None:
         Workload.model_validate({"containers": {"app": {"image": IMAGE, "depends_on": ["db"]}}})
 
 
-def test_a_data_disk_is_formatted_only_if_empty_and_never_required_by_the_boot() -> None:
+def test_a_data_disk_is_formatted_only_if_empty_and_holds_the_boot_up_for_a_while_only() -> None:
     disk = DataDisk(size_gib=1, mount="/var/lib/my-site")
     units = compose([data_disk_snippet("site", disk, "/dev/disk/by-id/virtio-data-site")]).tree["systemd"]["units"]
     texts = {unit["name"]: unit["contents"] for unit in units if "contents" in unit}
     mount = texts["var-lib-my\\x2dsite.mount"]
     assert "Requires=fleet-makefs-site.service" in mount
     assert "systemd-makefs xfs /dev/disk/by-id/virtio-data-site" in texts["fleet-makefs-site.service"]
-    assert "local-fs.target" not in str(units)
+    # It comes before `local-fs.target` no more, and one unit, with a limit, has that wait.
+    assert "Options=nofail\n" in mount
+    wait = texts["fleet-await-site.service"]
+    assert "Before=local-fs.target" in wait
+    assert "timeout 120 /usr/bin/systemctl start /var/lib/my-site\n" in wait
+    assert [name for name, text in texts.items() if "local-fs.target" in text] == ["fleet-await-site.service"]
+    assert not any("RequiredBy" in text for text in texts.values())
 
 
 @pytest.mark.parametrize("mount", ["/srv/site", "/", "/var", "var/lib", "/var/lib/", "/var/../etc", "/var/a b"])
