@@ -35,12 +35,14 @@ class Diagnosis:
         cause: The end of a sentence, without its full stop.
         fix: What to do, in sentences; empty where that is not known.
         evidence: Lines that show it.
+        others: What else on the node does not do what it is to do, and will not by itself.
         known: Whether it is a cause, and not only what was answered last.
     """
 
     cause: str
     fix: str = ""
     evidence: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     known: bool = True
 
 
@@ -62,6 +64,7 @@ def diagnose(
         diagnosis,
         cause=_clipped(diagnosis.cause),
         evidence=tuple(map(_clipped, diagnosis.evidence[-_EVIDENCE:])),
+        others=tuple(map(_clipped, diagnosis.others)),
     )
 
 
@@ -80,8 +83,10 @@ def _causes(text: str, report: Report | None, settle: float, journal: Journal) -
     yield from _full_disk(report, problems)
     yield from _missing_disk(report)
     # What others wait for comes first in the report, but whatever may pass by itself is seldom the cause.
-    for problem in sorted(problems, key=lambda each: (each.passing, each.unit.kind == "container")):
-        yield _problem(problem, journal)
+    problems.sort(key=lambda each: (each.passing, each.unit.kind == "container", each.unit.cause not in CAUSES))
+    for problem in problems:
+        others = tuple(str(each) for each in problems if each is not problem and not each.passing)
+        yield replace(_problem(problem, journal), others=others)
 
 
 # The console.

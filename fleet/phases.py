@@ -80,11 +80,11 @@ def read_progress(line: str) -> tuple[str, int, int] | None:
     return (match[1].removeprefix(STILL), int(match[2]), int(match[3])) if match else None
 
 
-def phase(text: str, report: Report | None, *, settle: float, answer: str) -> Phase:
+def phase(text: str | None, report: Report | None, *, settle: float, answer: str) -> Phase:
     """Where a node is.
 
     Args:
-        text: Its console, or the end of it; empty if it cannot be read.
+        text: Its console, or the end of it; empty if nothing is on it yet; ``None`` if it cannot be read.
         report: Its report; ``None``: it does not answer.
         settle: Seconds that what is to run must have run, without a restart.
         answer: What was asked last, and the answer, such as "http port 8080 /: status 503, not 200"; empty if nothing
@@ -92,7 +92,10 @@ def phase(text: str, report: Report | None, *, settle: float, answer: str) -> Ph
     """
     if report:
         return _reported(report, settle) or Phase("probing", "probing", answer)
-    seen = of_console(text)
+    seen = of_console(text or "")
+    if seen is None and text is not None and not console.lines(text):
+        # Some platforms show it minutes late: the answer tells more then.
+        return Phase("firmware", "starting, with nothing on its console yet", answer)
     if seen is None or seen.step == "started":
         return Phase("probing", "probing", answer)
     return seen

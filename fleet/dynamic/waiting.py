@@ -57,7 +57,8 @@ class Waiting:
         """Tell where the node is, if that is news."""
         self._limit = turn.limit
         # Of a node that reports, its console knows no more.
-        text = "" if turn.report else self._mask(self._console.text())
+        text = None if turn.report else self._console.text()
+        text = None if text is None else self._mask(text)
         now = phase(text, turn.report, settle=self._settle, answer=turn.answer)
         if line := self._progress.line(now, turn.seconds, turn.limit):
             tell(self._mask(f"{self._node}: {line}"))
@@ -70,7 +71,7 @@ class Waiting:
         """
         answer = str(error)
         report: Report | None = error.report
-        text = "" if report else self._mask(self._console.text())
+        text = "" if report else self._mask(self._console.text() or "")
         journal: Journal = lambda unit: self._mask("\n".join(self._journal(unit))).split("\n")  # noqa: E731
         why = diagnose(text, report, settle=self._settle, answer=answer, journal=journal)
         after = f" after {self._limit:g} s" if why.known else ""
@@ -80,6 +81,8 @@ class Waiting:
         if why.known and (last or not report):
             evidence.append(last[1] if last else answer)
         first = f"Node {self._node} is not ready{after}: {why.cause}."
+        if why.others:
+            evidence.append(f"Not well either: {'; '.join(why.others)}.")
         shown = "".join(f"\n  {line}" for line in evidence)
         refused = FleetError(first, fix=f"{why.fix}{shown}") if why.fix else FleetError(f"{first}{shown}")
         refused.hide(self._mask)
@@ -91,11 +94,11 @@ class _Console:
 
     def __init__(self, watcher: Watcher | None) -> None:
         self._watcher = watcher
-        self._text = ""
+        self._text: str | None = None
         self._reading: threading.Thread | None = None
 
-    def text(self) -> str:
-        """The console's end, as far as it is known; empty if it cannot be read."""
+    def text(self) -> str | None:
+        """The console's end, as far as it is known; ``None`` if it cannot be read, or has not been yet."""
         if self._watcher and not (self._reading and self._reading.is_alive()):
             self._reading = threading.Thread(target=self._read, args=(self._watcher,), daemon=True)
             self._reading.start()
@@ -108,7 +111,7 @@ class _Console:
             self._text = watcher.console()
         # Whatever goes wrong with another's API or tool, the node may well be getting ready.
         except Exception:
-            self._text = ""
+            self._text = None
 
     def close(self) -> None:
         """Let go of what reading needs."""

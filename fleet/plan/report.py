@@ -222,6 +222,10 @@ def read_report(text: str) -> Report:
     return report
 
 
+_KILLED = 137
+"""What a process exits with, as shells say it, that SIGKILL has ended; podman-run(1), ``--health-on-failure``."""
+
+
 def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool] | None:
     """What is wrong with a unit, and whether it may pass; ``None``: nothing.
 
@@ -231,7 +235,9 @@ def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool]
         waits: Whether systemd has a job for it.
     """
     why = f": {CAUSES[unit.cause]}" if unit.cause in CAUSES else ""
-    if not why and unit.exit_code:
+    if not why and unit.exit_code == _KILLED and unit.health:
+        why = ": it is killed, as Podman does when its health check fails"
+    elif not why and unit.exit_code:
         why = f": it exits with status {unit.exit_code}"
     times = f", {unit.restarts} times" if unit.restarts > 1 else ""
     if unit.expect == "on-demand":

@@ -112,7 +112,13 @@ def test_real_machines_go_through_their_phases() -> None:
 @pytest.mark.parametrize("text", ["", "\x1b[2J", "\r\n\r\n", "hello\r\n"])
 def test_a_console_that_says_nothing_is_in_no_phase(text: str) -> None:
     assert of_console(text) is None
-    assert phase(text, None, settle=10, answer=ANSWER) == Phase("probing", "probing", ANSWER)
+    now = phase(text, None, settle=10, answer=ANSWER)
+    says = "hello" in text
+    assert (now.step, now.note) == ("probing" if says else "firmware", ANSWER)
+
+
+def test_a_node_whose_console_cannot_be_read_is_probed() -> None:
+    assert phase(None, None, settle=10, answer=ANSWER) == Phase("probing", "probing", ANSWER)
 
 
 @given(st.binary(max_size=400), st.sampled_from([LATE_DISK, IGNITION_FAILS, IMAGE_MISSING]), st.integers(0, 40_000))

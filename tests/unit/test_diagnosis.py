@@ -178,3 +178,15 @@ def test_a_container_that_exits_shows_its_own_last_lines() -> None:
 def test_a_long_line_is_cut() -> None:
     why = diagnose("", report(container()), settle=10, answer=ANSWER, journal=lambda unit: ["x" * 5000])
     assert max(map(len, why.evidence)) < 400
+
+
+def test_what_else_is_not_well_is_named_beside_the_first_cause() -> None:
+    flop = container(unit="flop.service", name="flop", exit_code=7, restarts=3)
+    why = diagnose("", report(SETTLING, flop, container(cause="image-unknown")), settle=10, answer=ANSWER)
+    assert why.cause == f"container ghost: its image cannot be pulled: {CAUSES['image-unknown']}"
+    assert why.others == ("flop restarts, 3 times: it exits with status 7",)
+
+
+def test_what_a_failing_health_check_kills_is_said_to_be() -> None:
+    why = diagnose("", report(container(exit_code=137, health="starting")), settle=10, answer=ANSWER)
+    assert why.cause == "container ghost restarts, 12 times: it is killed, as Podman does when its health check fails"
