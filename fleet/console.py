@@ -9,6 +9,7 @@ those lines are never shown.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _ESCAPES = re.compile(
@@ -36,6 +37,17 @@ def lines(text: str) -> list[str]:
     plain = _ESCAPES.sub("", text).replace("\r", "\n")
     kept = (line.rstrip() for line in plain.split("\n"))
     return [_harmless(line) for line in kept if line and not _DUMP.search(line)]
+
+
+def masked(text: str, mask: Callable[[str], str]) -> str:
+    """The lines of a console, without secrets.
+
+    Args:
+        text: As for :func:`lines`.
+        mask: Takes secrets out of a text.
+    """
+    # Before, since a line's form may be all that shows one; and after, of one that escapes stood in.
+    return mask("\n".join(lines(mask(text))))
 
 
 def tail(text: str, count: int) -> list[str]:

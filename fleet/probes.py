@@ -13,17 +13,21 @@ import shlex
 import socket
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fleet import ssh
+from fleet import console, ssh
 from fleet.files import read_json
 from fleet.plan.machine import ReportAccess
 from fleet.plan.probe import SSH_PORT, HttpProbe, Probe, SshProbe, TcpProbe
 from fleet.plan.report import Report, UnitReport, read_report
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class NotReadyError(Exception):
@@ -60,6 +64,8 @@ _ANSWER_SECONDS = 10.0
 """For one answer: a node that works hard may need several."""
 _SHOWN = 200
 """Characters of an answer that are shown."""
+_LARGEST_BODY = 4 << 20
+"""Bytes of an answer that are read."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,6 @@ def _ask_function(function: str, target: Target) -> None:
 
 
 def _ask_http(probe: HttpProbe, target: Target) -> None:
-    import httpx  # slow to import, and most runs ask nobody
 
     mask = target.mask
     host, port = target.endpoint(probe.port)
@@ -143,22 +148,96 @@ def _ask_http(probe: HttpProbe, target: Target) -> None:
         verify.load_cert_chain(probe.client_certificate, probe.client_key or None)
     headers = {"Host": probe.host} if probe.host else {}
     extensions = {"sni_hostname": probe.host} if probe.host and probe.tls else {}
-    scheme = "https" if probe.tls else "http"
-    # trust_env off: a proxy for the internet does not reach the fleet's own nodes.
+    url = f"{'https' if probe.tls else 'http'}://{host}:{port}{probe.path}"
     try:
-        with httpx.Client(verify=verify, timeout=target.timeout, trust_env=False) as client:
-            answer = client.get(f"{scheme}://{host}:{port}{probe.path}", headers=headers, extensions=extensions)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotReadyError(mask(str(error)) or type(error).__name__) from None
-    if answer.status_code != probe.status:
-        raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
-    if probe.body not in answer.text:
-        raise NotReadyError(f"the body does not contain {mask(probe.body)!r}: {mask(answer.text)[:_SHOWN]!r}")
+        with _stream(url, target.timeout, verify=verify, headers=headers, extensions=extensions) as answer:
+            if answer.status_code != probe.status:
+                raise NotReadyError(f"status {answer.status_code}, not {probe.status}")
+            # What nobody asks about may be of any length.
+            body = _body(answer) if probe.body or probe.json_values else b""
+            text = body.decode(answer.encoding or "utf-8", "replace")
+    except (NotReadyError, LookupError) as error:
+        raise NotReadyError(mask(str(error))) from None
+    if probe.body not in text:
+        raise NotReadyError(f"the body does not contain {mask(probe.body)!r}: {mask(text)[:_SHOWN]!r}")
     for path, expected in probe.json_values.items():
-        value = _at(answer.text, path, mask)
+        value = _at(text, path, mask)
         if value != expected:
             shown = mask(json.dumps(value))[:_SHOWN]
             raise NotReadyError(f"`{mask(path)}` is {shown}, not {mask(json.dumps(expected))}")
+
+
+@contextlib.contextmanager
+def _stream(
+    url: str,
+    timeout: float,
+    *,
+    connect: float | None = None,
+    verify: Any = False,
+    headers: Mapping[str, str] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> Iterator[httpx.Response]:
+    """The response to a GET, whose head and body have to come in time.
+
+    Args:
+        url: What is asked for.
+        timeout: Seconds for the whole; those of httpx's are for each piece, and who sends one now and then never ends.
+        connect: Seconds to connect in, if these are fewer.
+        verify: As httpx has it.
+        headers: Of the request.
+        extensions: As httpx has them.
+
+    Raises:
+        NotReadyError: There is none, or it does not end in time.
+    """
+    import httpx  # slow to import, and most runs ask nobody
+
+    connections: list[socket.socket] = []
+    is_over = threading.Event()
+
+    def trace(event: str, facts: Mapping[str, Any]) -> None:
+        # The names of the events are httpcore's (its page "Extensions", "trace").
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            connections[:] = [facts["return_value"].get_extra_info("socket")]
+
+    def end() -> None:
+        is_over.set()
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    timer = threading.Timer(timeout, end)
+    timer.daemon = True
+    limits = httpx.Timeout(timeout, connect=min(connect or timeout, timeout))
+    timer.start()
+    # trust_env off: a proxy for the internet does not reach the fleet's own nodes.
+    try:
+        with (
+            httpx.Client(verify=verify, timeout=limits, trust_env=False) as client,
+            client.stream("GET", url, headers=headers, extensions={**(extensions or {}), "trace": trace}) as answer,
+        ):
+            yield answer
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        failure = str(error) or type(error).__name__
+        raise NotReadyError(f"no whole answer in {timeout:g} s" if is_over.is_set() else failure) from None
+    finally:
+        timer.cancel()
+    if is_over.is_set():
+        raise NotReadyError(f"no whole answer in {timeout:g} s")
+
+
+def _body(answer: httpx.Response) -> bytes:
+    """The body of a response.
+
+    Raises:
+        NotReadyError: It is too long.
+    """
+    body = b""
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise NotReadyError("its answer is too long")
+    return body
 
 
 def _at(text: str, path: str, mask: Mask) -> Any:
@@ -193,7 +272,7 @@ def _ask_ssh(probe: SshProbe, target: Target) -> None:
     except subprocess.TimeoutExpired:
         raise NotReadyError(f"the command timed out after {_SSH_SECONDS} s") from None
     if result.returncode:
-        output = target.mask(result.stderr.strip() or result.stdout.strip()).splitlines()
+        output = console.lines(target.mask(result.stderr.strip() or result.stdout.strip()))
         raise NotReadyError(f"status {result.returncode}" + (f": {output[-1][:_SHOWN]}" if output else ""))
 
 
@@ -254,7 +333,8 @@ def ask_report(
     """
     if not access.direct and not access.ssh:
         raise UnknownReportError("neither `report_from` nor `ssh_from` of the spec lets anybody in")
-    text, reason = "", ""
+    text: str | None = None
+    reason = ""
     if access.direct:
         host, port = endpoint(access.port)
         try:
@@ -263,7 +343,7 @@ def ask_report(
             if not access.ssh:
                 raise NotReadyError(f"its report does not answer: {mask(str(error))}") from None
             reason = str(error)
-    if not text:
+    if text is None:
         try:
             text = _fetch_by_ssh(*endpoint(SSH_PORT), access.port)
         except UnknownReportError as error:
@@ -278,29 +358,11 @@ def ask_report(
         raise NotReadyError(mask(str(error))) from None
 
 
-_LARGEST_REPORT = 4 << 20
-
-
 def _fetch(url: str, timeout: float) -> str:
-    import httpx  # slow to import, and most runs ask nobody
-
-    body = b""
-    try:
-        with (
-            httpx.Client(
-                verify=False, timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS), trust_env=False
-            ) as client,
-            client.stream("GET", url) as answer,
-        ):
-            if answer.status_code != 200:
-                raise NotReadyError(f"status {answer.status_code}")
-            for chunk in answer.iter_bytes():
-                body += chunk
-                if len(body) > _LARGEST_REPORT:
-                    raise NotReadyError("it is too long")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise NotReadyError(str(error) or type(error).__name__) from None
-    return body.decode("utf-8", "replace")
+    with _stream(url, timeout, connect=_CONNECT_SECONDS) as answer:
+        if answer.status_code != 200:
+            raise NotReadyError(f"status {answer.status_code}")
+        return _body(answer).decode("utf-8", "replace")
 
 
 def _fetch_by_ssh(host: str, port: int, report_port: int) -> str:
@@ -319,7 +381,7 @@ def _fetch_by_ssh(host: str, port: int, report_port: int) -> str:
         raise UnknownReportError("it is asked for over SSH, and there is no `ssh` command here") from None
     except subprocess.TimeoutExpired:
         raise NotReadyError(f"SSH timed out after {_SSH_SECONDS} s") from None
-    said = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1][:_SHOWN]
+    said = (console.lines(result.stderr) or [f"status {result.returncode}"])[-1][:_SHOWN]
     if result.returncode == _SSH_FAILED and "permission denied" in said.lower():
         raise UnknownReportError(f"it is asked for over SSH, which lets in no key of this machine ({said})")
     if result.returncode:
@@ -543,4 +605,4 @@ def read_journal(endpoint: Endpoint, unit: UnitReport, lines: int = 20) -> list[
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [] if done.returncode else done.stdout.splitlines()
+    return [] if done.returncode else console.lines(done.stdout)

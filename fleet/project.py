@@ -113,17 +113,14 @@ class Project:
         return {file.name[len("Pulumi.") : -len(suffix)] for file in self.settings.glob(f"Pulumi.?*{suffix}")}
 
     def selected_stack(self, backend: str) -> str:
-        """The stack that Pulumi itself takes where none is named; empty if there is none.
+        """The stack that was selected with ``pulumi stack select``; empty if none was.
 
-        That is what the environment says, else what was selected with ``pulumi stack select``, which Pulumi keeps in a
-        file of its own for each project and backend (``pkg/workspace/workspace.go`` and ``settings.go``,
-        ``pkg/backend/state/stacks.go`` of github.com/pulumi/pulumi). It may have been removed since.
+        Pulumi keeps it in a file of its own for each project and backend (``pkg/workspace/workspace.go`` and
+        ``settings.go``, ``pkg/backend/state/stacks.go`` of github.com/pulumi/pulumi). It may have been removed since.
 
         Args:
             backend: The URL of where the project's states are.
         """
-        if name := os.environ.get("PULUMI_STACK"):
-            return name
         home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
         own = hashlib.sha1(os.fsencode(os.path.realpath(self.file)), usedforsecurity=False).hexdigest()
         try:
@@ -149,6 +146,8 @@ class Project:
         Raises:
             UsageError: There is no such file, or it cannot be read.
         """
+        if not self.may_have(stack):
+            raise self.no_stack(stack)
         file = self.settings_file(stack)
         try:
             node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
@@ -174,6 +173,10 @@ class Project:
                 values.setdefault(self.full_key(str(key)), default)
         return {key: _config_text(key, value) for key, value in values.items()}
 
+    def may_have(self, stack: str) -> bool:
+        """Whether a stack's name is not that of another project's, as "organization/PROJECT/STACK" may be."""
+        return stack.count("/") < 2 or stack.split("/")[-2] == self.name
+
     def no_stack(self, stack: str, others: Collection[str] = ()) -> UsageError:
         """The error that a stack does not exist.
 
@@ -182,7 +185,7 @@ class Project:
             others: Names of stacks that exist, besides those that have a config file.
         """
         file = self.settings_file(stack)
-        if file.exists():
+        if file.exists() and self.may_have(stack):
             return UsageError(
                 f"Stack {stack} of project {self.name} has not been made yet.", fix="`fleet up` makes it."
             )

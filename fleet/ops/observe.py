@@ -22,10 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fleet import console
 from fleet.config.difference import entries
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, unexpected
-from fleet.masking import Mask
 from fleet.ops.backend import Update
 from fleet.ops.progress import stages
 from fleet.ops.state import Deployed
@@ -195,10 +195,14 @@ class Observer:
         deployed = self._work_out()[1]
         if node not in deployed.machines:
             return "", "It has no machine."
-        text = self._read_console(deployed, node, self._hidden(node))
+        try:
+            mask = self._mask(deployed, node)
+        except FleetError as error:
+            return "", str(error)
+        text = self._read_console(deployed, node)
         if text is None:
             return "", f"Consoles of {self._platform.name} cannot be read from here."
-        return text, ""
+        return console.masked(text, mask), ""
 
     def changes(self) -> list[dict[str, Any]]:
         """What an update would do to each node, secrets masked, as ``fleet diff --json`` has it.
@@ -306,17 +310,23 @@ class Observer:
         self._since = 0.0
         return None
 
-    def _hidden(self, node: str) -> Mapping[str, str]:
-        return next((each.hidden for each in self._plan.nodes if each.name == node), {})
+    def _mask(self, deployed: Deployed, node: str) -> Callable[[str], str]:
+        return deployed.mask(node, next((each for each in self._plan.nodes if each.name == node), None))
 
-    def _read_console(self, deployed: Deployed, node: str, hidden: Mapping[str, str]) -> str | None:
-        """The end of a console; ``None`` if nothing here can read it."""
-        peer = deployed.peer(node, (), hidden)
-        watcher = watcher_of(peer.describe().get("watch"))
+    def _phase_shown(self, deployed: Deployed, node: str) -> str:
+        """The end of a console that tells a phase; empty where it cannot be read, or a secret in it not be known."""
+        try:
+            return self._mask(deployed, node)(self._read_console(deployed, node) or "")
+        except FleetError:
+            return ""
+
+    def _read_console(self, deployed: Deployed, node: str) -> str | None:
+        """The end of a console, as it is; ``None`` if nothing here can read it."""
+        watcher = watcher_of(deployed.peer(node).describe().get("watch"))
         if watcher is None:
             return None
         try:
-            return Mask({**peer.hidden, **hidden})(watcher.console())
+            return watcher.console()
         except (FleetError, OSError):
             return None
 
@@ -325,11 +335,7 @@ class Observer:
         nodes = [node for node in plan.nodes if node.name in deployed.machines]
         before = self._answers
         self._trouble["platform"] = self._platform.ailing()
-        consoles = {
-            node.name: self._read_console(deployed, node.name, node.hidden) or ""
-            for node in nodes
-            if node.name in starting
-        }
+        consoles = {node.name: self._phase_shown(deployed, node.name) for node in nodes if node.name in starting}
         if consoles:
             told = {name: before[name] for name in before if name not in consoles}
             self._answers = told | {

@@ -20,7 +20,6 @@ from fleet.dynamic.ready import watcher_of
 from fleet.dynamic.record import Configs
 from fleet.errors import FleetError, UsageError
 from fleet.files import private_folder, stack_folder
-from fleet.masking import Mask
 from fleet.ops import logs
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.history import Begun, noting, utc
@@ -346,12 +345,32 @@ class Session:
             except FleetError as error:
                 why = str(error)
         if text:
-            return "\n".join(console.tail(Mask(dict(peer.hidden))(text), lines))
+            mask = deployed.mask(node, self._planned(stack, node, needed=not deployed.became_ready(node)))
+            return "\n".join(console.tail(console.masked(text, mask), lines))
         shown = stack.outputs().get("nodes", {}).get(node, {}).get("console")
         raise FleetError(
             why,
             fix=f"This shows it: {shown}." if shown else "Its own tools can.",
         )
+
+    def _planned(self, stack: Stack, node: str, *, needed: bool) -> NodePlan | None:
+        """A node as planned, with those secrets that can be read; ``None`` if the spec does not have it.
+
+        Args:
+            stack: The stack.
+            node: Its name.
+            needed: Whether a spec that cannot be read is an error.
+
+        Raises:
+            FleetError: The spec cannot be read.
+        """
+        try:
+            plan, _ = self._plan_of(stack, "known", need_lock=False)
+        except FleetError:
+            if needed:
+                raise
+            return None
+        return next((each for each in plan.nodes if each.name == node), None)
 
     def _deployed(self, node: str) -> tuple[Stack, Platform, Deployed]:
         """What is deployed, for what is done with a node as it is: the spec may have changed since, or be broken.
@@ -403,7 +422,13 @@ class Session:
         So what is wrong with the spec is said at once, and the program only declares what is planned.
         """
         stack = Stack(self._project, self._stack_name, access, self._ui)
-        plan, platform = plan_stack(
+        plan, platform = self._plan_of(stack, secrets, need_lock=need_lock)
+        plan = with_state(plan, stack.resources)
+        self._program(stack, plan, platform)
+        return stack, plan, platform
+
+    def _plan_of(self, stack: Stack, secrets: Secrets, *, need_lock: bool) -> tuple[FleetPlan, Platform]:
+        return plan_stack(
             self._spec,
             stack.config.get,
             project=self._project.name,
@@ -414,9 +439,6 @@ class Session:
             secrets=secrets,
             need_lock=need_lock,
         )
-        plan = with_state(plan, stack.resources)
-        self._program(stack, plan, platform)
-        return stack, plan, platform
 
     @staticmethod
     def _check_deployed(plan: FleetPlan, platform: Platform, say: Say) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from fleet.errors import UsageError
@@ -23,7 +24,7 @@ def current_stack(spec: Path) -> str:
     """The stack of a spec's project that is meant where none is named.
 
     That is the one that is selected, as for plain ``pulumi``: ``PULUMI_STACK``, then ``pulumi stack select``. If none
-    is, or it has been removed, it is the project's only one.
+    is selected, or it has been removed, it is the project's only one.
 
     Args:
         spec: The spec, in the project's folder or below it.
@@ -31,6 +32,9 @@ def current_stack(spec: Path) -> str:
     Raises:
         UsageError: There is no project, no stack, or several and none of them is selected.
     """
+    # Who named one means none else, whether it is there or not.
+    if named := os.environ.get("PULUMI_STACK"):
+        return named
     project = Project.around(spec)
     stacks = known_stacks(project)
     selected = project.selected_stack(backend_url(project))

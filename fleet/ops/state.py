@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -17,12 +17,14 @@ from fleet.dynamic.gate import not_ready, reshaped
 from fleet.dynamic.ready import endpoints_of
 from fleet.dynamic.record import Configs, generations
 from fleet.dynamic.tokens import READY, RECORD
+from fleet.errors import FleetError
 from fleet.masking import Mask
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe, Report, ReportAccess
 from fleet.platforms.base import Platform
 from fleet.probes import NotReadyError, UnknownReportError, ask_report
 from fleet.program.changes import Compared
 from fleet.program.exported import Resource, inputs, outputs
+from fleet.program.state import readinesses
 
 _NONE: Mapping[str, str] = {}
 _CONCURRENT_REPORTS = 32
@@ -47,6 +49,7 @@ class Deployed(Compared):
         self._created = {name: r.get("created") for name, r in (machines | readies).items()}
         self._record: dict[str, Any] = next(map(outputs, self._of_type(RECORD).values()), {})
         self._ready = {name: outputs(r) for name, r in readies.items()}
+        self._became_ready = readinesses(resources)
         # Of the inputs, too: another way to a report is noted where there is nothing to do.
         self._reports = {name: ReportAccess.read(inputs(r).get("report")) for name, r in readies.items()}
 
@@ -140,6 +143,32 @@ class Deployed(Compared):
     def _hidden(self, name: str, otherwise: Mapping[str, str]) -> Mapping[str, str]:
         """The secrets that a node had when it became ready; others if that is not known."""
         return dict(self._ready.get(name, {}).get("hidden") or otherwise)
+
+    def became_ready(self, name: str) -> bool:
+        """Whether a node's machine is one that became ready."""
+        return name in self._became_ready
+
+    def mask(self, name: str, planned: NodePlan | None) -> Callable[[str], str]:
+        """What takes secrets out of what a node's machine has written: those of its readiness, and those of the spec.
+
+        Args:
+            name: The node's name; it has a machine.
+            planned: The node as planned; ``None`` if the spec does not have it, or cannot be read.
+
+        Raises:
+            FleetError: The machine has not become ready, and which secrets it has cannot be known.
+        """
+        if not self.became_ready(name):
+            if planned is None:
+                raise FleetError(
+                    f"The console of {name} may hold secrets, and which ones is not known: it has not become ready, "
+                    "and the spec does not have it any more."
+                )
+            if planned.unread:
+                raise FleetError(f"The console of {name} may hold a secret that cannot be read. {planned.unread[0]}")
+        # Both values of a secret that has changed since.
+        had, has = Mask(self._hidden(name, {})), Mask(planned.hidden if planned else {})
+        return lambda text: has(had(text))
 
     def peer(
         self,

@@ -68,6 +68,8 @@ class Stack:
 
     def __init__(self, project: Project, name: str, access: Access, ui: Ui) -> None:
         self.project, self.name, self._ui = project, name, ui
+        if not project.may_have(name):
+            raise project.no_stack(name)
         find_pulumi()
         if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or logged_in_backend()):
             os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
@@ -351,7 +353,10 @@ def sealed_state(project: Project, name: str) -> tuple[Mapping[str, Any], bool]:
         UsageError: The stack is not there.
         FleetError: Its state cannot be read.
     """
-    if files := Backend.of_stack(project, name):
+    files = Backend.of_stack(project, name)
+    if not project.may_have(name):
+        raise project.no_stack(name, files.stacks if files else ())
+    if files:
         if not files.exists:
             raise project.no_stack(name, files.stacks)
         return {"resources": files.resources()}, files.update() is not None

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 REPORT_PORT = 7790
 """The node's port, unless the spec takes another; IANA has assigned it to nobody."""
@@ -27,8 +27,26 @@ Expect = Literal["running", "may-end", "done", "on-demand"]
 else, such as a timer, starts it."""
 
 
+_LONGEST = 400
+"""Characters of a text, as the script cuts it."""
+
+
+def _plain(text: str) -> str:
+    """A text as a terminal shows it on one line: who answers at the port may be somebody else."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text[:_LONGEST])
+
+
 class _Reported(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _shown(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return _plain(value)
+        if isinstance(value, tuple):
+            return tuple(_plain(each) if isinstance(each, str) else each for each in value)
+        return value
 
 
 class UnitReport(_Reported):

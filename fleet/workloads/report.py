@@ -163,6 +163,8 @@ def _socket(port: int) -> str:
                 ("BindIPv6Only", "both"),
                 ("Accept", "yes"),
                 ("MaxConnections", "16"),
+                # One who keeps connections open keeps nobody else from asking.
+                ("MaxConnectionsPerSource", "8"),
                 # By default, many connections at once end the socket for good.
                 ("TriggerLimitIntervalSec", "0"),
             ],

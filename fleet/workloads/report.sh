@@ -43,6 +43,7 @@ add() {
     while shift && (($#)); do
         text=$2
         if [[ $quote ]]; then
+            text=${text:0:400}
             text=${text//[^ -~]/}
             text=${text//\\/\\\\}
             text=${text//\"/\\\"}
@@ -52,16 +53,21 @@ add() {
     done
 }
 
-# Become a command of the user's whose units are looked at.
+# Become a command of the user's whose units are looked at. A user can stop it, so it gets a limit, in seconds.
 as() {
     [[ $user == - ]] && exec "$@"
-    exec runuser -u "$user" -- env "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
+    exec timeout -s KILL "${limit:-10}" runuser -u "$user" -- env "XDG_RUNTIME_DIR=/run/user/$uid" "$@"
 }
 
-# Read the properties of one unit, into f: systemctl gives a block a unit, in the order asked.
+# Read the properties of one unit, into f: systemctl gives a block a unit, in the order asked. A user can have it say
+# anything, and where bash wants a number, it runs the commands that are in a text.
 block() {
     f=()
-    while IFS= read -r -u 3 line && [[ $line ]]; do f[${line%%=*}]=${line#*=}; done
+    while IFS= read -r -u 3 line && [[ $line ]]; do
+        number=''
+        [[ $line =~ ^(N|Exec|StateChange) ]] && number='(0|[1-9][0-9]{0,17})$'
+        [[ $line =~ ^[A-Za-z]+=$number ]] && f[${line%%=*}]=${line#*=}
+    done
 }
 
 # Call $1 for every unit, and $2 after those of each user. They are told of it by variables.
@@ -126,10 +132,10 @@ inspect() {
     image=.ImageDigest
     ((${#runs[@]})) || return
     [[ $engine == docker ]] && image=.Image
-    while IFS=, read -r name image health; do
+    while ((${#notes[@]} < 9999)) && IFS=, read -r name image health; do
         name=${name#/}
-        notes[$user/$name ${runs[$name]}]=$health,$image
-    done < <(as timeout 60 "$engine" inspect --type container \
+        [[ $name ]] && notes[$user/$name ${runs[$name]}]=$health,${image:0:99}
+    done < <(limit=70 as timeout 60 "$engine" inspect --type container \
         --format "{{.Name}},{{$image}},{{with .State.Health}}{{.Status}}{{end}}" "${!runs[@]}")
     runs=()
 }
@@ -182,7 +188,7 @@ named() {
 # Add a manager's jobs to the report, and the system's other units that failed.
 rest() {
     [[ $user == - ]] && busy=$pending
-    ((busy)) && while read -r _ unit type state _; do
+    ((busy)) && while ((${#jobs} < 99999)) && read -r _ unit type state _; do
         named || continue
         json=''
         add \" unit "$unit" type "$type" state "$state"
@@ -256,7 +262,7 @@ fi
 
 read -r -t 10 -n 2048 method target _ || exit
 for ((count = 0; count < 100; count++)); do
-    IFS= read -r -t 5 -n 4096 line || exit
+    ((SECONDS < 15)) && IFS= read -r -t 5 -n 4096 line || exit
     [[ ${line%$'\r'} ]] || break
 done
 [[ $method == GET ]] || {

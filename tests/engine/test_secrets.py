@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +247,50 @@ def test_no_picture_and_no_page_shows_a_secret(canaries: Stack) -> None:
     assert "(secret pin)" in page
     assert not told(WORD, page)
     assert not told(PIN, page)
+
+
+@pytest.mark.long
+def test_no_console_shows_a_secret_or_a_config(canaries: Stack) -> None:
+    stack = canaries
+    stack.edit("fleet.yaml", "count: 2", "count: 1")
+    packed = base64.b64encode(gzip.compress(PIN.encode())).decode()
+
+    def consoles(says: str) -> Iterator[str]:
+        (log,) = stack.path.glob(".fleet/test/nodes/web-0/console.log")
+        log.write_text(
+            f"hello[7]: {says} {PIN} and {PIN[:4]}\x1b[0m{PIN[4:]}, {WORD}\r\n"
+            "ignition[512]: Full config:\r\nignition[512]: {\r\n"
+            f'ignition[512]:   "source": "data:;base64,{packed}"\r\n'
+        )
+        assert stack.fleet("view", *STACK, "--export", "page.html").status == 0
+        for text in (
+            said(stack.fleet("logs", "fleet.yaml", "web-0", "--stack", "test", "--console")),
+            said(Result(0, (stack.path / "page.html").read_text(), "")),
+        ):
+            assert "Full config" not in text
+            assert packed not in text
+            yield text
+
+    # It never becomes ready: the state does not know which secrets it has.
+    assert stack.up().status == 1
+    for text in consoles("one"):
+        assert "one (secret pin) and (secret pin), (secret word)" in text
+    del stack.environment["PIN"]
+    for text in consoles("two"):
+        assert "The console of web-0 may hold a secret that cannot be read" in text
+        assert "PIN" in text
+    # Ready with one value, while the spec has another by now, and looked at without any.
+    stack.environment["PIN"] = PIN
+    stack.edit("fleet.yaml", 'path: "/?word=${word}"', 'path: "/?word=${word}&pin=${pin}"')
+    up = stack.up()
+    assert up.status == 0, up
+    stack.sicken("web-0")
+    stack.environment["PIN"] = "8465197320"
+    for text in consoles("three"):
+        assert "three (secret pin) and (secret pin), (secret word)" in text
+    del stack.environment["PIN"]
+    for text in consoles("four"):
+        assert "four (secret pin) and (secret pin), (secret word)" in text
 
 
 def test_what_an_earlier_fleet_wrote_in_plain_text_is_sealed_without_a_machine_of_its_own(canaries: Stack) -> None:

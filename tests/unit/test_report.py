@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,12 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from fleet.dynamic.gate import not_ready
 from fleet.masking import Mask
 from fleet.plan import Peer, Probe, Report, ReportAccess, UnitReport, read_report
-from fleet.plan.report import CAUSES, REPORT_VERSION, JobReport
-from fleet.probes import NotReadyError, Turn, UnknownReportError, ask_report, wait
+from fleet.plan.report import CAUSES, REPORT_VERSION, DiskReport, JobReport, UpdateReport
+from fleet.probes import NotReadyError, Turn, UnknownReportError, ask, ask_report, read_journal, wait
 
 UP: dict[str, Any] = {"load": "loaded", "active": "active", "sub": "running", "result": "success", "seconds": 60.0}
 ENDED: dict[str, Any] = {**UP, "active": "inactive", "sub": "dead", "exit_code": 0}
@@ -233,13 +236,93 @@ def test_that_nothing_can_be_known_is_told_apart_from_a_node_that_does_not_answe
     ("hunter4711", 200, "what answers is no report"),
     ('{"version": 9}', 200, "of version 9"),
     ("{}", 503, "its report does not answer: status 503"),
-    ("x" * (5 << 20), 200, "it is too long"),
+    ("x" * (5 << 20), 200, "its answer is too long"),
+    ("[" * 100_000, 200, "what answers is no report"),
+    ('{"version": 1, "units": ' + "[" * 100_000 + "]" * 100_000 + "}", 200, "what answers is no report"),
+    ('{"version": ' + "9" * 10_000 + "}", 200, "what answers is no report"),
+    ('{"version": 1, "uptime_seconds": 1e999}', 200, "what answers is no report"),
+    ('{"version": 1, "node": "\\ud800"}', 200, "what answers is no report"),
+    ('["version", 1]', 200, "what answers is no report"),
+    ("null", 200, "what answers is no report"),
+    ("", 200, "what answers is no report"),
 ])  # fmt: skip
 def test_what_is_no_report_is_refused_and_not_shown(teller: Teller, body: str, status: int, answer: str) -> None:
     teller.documents, teller.status = [body], status
     with pytest.raises(NotReadyError, match=answer) as refused:
         ask_report(DIRECT, "127.0.0.1", teller.endpoint, mask=Mask({"pin": "hunter4711"}))
     assert "hunter4711" not in str(refused.value)
+
+
+def test_what_a_node_says_over_ssh_controls_no_terminal(ssh: Callable[[str], Path]) -> None:
+    ssh(r"printf 'curl\033]0;b\007: \033[31mfailed\033[0m\r\n' | tee /dev/stderr; exit 7")
+    probe = Probe.model_validate({"ssh": {"command": "true"}})
+    for answer in (
+        lambda: ask_report(BY_SSH, "127.0.0.1", lambda port: NOBODY),
+        lambda: ask(probe, "127.0.0.1", lambda port: NOBODY),
+    ):
+        with pytest.raises(NotReadyError, match=r"curl: failed$"):
+            answer()
+    ssh(r"printf '\033[31mError\033[0m: x\r\n'")
+    assert read_journal(lambda port: NOBODY, UnitReport(unit="ghost.service")) == ["Error: x"]
+
+
+@contextlib.contextmanager
+def _dribbling(first: bytes) -> Iterator[Callable[[int], tuple[str, int]]]:
+    """A server that sends a beginning, and then a byte now and then without an end."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(first)
+                    while not over.wait(0.05):
+                        connection.sendall(b"a")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield lambda port: listener.getsockname()
+    finally:
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+@pytest.mark.parametrize("first", [
+    b"",
+    b"HTTP/1.1 200 OK\r\nX-",
+    b"HTTP/1.1 200 OK\r\n\r\n{",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{",
+])  # fmt: skip
+def test_an_answer_that_never_ends_is_given_up(first: bytes) -> None:
+    with _dribbling(first) as endpoint:
+        with pytest.raises(NotReadyError, match=r"^its report does not answer: no whole answer in 0.5 s$"):
+            ask_report(DIRECT, "127.0.0.1", endpoint, timeout=0.5)
+        probe = Probe.model_validate({"http": {"port": 1, "body": "ready"}})
+        with pytest.raises(NotReadyError, match=r"^no whole answer in 0.5 s$"):
+            ask(probe, "127.0.0.1", endpoint, timeout=0.5)
+
+
+def _strings(model: type[BaseModel]) -> Iterator[str]:
+    return (name for name, field in model.model_fields.items() if field.annotation is str)
+
+
+@pytest.mark.parametrize("model", [Report, UnitReport, JobReport, DiskReport, UpdateReport])
+def test_no_text_of_a_report_controls_a_terminal_or_begins_a_line(model: type[BaseModel]) -> None:
+    hostile = "a\x1b]0;b\x07\x9b31m\r\nweb-1  ready\u202e\u2028" + "x" * 5000
+    required = {"version": 1, "unit": "u", "mount": "m"}
+    told = model.model_validate_json(json.dumps({**required, **dict.fromkeys(_strings(model), hostile)}))
+    for name in _strings(model):
+        text = getattr(told, name)
+        assert text.isprintable()
+        assert text.startswith("a")
+        assert len(text) <= 400
+    (failed,) = Report.model_validate_json(json.dumps({"version": 1, "failed": [hostile]})).failed
+    assert failed.isprintable()
 
 
 def waited(teller: Teller, *probes: dict[str, Any], access: ReportAccess = DIRECT, timeout: float = 30) -> list[Turn]:

@@ -358,6 +358,59 @@ def test_jobs_failed_units_and_disks_are_told(node: Node) -> None:
     assert (report.system, report.boot_id) == ("starting", Path("/proc/sys/kernel/random/boot_id").read_text().strip())
 
 
+HOSTILE = [
+    "x[$(touch $FAKE/taken)]",
+    "$(touch $FAKE/taken)",
+    "`touch $FAKE/taken`",
+    "a[$(touch $FAKE/taken)0]+1",
+    '1, "version": 2',
+    "08",
+    "-1",
+    "9" * 40,
+    "1 1",
+    "",
+    "]",
+    "x[$(touch $FAKE/taken)]=7",
+    "x" * 3_000,
+]
+"""What a user's manager may answer: a container that has broken out of its fence has that user's processes."""
+
+
+NUMBERS = ("NRestarts", "ExecMainCode", "ExecMainStatus", "StateChangeTimestampMonotonic")
+
+
+@pytest.mark.parametrize("active", ["active", "activating", "failed", "hostile"])
+@pytest.mark.parametrize("what", ["numbers", "texts", "keys"])
+def test_nothing_that_a_users_manager_answers_is_evaluated_or_ends_the_report(
+    tmp_path: Path, active: str, what: str
+) -> None:
+    users = {f"u{number}": text for number, text in enumerate(HOSTILE)}
+    workload = {
+        "containers": {f"own-{user}": {"image": "docker.io/library/busybox:1", "run_as": user} for user in users},
+        "users": {user: {"uid": 1001 + number} for number, user in enumerate(users)},
+    }
+    node = Node(tmp_path, workload, {})
+    for user, text in users.items():
+        honest = {**UP, "ActiveState": text if active == "hostile" else active, "NRestarts": "1", "ExecMainCode": "2"}
+        facts = {
+            "numbers": {**honest, **dict.fromkeys(NUMBERS, text)},
+            "texts": {
+                **honest,
+                **dict.fromkeys(("LoadState", "SubState", "Result", "InvocationID", "StatusText"), text),
+            },
+            "keys": {text: "0", "": "1", **honest},
+        }
+        node.unit(f"own-{user}.service", facts[what], user=user)
+        node.write(f"jobs-{user}", f"{text} {text} {text} {text}\n")
+    node.write("containers", "".join(f"{text},{text},{text}\n{text}{text}\n" for text in HOSTILE))
+    report = node.report()
+    assert not (node.fake / "taken").exists()
+    assert {unit.user for unit in report.units} == {*users}
+    assert report.boot_id
+    for property_ in NUMBERS:
+        assert any(property_ in line for line in node.asked)
+
+
 def test_what_zincati_is_about_to_do_is_told(node: Node) -> None:
     node.unit("zincati.service", {"ActiveState": "active", "StatusText": 'update staged: "44.20260801.3.0"; waiting'})
     update = node.report().update
@@ -472,7 +525,7 @@ def test_a_node_that_runs_well_answers_with_few_processes(node: Node) -> None:
     asked = sorted(line.partition(" --property")[0] for line in node.asked[before:])
     assert asked == ["app show", "system show", "system show"]
     ran = (node.fake / "ran").read_text().split()
-    assert sorted(ran) == ["env", "flock", "stat"]
+    assert sorted(ran) == ["env", "flock", "stat", "timeout"]
 
 
 def test_nodes_have_the_script_without_its_comments(tmp_path: Path) -> None:

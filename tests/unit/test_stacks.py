@@ -126,3 +126,29 @@ def test_a_mistyped_stack_is_refused_with_the_one_that_was_meant_and_makes_none(
     assert result.status == 2, result
     assert "There is no stack loacl in project web. Did you mean `local`? Its stacks: local, production." in result.err
     assert {path.name for path in project.path.iterdir()} == before
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("how", "name"), [
+    ("environment", "gone"),
+    ("environment", "organization/web/gone"),
+    ("environment", "organization/shop/left"),
+    ("option", "organization/shop/left"),
+])  # fmt: skip
+@pytest.mark.parametrize("command", [each for each in OF_STACKS if "spec" in each.required], ids=str)
+def test_a_stack_that_is_named_and_is_not_the_projects_is_refused_and_no_other_is_taken(
+    project: Folder, command: Command, name: str, how: str
+) -> None:
+    configure(project, "left")
+    write_lock(project.path / "image.lock.yaml", ImageLock(stream="stable", architectures={}))
+    project.write(".pulumi/stacks/web/left.json", '{"version": 3, "checkpoint": {"stack": "organization/web/left"}}')
+    state = project.path / ".pulumi/stacks/web/left.json"
+    before = state.read_bytes()
+    if how == "environment":
+        project.environment["PULUMI_STACK"] = name
+    result = project.fleet(*command.called(*([f"--stack={name}"] if how == "option" else [])))
+    assert result.status == 2, result
+    assert result.err.startswith(f"Error: There is no stack {name} in project web."), result
+    assert result.err.count("\n") == 1
+    assert state.read_bytes() == before
+    assert not (project.path / ".pulumi/stacks/shop").exists()
