@@ -253,8 +253,9 @@ def _ailing(unit: UnitReport, settle: float, *, waits: bool) -> tuple[str, bool]
         waits: Whether systemd has a job for it.
     """
     why = f": {CAUSES[unit.cause]}" if unit.cause in CAUSES else ""
-    if not why and unit.exit_code == _KILLED and unit.health:
-        why = ": it is killed, as Podman does when its health check fails"
+    if not why and unit.exit_code == _KILLED:
+        # Between two starts, nothing says whether it has a health check.
+        why = f": it is killed{', as Podman does when its health check fails' if unit.health else ' (status 137)'}"
     elif not why and unit.exit_code:
         why = f": it exits with status {unit.exit_code}"
     times = f", {unit.restarts} times" if unit.restarts > 1 else ""

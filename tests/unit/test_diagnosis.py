@@ -190,3 +190,5 @@ def test_what_else_is_not_well_is_named_beside_the_first_cause() -> None:
 def test_what_a_failing_health_check_kills_is_said_to_be() -> None:
     why = diagnose("", report(container(exit_code=137, health="starting")), settle=10, answer=ANSWER)
     assert why.cause == "container ghost restarts, 12 times: it is killed, as Podman does when its health check fails"
+    why = diagnose("", report(container(exit_code=137)), settle=10, answer=ANSWER)
+    assert why.cause == "container ghost restarts, 12 times: it is killed (status 137)"
