@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,8 @@ from tests.conftest import STACK, Folder
 pytestmark = [pytest.mark.machine, pytest.mark.long]
 
 OFFSET = 27_000
+PATIENCE = 300
+"""Seconds for what takes an emulated machine some: more than enough, since nothing here is about speed."""
 
 SPEC = """\
 version: 1
@@ -47,7 +50,7 @@ groups:
     ready_timeout: {limit}
 """
 AILING = SPEC.format(image="registry.invalid/ghost:1", ends="exit 7", check=1, once=3, limit=300)
-WELL = SPEC.format(image="docker.io/library/busybox:1", ends="true", check=0, once=0, limit=300)
+WELL = SPEC.format(image="docker.io/library/busybox:1", ends="true", check=0, once=0, limit=600)
 
 
 @pytest.fixture
@@ -57,39 +60,40 @@ def stack(folder: Folder, machines: Callable[[str], Folder]) -> Folder:
     return machines(f"{{port_offset: {OFFSET}, cpus: 1}}")
 
 
+def told(stack: Folder) -> tuple[int, str, dict[str, str]]:
+    """The status of ``fleet status``, the node's state, and the problem of each container that its report tells of."""
+    status = stack.fleet("status", *STACK, "--json")
+    (node,) = json.loads(status.out)["nodes"]
+    return status.status, node["state"], {each["name"]: each["problem"] for each in node["containers"]}
+
+
 def test_up_and_status_name_each_container_that_is_not_well_and_its_cause(stack: Folder) -> None:
     up = stack.fleet("up", *STACK, "--yes")
-    print(up.out, up.err, sep="\n-----\n")
     assert up.status == 1
     # The cause comes first, and all of it is a screen.
     first = up.err.splitlines()[0]
     assert first.startswith("Error: Node web-0 is not ready after 300 s: container ghost: its image cannot be pulled: ")
-    assert "once failed: it exits with status 3" in up.err
-    assert "sick is unhealthy" in up.err
     assert len(up.err.splitlines()) < 24
     assert "\x1b" not in up.out + up.err
-
-    # What restarts is up again every now and then.
-    def told() -> tuple[int, str, dict[str, str]]:
-        status = stack.fleet("status", *STACK, "--json")
-        (node,) = json.loads(status.out)["nodes"]
-        return status.status, node["state"], {each["name"]: each["problem"] for each in node["containers"]}
-
-    status, state, problems = told()
-    print(problems)
-    assert (status, state) == (1, "not ready")
-    assert problems["hello"] == ""
-    assert re.fullmatch(r"restarts, \d+ times: the registry cannot be reached", problems["ghost"])
-    assert re.search(r"restart.*, \d+ times: it exits with status 7", problems["flop"])
-    assert problems["sick"] == "is unhealthy"
-    assert problems["once"] == "failed: it exits with status 3"
-    assert re.search("it is killed|health check yet|starting", problems["late"])
+    # What restarts is up again every now and then, and a busy machine takes its time to know more.
+    wanted = {
+        "flop": r"restart.*, \d+ times: it exits with status 7",
+        "ghost": r"restarts, \d+ times: the registry cannot be reached",
+        "hello": "",
+        "late": r"restart.* it is killed.*",
+        "once": "failed: it exits with status 3",
+        "sick": "is unhealthy",
+    }
+    seen = set[str]()
+    deadline = time.monotonic() + PATIENCE
+    while seen != wanted.keys():
+        assert time.monotonic() < deadline, (seen, problems)
+        status, state, problems = told(stack)
+        assert (status, state) == (1, "not ready")
+        assert problems.keys() in (wanted.keys(), set())
+        seen |= {name for name, problem in problems.items() if re.fullmatch(wanted[name], problem)}
 
     stack.write("fleet.yaml", WELL)
-    mended = stack.fleet("up", *STACK, "--yes", "--json")
-    print(mended.out, mended.err)
-    assert mended.status == 0
-    assert told() == (0, "ready", dict.fromkeys(problems, ""))
-    events = [json.loads(line) for line in mended.out.splitlines()]
-    (ready,) = [event for event in events if event["type"] == "ready"]
-    print(ready)
+    mended = stack.fleet("up", *STACK, "--yes")
+    assert mended.status == 0, mended
+    assert told(stack) == (0, "ready", dict.fromkeys(wanted, ""))
