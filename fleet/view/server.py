@@ -32,7 +32,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, UsageError, unexpected
 from fleet.view import page
 from fleet.view.snapshot import Json
 
@@ -187,9 +187,9 @@ class Feed:
         try:
             self._latest = await run_in_threadpool(self._source.look)
             shown = {**self._latest, "trouble": self._latest.get("trouble", "")}
-        except FleetError as error:
-            # What was seen last stays, with what keeps it from being renewed.
-            shown = {**self._latest, "trouble": str(error)}
+        except Exception as error:
+            # What was seen last stays, with what keeps it from being renewed: this task lasts as long as the page.
+            shown = {**self._latest, "trouble": _said(error)}
         if (text := json.dumps(shown, separators=(",", ":"))) != self._text:
             async with self._news:
                 self._text, self._number = text, self._number + 1
@@ -223,6 +223,11 @@ class Feed:
             self._readers -= 1
             if not self._readers and not self._over:
                 self._wanted.clear()
+
+
+def _said(error: Exception) -> str:
+    """What the page says of an error, which is no reason for the server to end or to print."""
+    return str(error) if isinstance(error, FleetError) else unexpected(error)
 
 
 def application(source: Source, *, keys: Keys, port: int, seconds: float = LOOK_SECONDS) -> ASGIApp:
@@ -265,14 +270,17 @@ def application(source: Source, *, keys: Keys, port: int, seconds: float = LOOK_
         return StreamingResponse(request.app.state.feed.events(), media_type=kind)
 
     def detail(request: Request) -> Response:
-        found = source.detail(request.path_params["node"])
+        try:
+            found = source.detail(request.path_params["node"])
+        except Exception as error:
+            return JSONResponse({"config": [], "console": "", "note": _said(error)})
         return Response(status_code=404) if found is None else JSONResponse(found)
 
     def changes(request: Request) -> Response:
         try:
             return JSONResponse(source.changes())
-        except FleetError as error:
-            return JSONResponse({"error": str(error)})
+        except Exception as error:
+            return JSONResponse({"error": _said(error)})
 
     routes = [
         Route("/", shown),

@@ -57,8 +57,12 @@ def main() -> None:
             wrong = json.loads(troubles.read_text()) if troubles.exists() else {}
             self.wfile.write(json.dumps(report_of(config, node_name, wrong)).encode())
 
+    waiting, running = os.pipe()
     if pid := os.fork():
         Path("qemu.pid").write_text(f"{pid}\n")
+        os.close(running)
+        # As `-daemonize`: who started it goes on once it has its ports.
+        os.read(waiting, 1)
         return
     os.setsid()
     null = os.open(os.devnull, os.O_RDWR)
@@ -70,12 +74,14 @@ def main() -> None:
     with Path(os.environ["STAND_IN_LOG"]).open("a") as log:
         log.write(f"{time.monotonic()} {node_name} {accelerator}\n")
     if kvm == "hangs":
+        os.close(running)
         time.sleep(3600)
     report = str(port_of(config))
     for address, host, node in forwards:
         if node != "22":
             server = http.server.ThreadingHTTPServer((address, int(host)), Report if node == report else Handler)
             threading.Thread(target=server.serve_forever).start()
+    os.close(running)
 
 
 main()

@@ -84,7 +84,7 @@ def test_up_and_status_name_each_container_that_is_not_well_and_its_cause(stack:
         "once": "failed: it exits with status 3",
         "sick": "is unhealthy",
     }
-    seen = set[str]()
+    seen, problems = set[str](), dict[str, str]()
     deadline = time.monotonic() + PATIENCE
     while seen != wanted.keys():
         assert time.monotonic() < deadline, (seen, problems)

@@ -21,6 +21,7 @@ from fleet.errors import FleetError
 from fleet.platforms.aws import console as aws
 from fleet.platforms.aws.platform import Aws
 from fleet.platforms.consoles import AskedConsole
+from fleet.platforms.gcp import account as gcp_account
 from fleet.platforms.gcp import console as gcp
 from fleet.platforms.gcp.platform import Gcp
 from fleet.platforms.libvirt import console as libvirt
@@ -146,13 +147,26 @@ def test_a_service_accounts_key_is_used_as_the_provider_uses_it(
     monkeypatch.setenv("GOOGLE_CREDENTIALS", str(file) if as_file else json.dumps(account))
     gcp.Console(gcp.argument("shop", "europe-west3-a", "web-0")).console()
     assert google[1][0][0] == "Bearer of-the-account"
+    # `fleet doctor` asks with what `up` has.
+    monkeypatch.setattr(gcp_account, "API", google[0])
+    gcp_account.access(lambda key: None, "shop")
+    assert google[1][1][0] == "Bearer of-the-account"
+
+
+@pytest.mark.parametrize("token", ["hunter4711\n", "hunter4711\u00fc"])
+def test_a_token_that_cannot_stand_in_a_header_is_not_shown(
+    google: tuple[str, list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("GOOGLE_OAUTH_ACCESS_TOKEN", token)
+    with pytest.raises(FleetError, match=r"^The console of web-0 cannot be read: \w+Error\.$"):
+        gcp.Console(gcp.argument("shop", "europe-west3-a", "web-0")).console()
 
 
 def test_credentials_that_are_none_are_said_without_what_they_are(
     google: tuple[str, list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_CREDENTIALS", '{"type": "hunter4711"}')
-    with pytest.raises(FleetError, match="There are no credentials for Google Cloud's consoles") as refused:
+    with pytest.raises(FleetError, match="There are no credentials for Google Cloud that work: ") as refused:
         gcp.Console(gcp.argument("shop", "europe-west3-a", "web-0")).console()
     assert "hunter4711" not in str(refused.value)
 

@@ -35,18 +35,25 @@ class Shown:
     def __init__(self) -> None:
         self.snapshot: Json = {"nodes": {"web-0": {"state": "ready"}}}
         self.error = ""
+        self.fault: Exception | None = None
         self.looks = 0
 
     def look(self) -> Json:
         self.looks += 1
+        if self.fault:
+            raise self.fault
         if self.error:
             raise FleetError(self.error)
         return self.snapshot
 
     def detail(self, node: str) -> Json | None:
+        if self.fault:
+            raise self.fault
         return {"config": [], "console": "hello", "note": ""} if node == "web-0" else None
 
     def changes(self) -> Json:
+        if self.fault:
+            raise self.fault
         if self.error:
             raise FleetError(self.error)
         return {"nodes": []}
@@ -219,6 +226,34 @@ def test_a_snapshot_is_sent_at_once_and_again_only_when_it_differs() -> None:
     assert same.is_set()
     assert [each["nodes"]["web-0"]["state"] for each in told] == ["ready", "starting", "starting"]
     assert [each["trouble"] for each in told] == ["", "", "The state cannot be read."]
+
+
+FAULTS = [KeyError("hunter4711"), ValueError("hunter4711"), OSError(28, "No space left"), RuntimeError("hunter4711")]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+def test_a_look_that_fails_in_any_way_is_told_and_the_page_goes_on(keys: Keys, fault: Exception) -> None:
+    import asyncio
+
+    source = Shown()
+
+    def fail() -> None:
+        source.fault = fault
+
+    def mend() -> None:
+        source.fault = None
+
+    told = asyncio.run(asyncio.wait_for(_told(Feed(source, seconds=0.01), 3, [fail, mend]), 20))
+    assert [each["nodes"]["web-0"]["state"] for each in told] == ["ready"] * 3
+    assert [bool(each["trouble"]) for each in told] == [False, True, False]
+    assert "hunter4711" not in json.dumps(told)
+    source.fault = fault
+    with TestClient(application(source, keys=keys, port=PORT), base_url=AT) as client:
+        client.get("/", params={"token": keys.token})
+        answers = client.get(f"/{keys.place}/changes").json()["error"], client.get(f"/{keys.place}/nodes/web-0").json()
+    assert answers[0] == answers[1]["note"]
+    assert answers[0]
+    assert "hunter4711" not in answers[0]
 
 
 def test_nobody_is_looked_at_while_nobody_looks(keys: Keys) -> None:
