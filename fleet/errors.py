@@ -140,13 +140,14 @@ def unexpected(error: BaseException) -> str:
     own = [frame for frame in frames if "fleet" in Path(frame.filename).parts] or frames
     where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
     return (
-        f"This is a bug of fleet{_release()}: {type(error).__name__}{where}. Please report it{_where_to_report()}, "
+        f"This is a bug of fleet{release()}: {type(error).__name__}{where}. Please report it{_where_to_report()}, "
         f"with what you did, and with the traceback that {DEBUG}=1 in the environment shows; look it through before, "
         "since a secret may be in it."
     )
 
 
-def _release() -> str:
+def release() -> str:
+    """The installed release, with a blank before it; empty if it is not known."""
     from importlib import metadata  # slow to import, and seldom needed
 
     try:

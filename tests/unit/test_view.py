@@ -324,7 +324,7 @@ def test_a_snapshot_does_not_change_because_time_goes_by() -> None:
     def after(seconds: float) -> Json:
         told = report("web-0", container("app", seconds=3600 + seconds))
         asked = Asked(NOW + seconds, "", told.model_copy(update={"uptime_seconds": 7200 + seconds}))
-        from fleet.ops.topology import Topology
+        from fleet.program.topology import Topology
         from fleet.view.snapshot import snapshot
 
         topology = Topology(1, "web", "qemu", (group("web", 1),))
@@ -389,7 +389,7 @@ def test_units_are_told_by_what_is_wrong_with_them() -> None:
 
 
 def test_why_there_is_no_report_is_told() -> None:
-    from fleet.ops.topology import Topology
+    from fleet.program.topology import Topology
     from fleet.view.snapshot import snapshot
 
     seen = ready("web-0", 0, asked=Asked(NOW, "", "report_from is empty, and SSH refused the key"))
