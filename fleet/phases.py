@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from fleet import console
+from fleet.plan.unit_name import AWAIT_DISK, escape_path
 
 if TYPE_CHECKING:
     from fleet.plan.report import JobReport, Problem, Report
@@ -220,9 +221,6 @@ def _job_name(job: str) -> str:
     return match[1] if match else job
 
 
-AWAIT_DISK = "fleet-await-"
-"""What the names of units begin with that hold up a node's start until a data disk is mounted; its name follows."""
-
 _AWAIT = re.compile(rf"(?:Wait for data disk |{AWAIT_DISK})([a-z0-9-]*…?)(?:\.s.*)?")
 _DISK = re.compile(
     r"/dev/disk/(?:fleet/|by-id/virtio-data-|by-id/scsi-0Google_PersistentDisk_)([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)"
@@ -247,7 +245,7 @@ def waited_for(unit: str, devices: Sequence[str] = ()) -> str:
         return f"data disk {match[1]}"
     start, cut, end = unit.partition("…")
     for device in devices:
-        escaped = f"{escaped_path(device)}.device"
+        escaped = f"{escape_path(device)}.device"
         fits = escaped.startswith(start) and escaped.endswith(end) if cut else unit in (escaped, device)
         if fits or (cut and device.startswith(start) and device.endswith(end)):
             return _device(device)
@@ -259,12 +257,6 @@ def waited_for(unit: str, devices: Sequence[str] = ()) -> str:
 def _device(path: str) -> str:
     name = disk_of(path)
     return f"data disk {name} ({path})" if name else f"the device {path}"
-
-
-def escaped_path(path: str) -> str:
-    """A path as systemd names its unit (systemd.unit(5)), as far as paths of devices need it."""
-    escaped = re.sub(r"[^A-Za-z0-9:_./]", lambda match: f"\\x{ord(match[0]):02x}", path.strip("/"))
-    return escaped.replace("/", "-")
 
 
 def _unescaped(text: str) -> str:

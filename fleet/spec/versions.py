@@ -6,8 +6,9 @@ next version, which a spec takes when its owner says so; ``fleet migrate`` shows
 
 What is such a change: any that makes other bytes of a spec that was valid before. Another line in a unit, another
 default, another order, a file more; an update of Butane, Ignition or compose-go in the transpiler that writes something
-else. What is none: a new key of the spec, which renders nothing where it is left out; a spec that was refused and is
-not now; what is not in a config, such as errors, reports and rollouts.
+else, or of the Go module ``klauspost/compress``: files and user data are gzip, whose bytes are its. What is none: a new
+key of the spec, which renders nothing where it is left out; a spec that was refused and is not now; what is not in a
+config, such as errors, reports and rollouts.
 
 The stored specs of each version, in ``tests/unit/frozen``, use every field of the models, and are stored with what they
 render to. A test compares the bytes. Only additions are right: a new key comes with a new stored spec

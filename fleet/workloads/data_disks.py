@@ -33,7 +33,7 @@ from pydantic import Field, field_validator
 from fleet.config import Snippet
 from fleet.config.ignition import drop_in, file, unit
 from fleet.model import PLAIN, Model
-from fleet.phases import AWAIT_DISK
+from fleet.plan.unit_name import AWAIT_DISK, escape_path
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
 """Lower-case letters, digits and dashes, 15 at most: a virtio disk's serial number, by which it is found, has 20."""
@@ -142,19 +142,6 @@ def _owner_unit(name: str, disk: DataDisk, mount: str, services: Sequence[str]) 
         commands.append(f"ExecStart=/usr/bin/chmod {disk.mode} {disk.mount}")
     before = "".join(f"Before={service}\n" for service in services)
     return _OWNER.format(name=name, path=disk.mount, mount=mount, before=before, commands="\n".join(commands))
-
-
-def escape_path(path: str) -> str:
-    """A path as a unit's name has it (systemd-escape(1), ``--path``), without the suffix."""
-    escaped = ""
-    for index, char in enumerate(re.sub("/+", "/", path).strip("/")):
-        if char == "/":
-            escaped += "-"
-        elif re.match("[A-Za-z0-9:_.]", char) and not (char == "." and index == 0):
-            escaped += char
-        else:
-            escaped += "".join(f"\\x{byte:02x}" for byte in char.encode())
-    return escaped or "-"
 
 
 _DEVICE = """\

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from fleet.config import Snippet
 from fleet.config.ignition import file, unit, unit_text
 from fleet.plan.report import Expect, Kind
+from fleet.plan.unit_name import escape_path
 from fleet.workloads.confidential import Confidential, Place
 from fleet.workloads.container import Container
-from fleet.workloads.data_disks import DataDisk, escape_path
+from fleet.workloads.data_disks import DataDisk
 from fleet.workloads.quadlet import SECRETS_SERVICE
 from fleet.workloads.resources import CONTAINER, POD
 from fleet.workloads.workload import Workload

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from fleet import console
 from fleet.diagnosis import diagnose
-from fleet.phases import Phase, Progress, disk_of, escaped_path, of_console, phase, read_progress, waited_for
+from fleet.phases import Phase, Progress, disk_of, of_console, phase, read_progress, waited_for
 from fleet.plan.report import JobReport, Report
+from fleet.plan.unit_name import escape_path
 from fleet.platforms import names, platform
-from fleet.workloads.data_disks import escape_path
 
 CONSOLES = Path(__file__).with_name("data") / "consoles"
 LATE_DISK, IGNITION_FAILS, IMAGE_MISSING = (
@@ -191,12 +191,6 @@ def test_every_platform_whose_devices_are_called_like_their_data_disk_has_it_nam
 def test_a_device_without_a_name_is_called_by_its_path(tmp_path: Path) -> None:
     path = platform("libvirt", project=tmp_path, stack="test").disk_link("site").path
     assert waited_for(f"{escape_path(path)}.device") == f"the device {path}"
-
-
-@given(st.from_regex(r"/dev/[a-z0-9_.:-]{1,12}(/[A-Za-z0-9_.:-]{1,20}){0,2}", fullmatch=True))
-def test_paths_of_devices_are_escaped_as_systemd_does(path: str) -> None:
-    if "/." not in path:
-        assert escaped_path(path) == escape_path(path)
 
 
 # Causes.

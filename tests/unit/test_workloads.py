@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from fleet.config import compose
 from fleet.errors import FleetError
+from fleet.plan.unit_name import escape_path
 from fleet.workloads import Container, DataDisk, Workload, container_file, data_disk_snippet, workload_snippet
-from fleet.workloads.data_disks import escape_path
 from tests.conftest import Folder, file_text
 
 IMAGE = "docker.io/library/caddy:2"
