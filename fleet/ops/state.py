@@ -167,7 +167,7 @@ class Deployed(Compared):
             if planned.unread:
                 raise FleetError(f"The console of {name} may hold a secret that cannot be read. {planned.unread[0]}")
         # Both values of a secret that has changed since.
-        had, has = Mask(self._hidden(name, {})), Mask(planned.hidden if planned else {})
+        had, has = Mask(self.hidden(name, {})), Mask(planned.hidden if planned else {})
         return lambda text: has(had(text))
 
     def peer(
