@@ -119,6 +119,9 @@ class FleetWarning(UserWarning):
     """A problem that can be fixed later. Commands show it on standard error, ``pulumi up`` as a warning; each once."""
 
 
+DISTRIBUTION = "fcos-fleet"
+"""What the package is called on PyPI, where ``fleet`` is somebody else's."""
+
 DEBUG = "FLEET_DEBUG"
 """The environment variable that, when set, makes unexpected errors show their traceback."""
 
@@ -151,7 +154,7 @@ def release() -> str:
     from importlib import metadata  # slow to import, and seldom needed
 
     try:
-        return f" {metadata.version('fleet')}"
+        return f" {metadata.version(DISTRIBUTION)}"
     # Nothing that says what is wrong may fail, and it may be that fleet is not installed.
     except metadata.PackageNotFoundError:
         return ""
@@ -162,7 +165,7 @@ def _where_to_report() -> str:
     from importlib import metadata
 
     try:
-        entries = metadata.metadata("fleet").get_all("Project-URL") or ()
+        entries = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
     except metadata.PackageNotFoundError:
         entries = ()
     urls = dict(entry.split(", ", 1) for entry in entries)

@@ -32,7 +32,7 @@ def view(
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise FleetError(
             f"`fleet view` needs {', '.join(missing)}, which are not installed.",
-            fix="Install fleet with its extra: `pip install 'fleet[view]'`.",
+            fix="Install fleet with its extra: `pip install 'fcos-fleet[view]'`.",
         )
     from fleet.view.command import export_page, serve_page
 

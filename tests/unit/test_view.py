@@ -239,7 +239,7 @@ def test_a_port_that_is_in_use_is_refused_and_says_how_to_go_on() -> None:
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("fleet.cli.view.find_spec", lambda name: None)
-    with pytest.raises(FleetError, match=r"pip install 'fleet\[view\]'"):
+    with pytest.raises(FleetError, match=r"pip install 'fcos-fleet\[view\]'"):
         view(tmp_path / "fleet.yaml", "test")
 
 

@@ -72,7 +72,7 @@ class Console(AskedConsole):
         except ModuleNotFoundError:
             raise FleetError(
                 "Consoles of Google Cloud are read with the Python package google-auth, which is not installed.",
-                fix="Install it: `pip install 'fleet[gcp]'`.",
+                fix="Install it: `pip install 'fcos-fleet[gcp]'`.",
             ) from None
         try:
             if self._credentials is None:
