@@ -56,11 +56,11 @@ def test_every_platforms_wheel_is_the_same_bytes_each_time_and_installs_without_
     program = tmp_path / "venv/bin"
     # Only what the environment itself has is on PATH: no Go, no compiler.
     environment = {"PATH": str(program), "HOME": str(tmp_path)}
-    install = [program / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", file]
+    install: list[str | Path] = [program / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:", file]
     subprocess.run(install, check=True, env=environment)
     for name in ("fleet.yaml", "base.bu"):
         (tmp_path / name).write_text((ROOT / "stacks" / name).read_text())
-    command = [program / "fleet", "render", "fleet.yaml", "--node", "web-0"]
+    command: list[str | Path] = [program / "fleet", "render", "fleet.yaml", "--node", "web-0"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["ignition"]["version"].startswith("3.")
