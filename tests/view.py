@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fleet.ops.progress import Stage, Step
-from fleet.ops.topology import (
+from fleet.plan.report import DiskReport, Report, UnitReport, UpdateReport
+from fleet.program.topology import (
     Topology,
     TopologyContainer,
     TopologyDisk,
@@ -14,7 +15,6 @@ from fleet.ops.topology import (
     TopologyNode,
     TopologyPort,
 )
-from fleet.plan.report import DiskReport, Report, UnitReport, UpdateReport
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
 
 NOW = 1_795_000_000.0

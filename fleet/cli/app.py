@@ -26,7 +26,9 @@ from fleet.cli.options import (
     Identity,
     NewImage,
     Node,
+    OwnSource,
     PlatformOf,
+    Source,
     Spec,
     StackName,
     Yes,
@@ -101,27 +103,27 @@ class _Changes(Exception):  # noqa: N818  (no error)
 
 @app.command()
 def preview(
-    spec: Spec, stack: StackName, new_image: NewImage = False, as_json: AsJson = False, detailed: Detailed = False
+    spec: OwnSource, stack: StackName, new_image: NewImage = False, as_json: AsJson = False, detailed: Detailed = False
 ) -> None:
     """Show which nodes `up` would create, re-provision or remove, and why."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
     with _ui(as_json) as ui:
-        changes = Session(spec, stack, ui, new_image=new_image).preview()
+        changes = session(spec, stack, ui, new_image=new_image).preview()
     if changes and detailed:
         raise _Changes
 
 
 @app.command()
 def diff(
-    spec: Spec,
+    spec: OwnSource,
     stack: StackName,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Show, node by node, what `up` would change in the deployed config, secrets masked."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
-    nodes = Session(spec, stack, Terminal()).diff()
+    nodes = session(spec, stack, Terminal()).diff()
     if as_json:
         print(json.dumps([{"node": name, **asdict(node)} for name, node in nodes.items()], indent=2))
         return
@@ -136,24 +138,26 @@ def diff(
 
 
 @app.command()
-def up(spec: Spec, stack: StackName, yes: Yes = False, new_image: NewImage = False, as_json: AsJson = False) -> None:
+def up(
+    spec: OwnSource, stack: StackName, yes: Yes = False, new_image: NewImage = False, as_json: AsJson = False
+) -> None:
     """Deploy the spec: re-provision what changed, one node after the other, each when the one before is ready."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
     with _ui(as_json) as ui:
         if not yes:
             _need_terminal(as_json)
-        session = Session(spec, stack, ui, new_image=new_image)
+        begun = session(spec, stack, ui, new_image=new_image)
         if not yes:
-            if session.preview():
+            if begun.preview():
                 _ask("Do it?")
             out.print()
-        session.up()
+        begun.up()
 
 
 @app.command()
 def ssh(
-    spec: Spec,
+    spec: Source,
     node: Node,
     command: Annotated[
         list[str] | None, typer.Argument(help="Run this, after `--`, in place of a shell.", show_default=False)
@@ -163,14 +167,14 @@ def ssh(
     identity: Identity = None,
 ) -> None:
     """Log in to a node as `core`."""
-    from fleet.ops.session import Session, become
+    from fleet.ops.session import become, session
 
-    become(Session(spec, stack, Terminal()).login(node, command or [], identity=identity))
+    become(session(spec, stack, Terminal()).login(node, command or [], identity=identity))
 
 
 @app.command()
 def logs(
-    spec: Spec,
+    spec: Source,
     node: Node,
     service: Annotated[
         str | None,
@@ -186,18 +190,18 @@ def logs(
     identity: Identity = None,
 ) -> None:
     """Show a node's journal, or what one of its containers wrote."""
-    from fleet.ops.session import Session, become
+    from fleet.ops.session import become, session
 
-    session = Session(spec, stack, Terminal())
+    looking = session(spec, stack, Terminal())
     if console:
-        print(session.console(node, lines))
+        print(looking.console(node, lines))
     else:
-        become(session.logs(node, service or "", follow=follow, lines=lines, identity=identity))
+        become(looking.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 
 
 @app.command()
 def replace(
-    spec: Spec,
+    spec: Source,
     node: Node,
     stack: StackName,
     yes: Yes = False,
@@ -207,18 +211,18 @@ def replace(
     as_json: AsJson = False,
 ) -> None:
     """Re-provision one node as it is deployed from a fresh image, if enough of its peers are ready."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
     with _ui(as_json) as ui:
         if not yes:
-            config = "the spec" if new_config else "its deployed config"
+            config = "the newest config" if new_config else "its deployed config"
             _ask(f"Re-provision {node} of stack {stack} with {config}?", as_json)
-        Session(spec, stack, ui).replace(node, new_config=new_config)
+        session(spec, stack, ui).replace(node, new_config=new_config)
 
 
 @app.command()
 def rollback(
-    spec: Spec,
+    spec: OwnSource,
     stack: StackName,
     yes: Yes = False,
     to: Annotated[
@@ -228,30 +232,32 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Give nodes back the configs of before the last rollout, or of any that is kept, one by one, as `up` does."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
     with _ui(as_json) as ui:
         if not yes:
             _ask(f"Roll stack {stack} back{f' to rollout {to}' if to else ''}?", as_json)
-        Session(spec, stack, ui).rollback(to)
+        session(spec, stack, ui).rollback(to)
 
 
 @app.command()
 def destroy(
-    spec: Spec,
+    spec: OwnSource,
     stack: StackName,
     yes: Yes = False,
     delete_data_disks: Annotated[bool, typer.Option("--delete-data-disks", help="Delete data disks, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove every node. Data disks are kept unless told otherwise."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
     with _ui(as_json) as ui:
         if not yes:
-            what = "every node and every data disk" if delete_data_disks else "every node (data disks are kept)"
+            others = " and all else of the program" if spec.is_dir() else ""
+            disks = " and every data disk" if delete_data_disks else ""
+            what = f"every node{disks}{others}{'' if delete_data_disks else ' (data disks are kept)'}"
             _ask(f"Remove {what} of stack {stack}?", as_json)
-        Session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
+        session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
 
 
 Base = Annotated[

@@ -48,8 +48,8 @@ class Board:
         self._live.stop()
 
     def begin(self, plan: FleetPlan, changing: Sequence[str]) -> None:
-        """Take the nodes that are to change; the first line about a node ends its waiting."""
-        self._waiting = {name: what for name, what in _waits(plan) if name in changing}
+        """Take nodes that are to change, beside those of before; the first line about a node ends its waiting."""
+        self._waiting |= {name: what for name, what in _waits(plan) if name in changing}
         if self._console.is_terminal:
             self._live.start()
 

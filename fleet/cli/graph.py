@@ -43,7 +43,8 @@ def graph(
     from fleet.errors import UsageError
     from fleet.files import write_whole
     from fleet.ops.graph import drawn
-    from fleet.ops.topology import read_topology, with_states
+    from fleet.ops.topology import read_topology
+    from fleet.program.topology import with_states
 
     topology = read_topology(spec, platform=platform, stack=stack)
     if live:

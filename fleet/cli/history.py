@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet.cli.app import app
-from fleet.cli.options import Spec, StackName
+from fleet.cli.options import Source, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import out
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def history(
-    spec: Spec,
+    spec: Source,
     number: Annotated[int | None, typer.Argument(min=1, help="Show this rollout in full.", show_default=False)] = None,
     *,
     stack: StackName,

@@ -24,7 +24,29 @@ def _stack_of(context: typer.Context, name: str) -> str:
     return current_stack(spec)
 
 
+def _source_of(context: typer.Context, source: Path | None) -> Path | None:
+    """The spec or the program's folder that a command is about: the named one, else what this folder has."""
+    if source is not None or context.resilient_parsing:
+        return source
+    from fleet.ops.stacks import current_source
+
+    return current_source()
+
+
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
+_SOURCE = "The spec, such as fleet.yaml, or the folder of a Pulumi program that declares fleets"
+Source = Annotated[Path, typer.Argument(help=f"{_SOURCE}.", show_default=False, readable=False)]
+OwnSource = Annotated[
+    Path,
+    typer.Argument(
+        help=f"{_SOURCE}; by default this folder's.",
+        default_factory=lambda: None,
+        callback=_source_of,
+        show_default=False,
+        readable=False,
+    ),
+]
+"""For commands that take no other argument."""
 StackName = Annotated[
     str,
     typer.Option(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet.cli.app import app
-from fleet.cli.options import Spec, StackName
+from fleet.cli.options import OwnSource, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError
@@ -31,7 +31,7 @@ _HEADER = ("node", "state", "config", "release", "address", "age", "containers")
 
 @app.command()
 def status(
-    spec: Spec,
+    spec: OwnSource,
     stack: StackName,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON on standard output (docs/reference/status.md).")
@@ -39,13 +39,13 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
 ) -> None:
     """Show how every node and its containers are. Exit status 1 if anything is not well."""
-    from fleet.ops.session import Session
+    from fleet.ops.session import session
 
-    session = Session(spec, stack, _Once())
+    looking = session(spec, stack, _Once())
     if watch:
-        _watch(session.status, as_json=as_json)
+        _watch(looking.status, as_json=as_json)
         return
-    shown = session.status()
+    shown = looking.status()
     if as_json:
         print(json.dumps(shown.document(), indent=2, ensure_ascii=False))
     else:

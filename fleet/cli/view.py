@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.app import app
-from fleet.cli.options import Spec, StackName
+from fleet.cli.options import OwnSource, StackName
 from fleet.cli.terminal import Terminal, out
 from fleet.errors import FleetError
 from fleet.ops.signals import SIGNALS
@@ -19,7 +19,7 @@ _NEEDED = ("jinja2", "starlette", "uvicorn")
 
 @app.command()
 def view(
-    spec: Spec,
+    spec: OwnSource,
     stack: StackName,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to serve at; 0: one that is free.")] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
@@ -32,7 +32,7 @@ def view(
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise FleetError(
             f"`fleet view` needs {', '.join(missing)}, which are not installed.",
-            fix="Install fleet with its extra: `pip install 'fleet[view]'`.",
+            fix="Install fleet with its extra: `pip install 'fcos-fleet[view]'`.",
         )
     from fleet.view.command import export_page, serve_page
 

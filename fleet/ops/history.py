@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from fleet.masking import Mask
 from fleet.ops.workspace import Stack, sealed_state, translated
 from fleet.plan import FleetPlan, NodeChange, PastRollout
 from fleet.program.exported import Resource, is_live, pending_operations, resources_of
+from fleet.program.fleets import fleets_of
 from fleet.program.history import REPLACE, History
 from fleet.project import Project
 
@@ -154,18 +155,18 @@ def utc(seconds: int) -> str:
 
 
 @contextlib.contextmanager
-def noting(stack: Stack, begun: Begun, plan: FleetPlan) -> Iterator[None]:
+def noting(stack: Stack, begun: Begun, plans: Callable[[], Iterable[FleetPlan]]) -> Iterator[None]:
     """A context in which an update runs; if it fails, why is noted in the history, with the rollout that it began.
 
     Args:
         stack: The stack.
         begun: What was said of the rollout.
-        plan: What is deployed, whose secrets are not to be noted.
+        plans: Gives what is deployed, whose secrets are not to be noted.
     """
     try:
         yield
     except FleetError as error:
-        mask = Mask({name: value for node in plan.nodes for name, value in node.hidden.items()})
+        mask = Mask({name: value for plan in plans() for node in plan.nodes for name, value in node.hidden.items()})
         # The first line is the cause, but for what announces other lines, such as a console's end.
         text = re.sub(r"\. [^.]*:$", ".", mask(str(error)).strip().partition("\n")[0])
         reason = text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 1]}…"
@@ -181,14 +182,21 @@ def _note(stack: Stack, run: str, reason: str) -> None:
     """Write into the state why the last rollout stopped, if a run of a command has begun it."""
     with translated(stack):
         state, resources = stack.export()
-        history = History(resources)
         # An import forgets operations whose outcome is unknown, which the next update is to look for.
-        if pending_operations(state.deployment or {}) or history.run != run or not _is_stopped(history.rollouts):
+        if pending_operations(state.deployment or {}):
             return
-        for resource in resources:
-            if resource["type"] == HISTORY and is_live(resource):
-                resource["outputs"]["stopped"] = {"reason": reason}
-                stack.automation.import_stack(state)
+        noted = False
+        for fleet in fleets_of(resources):
+            history = History(fleet.resources)
+            if history.run != run or not _is_stopped(history.rollouts):
+                continue
+            for resource in fleet.resources:
+                if resource["type"] == HISTORY and is_live(resource):
+                    # The very mapping of the state.
+                    resource["outputs"]["stopped"] = {"reason": reason}
+                    noted = True
+        if noted:
+            stack.automation.import_stack(state)
 
 
 def _is_stopped(listed: Sequence[PastRollout]) -> bool:

@@ -29,7 +29,7 @@ from fleet.errors import FleetError, unexpected
 from fleet.ops.backend import Update
 from fleet.ops.progress import stages
 from fleet.ops.state import Deployed
-from fleet.ops.topology import Topology, read_topology
+from fleet.ops.topology import read_topology
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Stack, translated
 from fleet.phases import Phase, phase
@@ -38,6 +38,7 @@ from fleet.platforms import Platform
 from fleet.program.exported import pending_operations, resources_of
 from fleet.program.stack_plan import plan_stack
 from fleet.program.state import with_state
+from fleet.program.topology import Topology
 from fleet.project import Project
 
 ASK_SECONDS = 4.0

@@ -7,7 +7,7 @@ Which those are, :mod:`fleet.program.interrupted` says. Before an update:
   own functions, for which a program without resources is run. What exists is written into the state under its id: as
   what was to be created, so that the update goes on with it, or, where the state still has what it was to replace, as
   something to be deleted. Should it not exist after all, the refresh of the update takes it out.
-- What no platform can look for is reported.
+- What no platform can look for is reported. What a program has beside its fleets is Pulumi's to say.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from fleet.ops.engine import Engine
 from fleet.ops.report import Say
 from fleet.ops.workspace import PASSPHRASE, Stack, translated
 from fleet.platforms import Platform
-from fleet.program.exported import Resource, inputs, is_live, pending_operations
-from fleet.program.interrupted import Interrupted, is_kept, not_searchable
+from fleet.program.exported import Resource, inputs, is_live, is_of_fleet, pending_operations
+from fleet.program.interrupted import Interrupted, is_kept, not_searchable, platform_of
 from fleet.program.secrets import set_secret
 
 
-def recover_interrupted_update(stack: Stack, platform: Platform, say: Say) -> None:
+def recover_interrupted_update(stack: Stack, platforms: Sequence[Platform], say: Say) -> None:
     """Put resources whose outcome is unknown right, if the last update was interrupted.
 
     Args:
         stack: The stack; its resources are read anew.
-        platform: Where it is.
+        platforms: Where its fleets are.
         say: Told what may exist and cannot be looked for.
 
     Raises:
@@ -44,11 +44,11 @@ def recover_interrupted_update(stack: Stack, platform: Platform, say: Say) -> No
     """
     with translated(stack):
         # Where another update is going on, what it has begun is no leftover: all is looked at anew when it has ended.
-        for text in stack.run(lambda: _recover(stack, platform)):
+        for text in stack.run(lambda: _recover(stack, platforms)):
             say("", text)
 
 
-def _recover(stack: Stack, platform: Platform) -> list[str]:
+def _recover(stack: Stack, platforms: Sequence[Platform]) -> list[str]:
     """Recover, and return the resources that cannot be looked up.
 
     Raises:
@@ -59,23 +59,24 @@ def _recover(stack: Stack, platform: Platform) -> list[str]:
     deployment = dict(state.deployment or {})
     if not pending_operations(deployment):
         return []
-    interrupted = Interrupted.of(deployment, platform)
+    interrupted = Interrupted.of(deployment, *platforms)
     before = _content(deployment)
     unknown: list[str] = []
     # What is asked for may end a machine, which must not be one that another update is just creating.
     stack.check_free(state)
     if _content(_deployment(stack)) != before:
-        return _recover(stack, platform)
-    for resource, ids in zip(interrupted.created, _ids(stack, platform, interrupted.created), strict=True):
+        return _recover(stack, platforms)
+    for resource, ids in zip(interrupted.created, _ids(stack, platforms, interrupted.created), strict=True):
         if ids is None:
             unknown.append(not_searchable(resource))
         for id_ in ids or ():
             _adopt(resources, resource, id_)
-    for resource, ids in zip(interrupted.changed, _ids(stack, platform, interrupted.changed), strict=True):
+    for resource, ids in zip(interrupted.changed, _ids(stack, platforms, interrupted.changed), strict=True):
         _correct(resources, resource, ids or ())
     if _content(_deployment(stack)) != before:
-        return _recover(stack, platform)
-    recovered = {**deployment, "resources": resources, "pending_operations": []}
+        return _recover(stack, platforms)
+    others = [each for each in pending_operations(deployment) if not is_of_fleet(each["resource"])]
+    recovered = {**deployment, "resources": resources, "pending_operations": others}
     stack.automation.import_stack(automation.Deployment(version=state.version, deployment=recovered))
     return unknown
 
@@ -90,10 +91,12 @@ def _content(deployment: Mapping[str, Any]) -> str:
     return json.dumps([deployment.get("resources") or [], deployment.get("pending_operations") or []], sort_keys=True)
 
 
-def _ids(stack: Stack, platform: Platform, unknown: Sequence[Resource]) -> list[Sequence[str] | None]:
+def _ids(stack: Stack, platforms: Sequence[Platform], unknown: Sequence[Resource]) -> list[Sequence[str] | None]:
     """Per resource: the ids that may exist, or ``None`` if that is unknown."""
     answers = [
-        platform.leftovers(resource["type"], inputs(resource), keep=is_kept(resource, stack.resources))
+        platform_of(resource, platforms).leftovers(
+            resource["type"], inputs(resource), keep=is_kept(resource, stack.resources)
+        )
         for resource in unknown
     ]
     ids = [None if callable(answer) else answer for answer in answers]
@@ -104,7 +107,8 @@ def _ids(stack: Stack, platform: Platform, unknown: Sequence[Resource]) -> list[
                 answer().apply(functools.partial(ids.__setitem__, index))
 
     if any(map(callable, answers)):
-        config = {key: value for key, value in stack.config.items() if key.startswith(f"{platform.name}:")}
+        packages = tuple(f"{platform.name}:" for platform in platforms)
+        config = {key: value for key, value in stack.config.items() if key.startswith(packages)}
         _run(program, config, stack.engine)
     return ids
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pulumi.automation import DiagnosticEvent, EngineEvent, StepEventMetadata
 
@@ -29,6 +29,7 @@ from fleet.program.exported import Resource, is_shared, name_of, urn_name
 
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
 """Inputs of machines that are the config or the image, of which more is known than that they change."""
+_NONE: Mapping[str, Sequence[str]] = {}
 _NAMED = 8
 """Nodes that are named, of those that were left alone."""
 _EARLY = re.compile(r"Ignition \(|kernel panicked|emergency mode|data disk|console says|waits for the device")
@@ -62,6 +63,25 @@ Tell = Callable[[Event], None]
 """Takes an event."""
 
 
+class Reports(Protocol):
+    """What the engine's events of one update are told, and what is known of it then."""
+
+    preview: bool
+    errors: list[str]
+
+    def event(self, event: EngineEvent) -> None:
+        """Take one event of the engine."""
+        ...
+
+    def after_failure(self, spec: Path, stack: str) -> list[str]:
+        """As :meth:`Reporter.after_failure`."""
+        ...
+
+    def summary(self, command: str, fleet: str, exported: Mapping[str, Any] | None = None) -> Summary:
+        """As :meth:`Reporter.summary`."""
+        ...
+
+
 class Reporter:
     """Turns the engine's events of one update into fleet's (:mod:`fleet.ops.events`).
 
@@ -71,6 +91,8 @@ class Reporter:
         before: The state's resources before the update.
         tell: Takes the events.
         preview: Nothing is done; tell what would be.
+        name: Gives the name in the plan of what a URN names.
+        unknown: By node, the variables in its config that are not known yet.
 
     Attributes:
         preview: As given.
@@ -80,9 +102,18 @@ class Reporter:
     """
 
     def __init__(
-        self, platform: Platform, plan: FleetPlan | None, before: Sequence[Resource], tell: Tell, *, preview: bool
+        self,
+        platform: Platform,
+        plan: FleetPlan | None,
+        before: Sequence[Resource],
+        tell: Tell,
+        *,
+        preview: bool,
+        name: Callable[[str], str] = urn_name,
+        unknown: Mapping[str, Sequence[str]] = _NONE,
     ) -> None:
         self._machine, self._tell, self.preview = platform.machine_type, tell, preview
+        self._name, self._unknown = name, unknown
         self._image_types = tuple(platform.image_types)
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
@@ -115,7 +146,7 @@ class Reporter:
                 self._noted(text.removeprefix(NOTE))
 
     def _begins(self, step: StepEventMetadata) -> None:
-        name, op = urn_name(step.urn), str(step.op.value)
+        name, op = self._name(step.urn), str(step.op.value)
         if step.type == self._machine:
             self._announce(name, op, list(step.diffs or []))
             if not self.preview:
@@ -171,6 +202,9 @@ class Reporter:
 
     def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Sequence[str]:
         node = self._planned.get(name)
+        if name in self._unknown:
+            listed = ", ".join(f"variable {variable}" for variable in self._unknown[name])
+            return [f"not known yet: {listed}"]
         reasons = list(self._state.reasons(node, changed)) if node else []
         if not reasons or not self._deployed.get(name, {}).get("shape"):
             # More is not known, since an earlier fleet wrote the state, say, than what the provider calls it.
@@ -180,7 +214,7 @@ class Reporter:
         return reasons
 
     def _done(self, step: StepEventMetadata) -> None:
-        name, op = urn_name(step.urn), str(step.op.value)
+        name, op = self._name(step.urn), str(step.op.value)
         if step.type == READY and op in ("create", "create-replacement") and name in self._since:
             now = time.monotonic()
             since = self._since.pop(name)
@@ -194,7 +228,7 @@ class Reporter:
             if event.urn and is_shared({"urn": event.urn}) and event.urn.split("::")[2].endswith(self._image_types):
                 text += "\nIf the locked image is gone upstream, lock a newer one with `fleet image update`."
             self.errors.append(text)
-            node = urn_name(event.urn) if event.urn else ""
+            node = self._name(event.urn) if event.urn else ""
             if node and text.startswith(f"Node {node} is not ready"):
                 self._not_ready.setdefault(node, text)
             if node in self._planned or node in self._before:

@@ -24,7 +24,7 @@ from fleet.ops import logs
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.history import Begun, noting, utc
 from fleet.ops.recovery import recover_interrupted_update
-from fleet.ops.report import NodeReport, Reporter, Say, Tell
+from fleet.ops.report import NodeReport, Reporter, Reports, Say, Tell
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
@@ -34,10 +34,28 @@ from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
+from fleet.program.fleets import fleets_of
 from fleet.program.history import REPLACE, History, with_change
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
+
+
+def session(spec: Path, stack: str, ui: Ui, *, new_image: bool = False) -> Session:
+    """A command's work on a stack, which a spec describes or a program makes.
+
+    Args:
+        spec: The spec's file, or the program's folder.
+        stack: The stack's name.
+        ui: Shows what is done.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
+    """
+    if spec.is_dir():
+        from fleet.ops.program import ProgramSession
+
+        return ProgramSession(spec, stack, ui, new_image=new_image)
+    return Session(spec, stack, ui, new_image=new_image)
+
 
 KNOWN_HOSTS = "known_hosts"
 """Where the host keys of a stack's machines are kept, in its folder."""
@@ -85,7 +103,7 @@ class Session:
         tell(_begin("preview", stack, plan))
         self._check_deployed(plan, platform, lambda subject, text: tell(Note(subject, text)))
         reporter = Reporter(platform, plan, stack.resources, tell, preview=True)
-        with _failing(stack, reporter, self._ui.say):
+        with failing(stack, reporter, self._ui.say):
             stack.preview(reporter.event)
         return plan, reporter
 
@@ -171,10 +189,10 @@ class Session:
         self._prepare(plan, platform, needed=bool(changing))
         self._ui.begin(plan, changing)
         reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
-        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, spec=self._spec):
-            if first := _not_ready_first(deployed, plan):
+        with noting(stack, self._begun, lambda: [plan]), failing(stack, reporter, self._ui.say, spec=self._spec):
+            if first := not_ready_first(deployed, plan):
                 self._ui.say("", f"Not ready, so re-provisioned first: {', '.join(first)}.")
-                stack.up(reporter.event, target=_targets(plan, platform, first))
+                stack.up(reporter.event, target=targets_of(plan, platform, first))
             stack.up(reporter.event)
         outputs = stack.outputs()
         self._ui.event(reporter.summary(command, plan.name, outputs))
@@ -187,14 +205,14 @@ class Session:
     def destroy(self, *, delete_data_disks: bool) -> None:
         """Remove every node, and data disks if asked."""
         stack = Stack(self._project, self._stack_name, "change", self._ui)
-        platform = stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)
+        platforms = self._platforms(stack)
         self._ui.event(Begin("destroy", self._project.name, stack.name))
-        recover_interrupted_update(stack, platform, self._ui.say)
+        recover_interrupted_update(stack, platforms, self._ui.say)
         disks = retained_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
-        reporter = Reporter(platform, None, stack.resources, self._ui.event, preview=False)
-        with _failing(stack, reporter, self._ui.say):
+        reporter = self._removing(stack, platforms)
+        with failing(stack, reporter, self._ui.say):
             stack.destroy(reporter.event)
         self._ui.event(reporter.summary("destroy", self._project.name))
         folder = stack_folder(self._project.folder, stack.short_name)
@@ -204,6 +222,14 @@ class Session:
             folder.rmdir()  # unless data disks are in it
         for name, place in disks:
             self._ui.event(DataDisk(name, "deleted" if delete_data_disks else "kept", place))
+
+    def _platforms(self, stack: Stack) -> Sequence[Platform]:
+        """The platforms of the stack's fleets, without one twice."""
+        return [stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)]
+
+    def _removing(self, stack: Stack, platforms: Sequence[Platform]) -> Reports:
+        """What tells of the removal of all that is deployed."""
+        return Reporter(platforms[0], None, stack.resources, self._ui.event, preview=False)
 
     def replace(self, node: str, *, new_config: bool = False) -> None:
         """Re-provision one node as it is deployed, and touch no other, nor its data disks.
@@ -249,9 +275,12 @@ class Session:
             )
         self._prepare(plan, platform, needed=True)
         parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
-        targets = _targets(plan, platform, [node], disks=new_config)
+        targets = targets_of(plan, platform, [node], disks=new_config)
         shown = "`fleet status` shows how the node is"
-        with noting(stack, self._begun, plan), _failing(stack, reporter, self._ui.say, spec=self._spec, stopped=shown):
+        with (
+            noting(stack, self._begun, lambda: [plan]),
+            failing(stack, reporter, self._ui.say, spec=self._spec, stopped=shown),
+        ):
             stack.up(reporter.event, target=targets, replace=parts)
         self._ui.event(reporter.summary("replace", plan.name, stack.outputs()))
 
@@ -293,7 +322,7 @@ class Session:
         Raises:
             UsageError: There is no such node.
         """
-        stack, _, deployed = self._deployed(node)
+        stack, _, deployed, node = self._deployed(node)
         place = deployed.peer(node)
         host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
         folder = stack_folder(self._project.folder, stack.short_name)
@@ -319,9 +348,9 @@ class Session:
         Raises:
             UsageError: There is no such node, or it has no such container.
         """
-        _, _, deployed = self._deployed(node)
-        known = logs.containers(str(deployed.nodes.get(node, {}).get("config") or ""))
-        shown = logs.journal(service, known, node, follow=follow, lines=lines)
+        _, _, deployed, name = self._deployed(node)
+        known = logs.containers(str(deployed.nodes.get(name, {}).get("config") or ""))
+        shown = logs.journal(service, known, name, follow=follow, lines=lines)
         return self.login(node, [shown], identity=identity)
 
     def console(self, node: str, lines: int) -> str:
@@ -335,7 +364,7 @@ class Session:
             UsageError: There is no such node.
             FleetError: It cannot be read, or the platform shows consoles in another way; says which.
         """
-        stack, platform, deployed = self._deployed(node)
+        stack, platform, deployed, node = self._deployed(node)
         peer = deployed.peer(node)
         text, why = "", f"fleet itself cannot read the consoles of {platform.name}."
         if watcher := watcher_of(peer.describe().get("watch")):
@@ -372,8 +401,14 @@ class Session:
             return None
         return next((each for each in plan.nodes if each.name == node), None)
 
-    def _deployed(self, node: str) -> tuple[Stack, Platform, Deployed]:
+    def _deployed(self, node: str) -> tuple[Stack, Platform, Deployed, str]:
         """What is deployed, for what is done with a node as it is: the spec may have changed since, or be broken.
+
+        Args:
+            node: The node's name, as users say it.
+
+        Returns:
+            The stack; where the node is; the nodes of its fleet; and its name there.
 
         Raises:
             UsageError: The stack, or the node in it, is not there.
@@ -386,7 +421,7 @@ class Session:
                 f"There is no node {node} in stack {stack.name}.",
                 fix=f"It has: {', '.join(sorted(deployed.machines)) or 'none'}. `fleet up` makes what the spec adds.",
             )
-        return stack, platform, deployed
+        return stack, platform, deployed, node
 
     @staticmethod
     def _deployed_node(plan: FleetPlan, deployed: Deployed, node: str) -> NodePlan:
@@ -422,6 +457,11 @@ class Session:
         So what is wrong with the spec is said at once, and the program only declares what is planned.
         """
         stack = Stack(self._project, self._stack_name, access, self._ui)
+        if any(fleet.name for fleet in fleets_of(stack.resources)):
+            raise UsageError(
+                f"Stack {stack.name} is made by a program, not by a spec alone: {self._spec} would remove all else.",
+                fix=f"Name the program's folder in the spec's place: {self._project.folder}.",
+            )
         plan, platform = self._plan_of(stack, secrets, need_lock=need_lock)
         plan = with_state(plan, stack.resources)
         self._program(stack, plan, platform)
@@ -448,7 +488,7 @@ class Session:
 
     def _recovered(self, stack: Stack, plan: FleetPlan, platform: Platform) -> FleetPlan:
         """The plan once what a killed update left is in the state, which may be a data disk."""
-        recover_interrupted_update(stack, platform, self._ui.say)
+        recover_interrupted_update(stack, [platform], self._ui.say)
         plan = with_state(plan, stack.resources)
         platform.check_deployed(plan)
         self._program(stack, plan, platform)
@@ -505,7 +545,7 @@ def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:
             raise error
 
 
-def _not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
+def not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
     """Nodes that are not ready, where others would change too: a gate would hold those back."""
     first: list[str] = []
     for group in plan.groups.values():
@@ -518,7 +558,7 @@ def _not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
     return first
 
 
-def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
+def targets_of(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
     """URN patterns of all that belongs to nodes, of the rules that their tags need, and the history.
 
     Args:
@@ -535,9 +575,9 @@ def _targets(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks
 
 
 @contextlib.contextmanager
-def _failing(
+def failing(
     stack: Stack,
-    reporter: Reporter,
+    reporter: Reports,
     say: Say,
     *,
     spec: Path | None = None,

@@ -20,6 +20,35 @@ def known_stacks(project: Project) -> set[str]:
     return project.stacks | (files.stacks if files else set())
 
 
+SPEC = "fleet.yaml"
+"""The spec of a project whose stacks name none."""
+
+
+def current_source() -> Path:
+    """What a command is about that names no spec: this folder's spec, else its program.
+
+    The spec is the one that the config of its stacks names (``fleet:spec``), else ``fleet.yaml``.
+
+    Raises:
+        UsageError: There is neither, or stacks name different specs.
+    """
+    folder = Path()
+    if (project := Project.at(folder)) is None:
+        if (folder / SPEC).exists():
+            return folder / SPEC
+        raise UsageError(
+            f"Neither {SPEC} nor Pulumi.yaml is in this folder, and no spec is named.",
+            fix="Name the spec, or the folder of a Pulumi program; `fleet new` makes a spec.",
+        )
+    specs = {config["fleet:spec"] for name in project.stacks if "fleet:spec" in (config := project.plain_config(name))}
+    if len(specs) > 1:
+        raise UsageError(
+            f"The stacks of project {project.name} have several specs: {', '.join(sorted(specs))}.", fix="Name one."
+        )
+    spec = folder / next(iter(specs), SPEC)
+    return spec if specs or spec.exists() else folder
+
+
 def current_stack(spec: Path) -> str:
     """The stack of a spec's project that is meant where none is named.
 

@@ -110,7 +110,7 @@ class Deployed(Compared):
         and others the recorded one, and after a rollback all have an earlier one than the spec.
         """
         digest = self.nodes.get(node.name, {}).get("digest")
-        probes, hidden = self._probes(node.name, node.probes), self._hidden(node.name, node.hidden)
+        probes, hidden = self._probes(node.name, node.probes), self.hidden(node.name, node.hidden)
         unread = () if node.name in self._ready else node.unasked
         if digest == node.config.digest:
             return replace(node, probes=probes, hidden=hidden, unread=unread, unasked=unread)
@@ -131,7 +131,7 @@ class Deployed(Compared):
         Raises:
             FleetError: As there.
         """
-        hidden = {**self._hidden(node.name, {}), **node.hidden}
+        hidden = {**self.hidden(node.name, {}), **node.hidden}
         return replace(with_config(node, config, self._platform), hidden=hidden)
 
     def _probes(self, name: str, otherwise: Sequence[Probe]) -> Sequence[Probe]:
@@ -140,7 +140,7 @@ class Deployed(Compared):
             return otherwise
         return [Probe.model_validate(probe) for probe in self._ready[name]["probes"]]
 
-    def _hidden(self, name: str, otherwise: Mapping[str, str]) -> Mapping[str, str]:
+    def hidden(self, name: str, otherwise: Mapping[str, str] = _NONE) -> Mapping[str, str]:
         """The secrets that a node had when it became ready; others if that is not known."""
         return dict(self._ready.get(name, {}).get("hidden") or otherwise)
 
@@ -162,12 +162,12 @@ class Deployed(Compared):
             if planned is None:
                 raise FleetError(
                     f"The console of {name} may hold secrets, and which ones is not known: it has not become ready, "
-                    "and the spec does not have it any more."
+                    "and the spec, if there is one, does not have it."
                 )
             if planned.unread:
                 raise FleetError(f"The console of {name} may hold a secret that cannot be read. {planned.unread[0]}")
         # Both values of a secret that has changed since.
-        had, has = Mask(self._hidden(name, {})), Mask(planned.hidden if planned else {})
+        had, has = Mask(self.hidden(name, {})), Mask(planned.hidden if planned else {})
         return lambda text: has(had(text))
 
     def peer(
@@ -190,7 +190,7 @@ class Deployed(Compared):
         """
         address = str(self.nodes.get(name, {}).get("address", ""))
         peer = self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
-        return replace(peer, hidden=self._hidden(name, hidden), report=self._reports.get(name, report))
+        return replace(peer, hidden=self.hidden(name, hidden), report=self._reports.get(name, report))
 
     def _planned_peer(self, node: NodePlan) -> Peer:
         """How a deployed node can be asked, as planned where it has not become ready yet."""

@@ -137,7 +137,12 @@ class FleetStatus:
 
 
 def statuses(
-    nodes: Sequence[NodePlan], deployed: Deployed, exported: Mapping[str, Any], *, now: float
+    nodes: Sequence[NodePlan],
+    deployed: Deployed,
+    exported: Mapping[str, Any],
+    *,
+    now: float,
+    with_changes: bool = True,
 ) -> tuple[NodeStatus, ...]:
     """How nodes are, which are asked now, all at once.
 
@@ -146,6 +151,7 @@ def statuses(
         deployed: What the state has.
         exported: What the stack exports of each node.
         now: The time, in seconds since the epoch.
+        with_changes: Whether it is known what is planned, and so whether an update would re-provision nodes.
     """
     answers, reports = deployed.asked(nodes)
     planned = [
@@ -156,6 +162,7 @@ def statuses(
             reports.get(node.name),
             exported.get(node.name) or {},
             now=now,
+            with_changes=with_changes,
         )
         for node in nodes
     ]
@@ -181,6 +188,7 @@ def status_of(
     exported: Mapping[str, Any],
     *,
     now: float,
+    with_changes: bool = True,
 ) -> NodeStatus:
     """How a planned node is.
 
@@ -191,6 +199,7 @@ def status_of(
         report: Its report, or why there is none; ``None`` if it was not asked.
         exported: What the stack exports of it.
         now: The time, in seconds since the epoch.
+        with_changes: As :func:`statuses`.
     """
     if node.name not in deployed.machines:
         if node.name in deployed.known:
@@ -208,7 +217,7 @@ def status_of(
         node.group,
         "not ready" if answer or ailing else "ready",
         answer,
-        "outdated" if deployed.changes(node) else "current",
+        ("outdated" if deployed.changes(node) else "current") if with_changes else "-",
         tuple(_container(unit, problems.get(unit)) for unit in told.containers) if told else (),
         tuple(_words(problem) for problem in problems.values()),
         str(report) if isinstance(report, str) else "",

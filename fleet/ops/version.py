@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from importlib import metadata, resources
 
+from fleet.errors import DISTRIBUTION
+
 _NOTICES = "fleet-transpiler.NOTICES.txt"
 """Beside the transpiler: the modules that are linked into it, by path and version (``hatch_build.py``)."""
 _LINKED = {"Butane": "github.com/coreos/butane", "Ignition": "github.com/coreos/ignition/v2"}
@@ -14,7 +16,7 @@ _LINKED = {"Butane": "github.com/coreos/butane", "Ignition": "github.com/coreos/
 def versions() -> Sequence[str]:
     """Names and versions: fleet's own first. What is not there is left out."""
     shown = []
-    for name, package in (("fleet", "fleet"), ("Pulumi SDK", "pulumi")):
+    for name, package in (("fleet", DISTRIBUTION), ("Pulumi SDK", "pulumi")):
         try:
             shown.append(f"{name} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

@@ -291,6 +291,16 @@ class Stack:
             text = f"error: the stack is currently locked by {holder}"
             raise automation.ConcurrentUpdateError(automation.CommandResult("", text, 255))
 
+    def run_program(self, environment: Mapping[str, str]) -> None:
+        """Have Pulumi run the project's own program from now on, in place of one of fleet's.
+
+        Args:
+            environment: Environment variables for it.
+        """
+        workspace = self.automation.workspace
+        workspace.program = None
+        workspace.env_vars = {**workspace.env_vars, **environment}
+
     def preview(self, event: Listener) -> None:
         """Preview an update.
 

@@ -84,7 +84,7 @@ def sdk(module: str, extra: str) -> Check:
 
     def look() -> Verdict:
         if importlib.util.find_spec(module) is None:
-            return Verdict(False, f"{name} is not installed: pip install 'fleet[{extra}]'")
+            return Verdict(False, f"{name} is not installed: pip install 'fcos-fleet[{extra}]'")
         return Verdict(True, f"{name} {metadata.version(name)}")
 
     return Check("SDK", look)

@@ -35,7 +35,7 @@ class Sdk:
                 raise
             raise FleetError(
                 f"The platform needs the Python package {self._module.replace('_', '-')}, which is not installed.",
-                fix=f"Install it: `pip install 'fleet[{self._extra}]'`.",
+                fix=f"Install it: `pip install 'fcos-fleet[{self._extra}]'`.",
             ) from None
 
 

@@ -21,9 +21,11 @@ from fleet.errors import FleetError, FleetWarning, unexpected
 from fleet.files import stack_folder
 from fleet.plan import FleetPlan
 from fleet.platforms.base import Platform
+from fleet.program.changes import Compared
 from fleet.program.exported import is_encrypted, resources_of
 from fleet.program.history import with_change
 from fleet.program.interrupted import check_interrupted
+from fleet.program.order import Answer, Order, ordered, tell
 from fleet.program.stack_plan import plan_stack
 from fleet.program.state import immutable_settings, with_state
 from fleet.stack_config import Secure
@@ -132,7 +134,19 @@ async def _program() -> None:
             pulumi.log.warn(line)
         if not preview:
             platform.repair()
-        plan = with_change(plan, platform, resources_of(state), run=secrets.token_hex(8), command="pulumi up")
+        order = Order.current()
+        if order:
+            plan = ordered(order, "", plan, Compared(resources_of(state), platform))
+        plan = with_change(
+            plan,
+            platform,
+            resources_of(state),
+            run=order.run if order else secrets.token_hex(8),
+            command=order.command if order else "pulumi up",
+            only=order.only("") if order else None,
+        )
+        if order:
+            await asyncio.to_thread(tell, order, Answer("", "", {}, plan))
         await deploy(plan, platform, project=folder, stack=pulumi.get_stack())
     except FleetError as error:
         raise pulumi.RunError(str(error)) from None

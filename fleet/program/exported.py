@@ -46,6 +46,11 @@ def is_shared(resource: Resource) -> bool:
     return bool(re.search(rf"{re.escape(FLEET)}\$(?!fleet:)", resource["urn"]))
 
 
+def is_of_fleet(resource: Resource) -> bool:
+    """Whether it is a part of a fleet."""
+    return is_within(resource, FLEET)
+
+
 def is_of_node(resource: Resource) -> bool:
     """Whether it is a part of a node."""
     return is_within(resource, NODE)

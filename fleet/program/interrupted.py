@@ -28,6 +28,7 @@ from fleet.program.exported import (
     is_data_disk,
     is_live,
     is_of_cloud,
+    is_of_fleet,
     name_of,
     pending_operations,
     resources_of,
@@ -48,18 +49,33 @@ class Interrupted:
     changed: Sequence[Resource]
 
     @classmethod
-    def of(cls, deployment: Mapping[str, Any], platform: Platform) -> Interrupted:
-        """Those of a state.
+    def of(cls, deployment: Mapping[str, Any], *platforms: Platform) -> Interrupted:
+        """Those of a state, without what a program has beside its fleets.
 
         Args:
             deployment: The state.
-            platform: The stack's platform.
+            platforms: Where its fleets are.
         """
-        pending = [(operation["type"], operation["resource"]) for operation in pending_operations(deployment)]
+        machines = {platform.machine_type for platform in platforms}
+        operations = [(operation["type"], operation["resource"]) for operation in pending_operations(deployment)]
+        pending = [(kind, resource) for kind, resource in operations if is_of_fleet(resource)]
         return cls(
-            [r for kind, r in pending if kind == "creating" and (r["type"] == platform.machine_type or is_of_cloud(r))],
-            [r for kind, r in pending if kind == "updating" and r["type"] == platform.machine_type],
+            [r for kind, r in pending if kind == "creating" and (r["type"] in machines or is_of_cloud(r))],
+            [r for kind, r in pending if kind == "updating" and r["type"] in machines],
         )
+
+
+def platform_of(resource: Resource, platforms: Sequence[Platform]) -> Platform:
+    """The platform that a fleet's resource is on.
+
+    Args:
+        resource: The resource.
+        platforms: Those of a state's fleets.
+    """
+    kind = str(resource["type"])
+    of_machine = [platform for platform in platforms if kind == platform.machine_type]
+    of_package = [platform for platform in platforms if kind.startswith(f"{platform.name}:")]
+    return [*of_machine, *of_package, *platforms][0]
 
 
 def is_kept(resource: Resource, resources: Sequence[Resource]) -> bool:

@@ -6,7 +6,7 @@ asked for them. Times are seconds since 1970, so that a page, which shows ages, 
 A snapshot's keys:
 
 - ``version``: :data:`SNAPSHOT_VERSION`; ``fleet``, ``stack``, ``platform``, ``spec``: what it is of;
-- ``topology``: as :func:`fleet.ops.topology.as_json` has it: what each group is to be;
+- ``topology``: as :func:`fleet.program.topology.as_json` has it: what each group is to be;
 - ``nodes``: by name, how each is; see :func:`_node`;
 - ``rollout``: ``running``, by whom (``holder``) and since when (``since``); ``nodes``: those that it has touched or
   that the last one did, in that order; ``finished``: when all nodes were last ready;
@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet.ops.progress import Stage, Step, of_last_rollout, timeline
-from fleet.ops.topology import Topology, as_json
 from fleet.plan import Report, UnitReport
+from fleet.program.topology import Topology, as_json
 
 Json = dict[str, Any]
 

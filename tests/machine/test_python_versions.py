@@ -30,12 +30,12 @@ def trixie(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheels = root / "wheels"
     pip = [sys.executable, "-m", "pip"]
     subprocess.run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, cache.ROOT], check=True)
-    wheel = next(wheels.glob("fleet-*.whl"))
+    wheel = next(wheels.glob("fcos_fleet-*.whl"))
     subprocess.run(
         [*pip, "download", "--quiet", "--only-binary=:all:", "--python-version=3.13", "--dest", wheels, wheel],
         check=True,
     )
-    install = "python3 -m venv /venv && /venv/bin/pip install --quiet --no-index --find-links /wheels fleet"
+    install = "python3 -m venv /venv && /venv/bin/pip install --quiet --no-index --find-links /wheels fcos-fleet"
     subprocess.run(["chroot", root, "sh", "-ec", install], check=True)
     return root
 

@@ -254,7 +254,7 @@ def test_a_plugin_of_another_version_is_said_to_be_another(tmp_path: Path, monke
     (tmp_path / f"plugins/resource-box-v{wanted}").mkdir()
     assert plugin("box", "pulumi").look() == Verdict(True, f"box {wanted}")
     assert sdk("pulumi", "box").look().works
-    assert "pip install 'fleet[box]'" in sdk("pulumi_box", "box").look().text
+    assert "pip install 'fcos-fleet[box]'" in sdk("pulumi_box", "box").look().text
 
 
 def test_a_check_that_hangs_or_breaks_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

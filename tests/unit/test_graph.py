@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from fleet.ops.graph import Format, drawn
 from fleet.ops.graph.layout import arranged, columns_of
 from fleet.ops.graph.picture import picture_of
-from fleet.ops.topology import (
+from fleet.ops.topology import read_topology
+from fleet.program.topology import (
     TOPOLOGY_VERSION,
     Endpoint,
     Topology,
@@ -32,7 +33,6 @@ from fleet.ops.topology import (
     TopologyNode,
     TopologyPod,
     TopologyPort,
-    read_topology,
     with_states,
 )
 from tests.conftest import Folder

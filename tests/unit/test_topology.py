@@ -10,8 +10,9 @@ import pytest
 
 from fleet import platforms
 from fleet.errors import FleetError
-from fleet.ops.topology import Topology, as_json, read_topology, topology_of, with_states
+from fleet.ops.topology import read_topology
 from fleet.planner import plan_fleet
+from fleet.program.topology import Topology, as_json, topology_of, with_states
 from fleet.spec import Resolver, load_spec
 from tests.conftest import Folder
 from tests.unit.test_secrets_in_errors import PLACES, document

@@ -274,7 +274,7 @@ def test_a_port_that_is_in_use_is_refused_and_says_how_to_go_on() -> None:
 
 def test_without_the_extra_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("fleet.cli.view.find_spec", lambda name: None)
-    with pytest.raises(FleetError, match=r"pip install 'fleet\[view\]'"):
+    with pytest.raises(FleetError, match=r"pip install 'fcos-fleet\[view\]'"):
         view(tmp_path / "fleet.yaml", "test")
 
 
@@ -359,7 +359,7 @@ def test_a_snapshot_does_not_change_because_time_goes_by() -> None:
     def after(seconds: float) -> Json:
         told = report("web-0", container("app", seconds=3600 + seconds))
         asked = Asked(NOW + seconds, "", told.model_copy(update={"uptime_seconds": 7200 + seconds}))
-        from fleet.ops.topology import Topology
+        from fleet.program.topology import Topology
         from fleet.view.snapshot import snapshot
 
         topology = Topology(1, "web", "qemu", (group("web", 1),))
@@ -424,7 +424,7 @@ def test_units_are_told_by_what_is_wrong_with_them() -> None:
 
 
 def test_why_there_is_no_report_is_told() -> None:
-    from fleet.ops.topology import Topology
+    from fleet.program.topology import Topology
     from fleet.view.snapshot import snapshot
 
     seen = ready("web-0", 0, asked=Asked(NOW, "", "report_from is empty, and SSH refused the key"))

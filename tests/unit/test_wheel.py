@@ -94,8 +94,8 @@ def test_the_wheel_has_the_package_and_nothing_that_was_left_in_its_folders(
     wheel: zipfile.ZipFile, files: set[str]
 ) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    info = {f"fleet-{version}.dist-info/{name}" for name in DIST_INFO}
-    manual = {f"fleet-{version}.data/data/share/man/man1/fleet.1"}
+    info = {f"fcos_fleet-{version}.dist-info/{name}" for name in DIST_INFO}
+    manual = {f"fcos_fleet-{version}.data/data/share/man/man1/fleet.1"}
     assert set(wheel.namelist()) == python(files) | DATA | BUILT | info | manual
 
 

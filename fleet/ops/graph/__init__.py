@@ -13,7 +13,7 @@ from fleet.ops.graph.dot import as_dot
 from fleet.ops.graph.mermaid import as_mermaid
 from fleet.ops.graph.picture import picture_of
 from fleet.ops.graph.svg import as_svg
-from fleet.ops.topology import Topology
+from fleet.program.topology import Topology
 
 Format = Literal["svg", "dot", "mermaid"]
 

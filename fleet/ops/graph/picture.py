@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from fleet.ops.topology import Topology, TopologyContainer, TopologyGroup, TopologyNode, TopologyPort
+from fleet.program.topology import Topology, TopologyContainer, TopologyGroup, TopologyNode, TopologyPort
 
 MOST_NODES = 8
 """Up to so many nodes of a group are shown one by one."""

@@ -41,7 +41,7 @@ class Console(AskedConsole):
         except ModuleNotFoundError:
             raise FleetError(
                 "Consoles of AWS are read by the Python package boto3, which is not installed.",
-                fix="Install it: `pip install 'fleet[aws]'`.",
+                fix="Install it: `pip install 'fcos-fleet[aws]'`.",
             ) from None
         wanted = {"InstanceId": self.place["instance"]}
         try:

@@ -26,7 +26,7 @@ def access(config: ConfigReader, project: str) -> Verdict:
     if not project:
         return Verdict(False, "the stack names no project: `pulumi config set gcp:project PROJECT`")
     if not are_readable():
-        return Verdict(None, "not tried: with `pip install 'fleet[gcp]'`, they would be")
+        return Verdict(None, "not tried: with `pip install 'fcos-fleet[gcp]'`, they would be")
     try:
         token = Credentials().token()
         answer = httpx.get(

@@ -40,7 +40,7 @@ class Credentials:
         if not are_readable():
             raise FleetError(
                 "Credentials for Google Cloud are read with the Python package google-auth, which is not installed.",
-                fix="Install it: `pip install 'fleet[gcp]'`.",
+                fix="Install it: `pip install 'fcos-fleet[gcp]'`.",
             )
         from google.auth.exceptions import GoogleAuthError
 
