@@ -37,7 +37,7 @@ from fleet.ops.workspace import Stack
 from fleet.plan import SSH_PORT, Delivery, FleetPlan, GroupPlan, MachineConfig, NodePlan, ReportAccess, Rollout
 from fleet.platforms import Platform
 from fleet.program.exported import STACK, inputs, is_of_fleet, name_of, outputs, urn_name
-from fleet.program.fleets import StateFleet, fleets_of, own_name, program_name
+from fleet.program.fleets import StateFleet, fleets_of, own_name, platform_stack, program_name
 from fleet.program.history import REPLACE
 from fleet.program.order import Answer, Order, confirm, read
 from fleet.program.stack_plan import stack_platform
@@ -487,7 +487,7 @@ class ProgramSession(Session):
         """A context in which Pulumi runs the program, whose fleets tell a reporter what they plan."""
 
         def answered(answer: Answer) -> None:
-            platform = self._platform(stack, answer.platform, answer.options)
+            platform = self._platform(stack, answer.fleet, answer.platform, answer.options)
             reporter.answered(answer, platform)
             begin(answer, platform)
 
@@ -502,15 +502,16 @@ class ProgramSession(Session):
 
     def _fleets(self, stack: Stack) -> list[ProgramFleet]:
         return [
-            ProgramFleet(state, self._platform(stack, state.platform, state.options or {}))
+            ProgramFleet(state, self._platform(stack, state.name, state.platform, state.options or {}))
             for state in fleets_of(stack.resources)
         ]
 
-    def _platform(self, stack: Stack, name: str, options: Mapping[str, Any]) -> Platform:
+    def _platform(self, stack: Stack, fleet: str, name: str, options: Mapping[str, Any]) -> Platform:
         folder, short = self._project.folder, stack.short_name
         if not name:
             return stack_platform(stack.config.get, folder=folder, stack=short)
-        return platforms.platform(name, options, project=folder, stack=short, config=stack.config.get)
+        of_fleet = platform_stack(short, fleet)
+        return platforms.platform(name, options, project=folder, stack=of_fleet, config=stack.config.get)
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         return [fleet.platform for fleet in self._fleets(stack)]
