@@ -14,7 +14,6 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pulumi

@@ -110,9 +110,17 @@ class Passed:
     is_output: bool = True
 
 
+_VARIABLE = "variable "
+
+
 def mark_of(variable: str) -> str:
-    """What a variable that a program passes is called among the marks of a spec, and in sentences."""
-    return f"variable {variable}"
+    """What a variable that a program passes is called among the marks of a spec, where a secret has its name."""
+    return f"{_VARIABLE}{variable}"
+
+
+def said(mark: str) -> str:
+    """What a mark is called in a sentence: "variable db", "secret token"."""
+    return mark if mark.startswith(_VARIABLE) else f"secret {mark}"
 
 
 def mask(secret: str) -> str:
