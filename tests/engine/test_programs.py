@@ -74,7 +74,12 @@ def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(p
     rollback = program.fleet("rollback", *STACK, "--yes")
     assert rollback.status == 2
     assert "is made by a program" in rollback.err
-    assert program.fleet("logs", ".", "web-0", "--console", *STACK).out.strip().endswith("web-0 says hello")
+    assert program.fleet("logs", ".", "web-0", "--console", *STACK).out.strip().endswith(" says hello")
+
+    assert program.fleet("view", *STACK, "--export", "page.html").status == 0
+    page = (program.path / "page.html").read_text()
+    assert "web-1" in page
+    assert "GREETING=three" in page
 
     gone = program.fleet("destroy", *STACK, "--yes")
     assert gone.status == 0, gone
