@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -79,8 +78,8 @@ def program(stack: Stack) -> Program:
 
 
 @pytest.fixture
-def aws_program(aws: CloudPlace) -> Iterator[tuple[Program, CloudPlace]]:
-    yield of(aws.stack), aws
+def aws_program(aws: CloudPlace) -> tuple[Program, CloudPlace]:
+    return of(aws.stack), aws
 
 
 def types(output: str) -> list[str]:
@@ -100,7 +99,8 @@ def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(p
     preview = program.type("preview", "--detailed-exitcode", "--json")
     assert preview.status == 2, preview
     assert types(preview.out) == ["begin", "planned", "planned", "summary"]
-    assert json.loads(preview.out.splitlines()[1])["reasons"] == ["file /etc/containers/systemd/hello.container changed"]
+    planned = json.loads(preview.out.splitlines()[1])
+    assert planned["reasons"] == ["file /etc/containers/systemd/hello.container changed"]
     assert '+Environment="GREETING=two" "DATABASE=10.0.0.5"' in program.done("diff")
 
     program.sicken("shop-web-1")
