@@ -27,7 +27,7 @@ from fleet.plan import (
 )
 from fleet.platforms import Platform
 from fleet.program.exported import Resource, inputs, name_of, outputs
-from fleet.program.fleets import StateFleet, fleets_of, said
+from fleet.program.fleets import StateFleet, fleets_of, platform_stack, said
 from fleet.program.stack_plan import stack_platform
 from fleet.program.topology import TOPOLOGY_VERSION, Topology, TopologyGroup, TopologyNode, called, together
 from fleet.stack_config import ConfigReader
@@ -257,7 +257,12 @@ def program_fleets(
         FleetError: A platform cannot be used.
     """
     return [
-        ProgramFleet(state, platform_of(state.platform, state.options or {}, config, folder=folder, stack=stack))
+        ProgramFleet(
+            state,
+            platform_of(
+                state.platform, state.options or {}, config, folder=folder, stack=platform_stack(stack, state.name)
+            ),
+        )
         for state in fleets_of(resources)
     ]
 
@@ -270,7 +275,7 @@ def platform_of(name: str, options: Mapping[str, Any], config: ConfigReader, *, 
         options: Its options.
         config: Reads the stack's config.
         folder: The program's folder.
-        stack: The stack's name.
+        stack: What the platform takes for the stack's name.
 
     Raises:
         FleetError: It cannot be used.

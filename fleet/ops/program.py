@@ -36,7 +36,7 @@ from fleet.ops.workspace import Stack
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
 from fleet.program.exported import STACK, is_of_fleet, name_of, urn_name
-from fleet.program.fleets import SEVERAL, own_name, program_name, said
+from fleet.program.fleets import SEVERAL, own_name, platform_stack, program_name, said
 from fleet.program.history import REPLACE
 from fleet.program.order import Answer, Order, confirm, read
 
@@ -66,7 +66,6 @@ class ProgramReporter:
         self._changed = False
         self.errors: list[str] = []
         self.plans: dict[str, FleetPlan] = {}
-        self.unknown: dict[str, Mapping[str, Sequence[str]]] = {}
         self.others: dict[str, None] = {}
         for fleet in fleets:
             self._reporters[fleet.name] = self._reporter(fleet.name, fleet.platform, None)
@@ -74,7 +73,6 @@ class ProgramReporter:
     def answered(self, answer: Answer, platform: Platform) -> None:
         """Take what a fleet plans."""
         self.plans[answer.fleet] = answer.plan
-        self.unknown[answer.fleet] = answer.unknown
         self._reporters[answer.fleet] = self._reporter(answer.fleet, platform, answer)
 
     def shown(self, fleet: str, node: str) -> str:
@@ -104,12 +102,12 @@ class ProgramReporter:
         """As of :class:`fleet.ops.report.Reporter`, all planned nodes first."""
         planned = {
             self.shown(fleet, node.name): NodeReport("unchanged")
-            for fleet, plan in self.plans.items()
+            for fleet, plan in sorted(self.plans.items())
             for node in plan.nodes
         }
         told = {
             self.shown(fleet, name): node
-            for fleet, reporter in self._reporters.items()
+            for fleet, reporter in sorted(self._reporters.items())
             for name, node in reporter.nodes.items()
         }
         return planned | told
@@ -131,7 +129,7 @@ class ProgramReporter:
         """
         counts: dict[str, int] = {}
         results: list[NodeResult] = []
-        for name, reporter in self._reporters.items():
+        for name, reporter in sorted(self._reporters.items()):
             part = reporter.summary(command, name, {"nodes": (exported or {}).get(name) or {}})
             for fate, count in part.counts.items():
                 counts[fate] = counts.get(fate, 0) + count
@@ -153,8 +151,8 @@ class ProgramReporter:
             return urn_name(urn) if name is None else name
 
         before = self._fleets[fleet].resources if fleet in self._fleets else ()
-        plan, unknown = (answer.plan, answer.unknown) if answer else (None, {})
-        return Reporter(platform, plan, before, tell, preview=self.preview, name=named, unknown=unknown)
+        plan = answer.plan if answer else None
+        return Reporter(platform, plan, before, tell, preview=self.preview, name=named)
 
     def _reporter_of(self, urn: str) -> Reporter | None:
         """That of the fleet that a resource is a part of; of several whose names it could have, of the longest one."""
@@ -358,7 +356,9 @@ class ProgramSession(Session):
         fleets = self._fleets(stack)
         exported = {fleet.name: fleet.exported() for fleet in fleets}
         self._ui.event(reporter.summary(command, self._project.name, exported))
-        nodes = [reporter.shown(fleet, node.name) for fleet, plan in reporter.plans.items() for node in plan.nodes]
+        nodes = [
+            reporter.shown(fleet, node.name) for fleet, plan in sorted(reporter.plans.items()) for node in plan.nodes
+        ]
         for node in nodes[:1] if command == "up" else ():
             self._ui.say("", f"`fleet ssh {self._spec} {node} --stack {stack.name}` logs in.")
 
@@ -394,7 +394,7 @@ class ProgramSession(Session):
                 answer.options,
                 stack.config.get,
                 folder=self._project.folder,
-                stack=stack.short_name,
+                stack=platform_stack(stack.short_name, answer.fleet),
             )
             reporter.answered(answer, platform)
             begin(answer, platform)
