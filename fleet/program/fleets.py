@@ -22,6 +22,10 @@ SEPARATOR = "-"
 """Between a fleet's name and the name of what is called after it."""
 
 
+SEVERAL = "/"
+"""Between the name of a fleet and of a node, as users say them where a stack has several fleets."""
+
+
 @dataclass(frozen=True)
 class StateFleet:
     """A fleet of a state.
@@ -115,6 +119,16 @@ def own_name(fleet: str, name: str) -> str | None:
     if not fleet or name == fleet:
         return name
     return name.removeprefix(f"{fleet}{SEPARATOR}") if name.startswith(f"{fleet}{SEPARATOR}") else None
+
+
+def said(fleet: str, name: str) -> str:
+    """The name of a node or a group, as users say it where a stack has several fleets.
+
+    Args:
+        fleet: The fleet's name.
+        name: Such as "web-0".
+    """
+    return f"{fleet}{SEVERAL}{name}"
 
 
 def program_name(fleet: str, name: str) -> str:
