@@ -23,7 +23,7 @@ class Command:
 
     Attributes:
         words: Its name, such as ``("image", "lock")``.
-        required: The arguments that it cannot do without, such as "spec".
+        required: The arguments that it cannot do without, such as "spec", which may be what its folder has.
         options: Its options, such as "--stack".
     """
 
@@ -49,7 +49,9 @@ def _commands(group: Any, words: tuple[str, ...]) -> Iterator[Command]:
         if hasattr(command, "commands"):
             yield from _commands(command, (*words, name))
             continue
-        required = [each.name for each in command.params if each.param_type_name == "argument" and each.required]
+        arguments = [each for each in command.params if each.param_type_name == "argument"]
+        # One that is looked for where it is left out is needed all the same.
+        required = [each.name for each in arguments if each.required or each.callback]
         options = [word for each in command.params if each.param_type_name == "option" for word in each.opts]
         yield Command((*words, name), tuple(required), frozenset(options))
 

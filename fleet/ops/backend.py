@@ -129,7 +129,7 @@ class Backend:
     def copied_to(self, folder: Path) -> str:
         """The URL of a copy of the backend that is made in another folder.
 
-        It has the state as it is; if there is none, a state without resources.
+        It has the state as it is; if there is none, a state without resources. Other stacks are links to theirs.
 
         Args:
             folder: The folder.
@@ -144,7 +144,23 @@ class Backend:
                 f"The state of stack {self.stack} was cut off ({state}).",
                 fix="`fleet up` puts the last whole one in its place.",
             )
-        return backend_of(folder, self.project, state.name, text)
+        url = backend_of(folder, self.project, state.name, text)
+        self._link_others(folder / ".pulumi/stacks")
+        return url
+
+    def _link_others(self, stacks: Path) -> None:
+        """Have a copy give what other stacks export: a program may refer to them.
+
+        Args:
+            stacks: The copy's folder of states.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            for place in (self.folder / "stacks").iterdir():
+                if place.name != self.project:
+                    (stacks / place.name).symlink_to(place.resolve())
+            for file in (self.folder / "stacks" / self.project).iterdir():
+                if not file.name.startswith(f"{self.stack}."):
+                    (stacks / self.project / file.name).symlink_to(file.resolve())
 
     def mend(self, say: Callable[[str], None]) -> None:
         """Mend all that keeps commands from working, and nothing that a process which lives has.

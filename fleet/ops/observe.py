@@ -27,14 +27,14 @@ from fleet.config.difference import entries
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError, unexpected
 from fleet.ops.backend import Update
-from fleet.ops.progress import stages
+from fleet.ops.fleets import ProgramFleets, program_fleets
+from fleet.ops.progress import Stage, stages
 from fleet.ops.state import Deployed
 from fleet.ops.topology import read_topology
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Stack, translated
 from fleet.phases import Phase, phase
 from fleet.plan import FleetPlan, NodePlan, Report
-from fleet.platforms import Platform
 from fleet.program.exported import pending_operations, resources_of
 from fleet.program.stack_plan import plan_stack
 from fleet.program.state import with_state
@@ -77,9 +77,9 @@ class Observation:
     Attributes:
         topology: What the spec says.
         plan: The same, planned with what the state has.
-        platform: Where it runs.
         deployment: The state.
         deployed: Its nodes.
+        stages: Where every node is that the state knows of.
         changing: By name, of nodes that are planned and have a machine: whether an update would re-provision it.
         update: The update that is going on; ``None``: none is, as far as is known.
         answers: By name, what each node answered last.
@@ -88,16 +88,16 @@ class Observation:
 
     topology: Topology
     plan: FleetPlan
-    platform: Platform
     deployment: Mapping[str, Any]
-    deployed: Deployed
+    deployed: Deployed | ProgramFleets
+    stages: Mapping[str, Stage]
     changing: Mapping[str, bool]
     update: Update | None
     answers: Mapping[str, Answer] = field(default_factory=dict)
     trouble: str = ""
 
 
-_WorkedOut = tuple[FleetPlan, Deployed, Mapping[str, bool], Collection[str]]
+_WorkedOut = tuple[Topology, FleetPlan, Deployed | ProgramFleets, Mapping[str, bool], Mapping[str, Stage]]
 """What :meth:`Observer._work_out` gives."""
 
 
@@ -149,7 +149,8 @@ class Observer:
                     self._trouble[part] = str(error)
                 except (OSError, ValueError) as error:
                     self._trouble[part] = unexpected(error)
-            plan, deployed, changing, starting = self._work_out()
+            topology, plan, deployed, changing, known = self._work_out()
+            starting = {name for name, stage in known.items() if stage.phase == "starting"}
             if wait:
                 self._ask(plan, deployed, starting)
             elif self._clock() - self._asked_at >= ASK_SECONDS and not (self._asking and self._asking.is_alive()):
@@ -157,11 +158,11 @@ class Observer:
                 self._asking = threading.Thread(target=self._ask, args=(plan, deployed, starting), daemon=True)
                 self._asking.start()
             return Observation(
-                self._topology,
+                topology,
                 plan,
-                self._platform,
                 self._deployment,
                 deployed,
+                known,
                 changing,
                 self._going_on(),
                 {name: each for name, each in self._answers.items() if each.machine == deployed.machines.get(name)},
@@ -172,7 +173,7 @@ class Observer:
         """What follows from the plan and the state, for as long as both stay the same: in a large fleet, it takes time.
 
         Returns:
-            The plan with what the state has; the state's nodes; :attr:`Observation.changing`; and which are starting.
+            The topology; the plan with what the state has; the state's nodes; what of them would change; their stages.
         """
         made_of = (self._plan, self._deployment)
         if self._worked_out and all(a is b for a, b in zip(self._worked_out[0], made_of, strict=True)):
@@ -182,18 +183,17 @@ class Observer:
         deployed = Deployed(resources, self._platform)
         changing = {node.name: deployed.changes(node) for node in plan.nodes if node.name in deployed.machines}
         known = stages(self._deployment, self._platform.machine_type)
-        starting = {name for name, stage in known.items() if stage.phase == "starting"}
-        self._worked_out = made_of, (plan, deployed, changing, starting)
+        self._worked_out = made_of, (self._topology, plan, deployed, changing, known)
         return self._worked_out[1]
 
     def config(self, node: str) -> list[tuple[str, str, str]]:
         """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""
-        config = self._work_out()[1].nodes.get(node, {}).get("config")
+        config = self._work_out()[2].nodes.get(node, {}).get("config")
         return list(entries(config)) if config else []
 
     def console(self, node: str) -> tuple[str, str]:
         """The end of a node's serial console, secrets masked; and, where there is none, why."""
-        deployed = self._work_out()[1]
+        deployed = self._work_out()[2]
         if node not in deployed.machines:
             return "", "It has no machine."
         try:
@@ -202,7 +202,7 @@ class Observer:
             return "", str(error)
         text = self._read_console(deployed, node)
         if text is None:
-            return "", f"Consoles of {self._platform.name} cannot be read from here."
+            return "", f"Consoles of {self._topology.platform} cannot be read from here."
         return console.masked(text, mask), ""
 
     def changes(self) -> list[dict[str, Any]]:
@@ -311,17 +311,21 @@ class Observer:
         self._since = 0.0
         return None
 
-    def _mask(self, deployed: Deployed, node: str) -> Callable[[str], str]:
+    def _ailing(self) -> str:
+        return self._platform.ailing()
+
+    def _mask(self, deployed: Deployed | ProgramFleets, node: str) -> Callable[[str], str]:
         return deployed.mask(node, next((each for each in self._plan.nodes if each.name == node), None))
 
-    def _phase_shown(self, deployed: Deployed, node: str) -> str:
-        """The end of a console that tells a phase; empty where it cannot be read, or a secret in it not be known."""
+    def _phase_shown(self, deployed: Deployed | ProgramFleets, node: str) -> str | None:
+        """The end of a console that tells a phase; ``None`` where it, or a secret that may be in it, is not known."""
         try:
-            return self._mask(deployed, node)(self._read_console(deployed, node) or "")
+            text = self._read_console(deployed, node)
+            return None if text is None else self._mask(deployed, node)(text)
         except FleetError:
-            return ""
+            return None
 
-    def _read_console(self, deployed: Deployed, node: str) -> str | None:
+    def _read_console(self, deployed: Deployed | ProgramFleets, node: str) -> str | None:
         """The end of a console, as it is; ``None`` if nothing here can read it."""
         watcher = watcher_of(deployed.peer(node).describe().get("watch"))
         if watcher is None:
@@ -331,11 +335,11 @@ class Observer:
         except (FleetError, OSError):
             return None
 
-    def _ask(self, plan: FleetPlan, deployed: Deployed, starting: Collection[str]) -> None:
+    def _ask(self, plan: FleetPlan, deployed: Deployed | ProgramFleets, starting: Collection[str]) -> None:
         """Ask nodes, all at once: what starts tells by its console where it is, long before it answers."""
         nodes = [node for node in plan.nodes if node.name in deployed.machines]
         before = self._answers
-        self._trouble["platform"] = self._platform.ailing()
+        self._trouble["platform"] = self._ailing()
         consoles = {node.name: self._phase_shown(deployed, node.name) for node in nodes if node.name in starting}
         if consoles:
             told = {name: before[name] for name in before if name not in consoles}
@@ -357,7 +361,13 @@ class Observer:
             for node, answer in zip(nodes, answers, strict=True)
         }
 
-    def _answer(self, node: NodePlan, deployed: Deployed, consoles: Mapping[str, str], answer: Answer | None) -> Answer:
+    def _answer(
+        self,
+        node: NodePlan,
+        deployed: Deployed | ProgramFleets,
+        consoles: Mapping[str, str | None],
+        answer: Answer | None,
+    ) -> Answer:
         """What a node answered, with where it is, if it is starting."""
         machine = deployed.machines[node.name]
         if answer is None or answer.machine != machine:
@@ -369,3 +379,54 @@ class Observer:
             answer,
             phase=phase(consoles[node.name], report, settle=node.settle or 0, answer=answer.reason),
         )
+
+
+class ProgramObserver(Observer):
+    """Looks at a stack that a program makes. The program is not run: what nodes are to be is as it last said.
+
+    Args:
+        spec: The program's folder.
+        stack: The stack's name.
+        ui: Asked for a passphrase.
+        clock: Seconds since 1970.
+
+    Raises:
+        FleetError: Anything is wrong with the stack.
+    """
+
+    def _plan_anew(self) -> None:
+        self._files = self._stamp()
+        self._fleets = ProgramFleets(self._project.name, [])
+        self._plan, self._topology = self._fleets.plan, self._fleets.topology
+
+    def _work_out(self) -> _WorkedOut:
+        if self._worked_out and self._worked_out[0][0] is self._deployment:
+            return self._worked_out[1]
+        fleets = program_fleets(
+            resources_of(self._deployment),
+            self._stack.config.get,
+            folder=self._project.folder,
+            stack=self._stack.short_name,
+        )
+        self._fleets = known = ProgramFleets(self._project.name, fleets)
+        self._plan, self._topology = known.plan, known.topology
+        worked_out: _WorkedOut = (known.topology, known.plan, known, {}, known.stages(self._deployment))
+        self._worked_out = (self._deployment,), worked_out
+        return worked_out
+
+    def _ailing(self) -> str:
+        return self._fleets.ailing()
+
+
+def observer(spec: Path, stack: str, ui: Ui) -> Observer:
+    """What looks at a stack.
+
+    Args:
+        spec: The spec's file, or the program's folder.
+        stack: The stack's name.
+        ui: Asked for a passphrase.
+
+    Raises:
+        FleetError: Anything is wrong with the spec or the stack.
+    """
+    return (ProgramObserver if spec.is_dir() else Observer)(spec, stack, ui)

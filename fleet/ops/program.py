@@ -16,130 +16,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pulumi.automation import EngineEvent
 
-from fleet import platforms, ssh
 from fleet.dynamic.gate import PATIENCE
-from fleet.dynamic.tokens import FLEET, GATE, READY
+from fleet.dynamic.tokens import FLEET
 from fleet.errors import FleetError, UsageError, release
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
+from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Reporter, Reports, Tell, clean
 from fleet.ops.session import Session, failing, not_ready_first, targets_of
-from fleet.ops.state import Deployed, with_config
+from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.workspace import Stack
-from fleet.plan import SSH_PORT, Delivery, FleetPlan, GroupPlan, MachineConfig, NodePlan, ReportAccess, Rollout
+from fleet.plan import FleetPlan
 from fleet.platforms import Platform
-from fleet.program.exported import STACK, inputs, is_of_fleet, name_of, outputs, urn_name
-from fleet.program.fleets import StateFleet, fleets_of, own_name, program_name
+from fleet.program.exported import STACK, is_of_fleet, name_of, urn_name
+from fleet.program.fleets import SEVERAL, own_name, platform_stack, program_name, said
 from fleet.program.history import REPLACE
 from fleet.program.order import Answer, Order, confirm, read
-from fleet.program.stack_plan import stack_platform
 
-SEVERAL = "/"
-"""Between the name of a fleet and of a node, as users say them where a stack has several fleets."""
 _OF_PLUGIN = re.compile(r"using pulumi-\S+ from ")
 """What the engine says of plugins that it does not have from Pulumi's own place."""
-
-
-class ProgramFleet:
-    """A fleet of a program's stack, as the state has it.
-
-    Args:
-        state: What the state has of it.
-        platform: Where it is.
-
-    Attributes:
-        name: Its name in the program; empty: it is the one of the project's spec.
-        topology: What it was made of when the program last ran; ``None``: that is not known.
-        deployed: Its nodes.
-    """
-
-    def __init__(self, state: StateFleet, platform: Platform) -> None:
-        self.name, self.platform, self.resources, self.topology = state.name, platform, state.resources, state.topology
-        self.deployed = Deployed(state.resources, platform)
-
-    @cached_property
-    def plan(self) -> FleetPlan:
-        """Its nodes as they are deployed, in the words of a plan, for what asks them how they are.
-
-        What a machine is made of, such as its size, is not in it.
-        """
-        live = [resource for resource in self.resources if not resource.get("delete")]
-        gates = {name_of(resource): outputs(resource) for resource in live if resource["type"] == GATE}
-        readies = {name_of(resource): resource for resource in live if resource["type"] == READY}
-        names = sorted(gates.keys() | self.deployed.machines.keys(), key=_place)
-        groups: dict[str, list[NodePlan]] = {}
-        for name in names:
-            ready = inputs(readies[name]) if name in readies else {}
-            groups.setdefault(_place(name)[0], []).append(self._node(name, ReportAccess.read(ready.get("report"))))
-        order = [group.name for group in self.topology.groups] if self.topology else []
-        return FleetPlan(
-            self.name,
-            {
-                name: GroupPlan(
-                    name,
-                    tuple(nodes),
-                    len(nodes),
-                    Rollout(window=max(1, *(int(gates.get(node.name, {}).get("down", 1)) for node in nodes), 1)),
-                )
-                for name, nodes in sorted(groups.items(), key=lambda each: (each[0] not in order, each[0]))
-            },
-        )
-
-    def _node(self, name: str, report: ReportAccess | None) -> NodePlan:
-        group, index = _place(name)
-        shown = str(self.deployed.nodes.get(name, {}).get("config") or "{}")
-        node = NodePlan(
-            name,
-            group,
-            index,
-            config=MachineConfig(shown, ""),
-            delivery=Delivery(shown),
-            shown=shown,
-            secret=False,
-            image=None,
-            disks=(),
-            ports=(),
-            probes=(),
-            ready_timeout=0,
-            report=report.port if report else None,
-            settle=report.settle if report else None,
-        )
-        digest = self.deployed.nodes.get(name, {}).get("digest")
-        for _, configs in self.deployed.generations:
-            if name in configs and MachineConfig(configs[name][0], "").digest == digest:
-                node = with_config(node, configs[name], self.platform)
-                break
-        restored = self.deployed.restored(node) or node
-        return replace(restored, hidden=self.deployed.hidden(name))
-
-    def exported(self) -> dict[str, dict[str, Any]]:
-        """What a spec's stack exports of each node that has a machine: its address, its endpoints, how to log in."""
-        groups = {group.name: group for group in self.topology.groups} if self.topology else {}
-        shown = {}
-        for name in self.deployed.machines.keys() & self.deployed.nodes.keys():
-            peer = self.deployed.peer(name)
-            address = str(peer.address)
-            group = groups.get(_place(name)[0])
-            ports = [port.number for port in group.ports if port.protocol == "tcp" and port.reach] if group else []
-            reported = {port.number for port in group.ports if port.use == "report"} if group else set[int]()
-            numbers = sorted(({*ports, *peer.endpoints}) - reported)
-            host, number = peer.endpoints.get(SSH_PORT, (address, SSH_PORT))
-            shown[name] = {
-                "address": address,
-                "endpoints": {
-                    str(port): ":".join(map(str, peer.endpoints.get(port, (address, port)))) for port in numbers
-                },
-                "ssh": " ".join(ssh.command(str(host), port=number, options=ssh.UNCHECKED)),
-            }
-        return shown
 
 
 class ProgramReporter:
@@ -164,7 +66,6 @@ class ProgramReporter:
         self._changed = False
         self.errors: list[str] = []
         self.plans: dict[str, FleetPlan] = {}
-        self.unknown: dict[str, Mapping[str, Sequence[str]]] = {}
         self.others: dict[str, None] = {}
         for fleet in fleets:
             self._reporters[fleet.name] = self._reporter(fleet.name, fleet.platform, None)
@@ -172,12 +73,11 @@ class ProgramReporter:
     def answered(self, answer: Answer, platform: Platform) -> None:
         """Take what a fleet plans."""
         self.plans[answer.fleet] = answer.plan
-        self.unknown[answer.fleet] = answer.unknown
         self._reporters[answer.fleet] = self._reporter(answer.fleet, platform, answer)
 
     def shown(self, fleet: str, node: str) -> str:
         """A node's name, as users say it."""
-        return f"{fleet}{SEVERAL}{node}" if len({*self._fleets, *self.plans}) > 1 and fleet and node else node
+        return said(fleet, node) if len({*self._fleets, *self.plans}) > 1 and fleet and node else node
 
     def event(self, event: EngineEvent) -> None:
         """Take one event of the engine."""
@@ -202,12 +102,12 @@ class ProgramReporter:
         """As of :class:`fleet.ops.report.Reporter`, all planned nodes first."""
         planned = {
             self.shown(fleet, node.name): NodeReport("unchanged")
-            for fleet, plan in self.plans.items()
+            for fleet, plan in sorted(self.plans.items())
             for node in plan.nodes
         }
         told = {
             self.shown(fleet, name): node
-            for fleet, reporter in self._reporters.items()
+            for fleet, reporter in sorted(self._reporters.items())
             for name, node in reporter.nodes.items()
         }
         return planned | told
@@ -229,7 +129,7 @@ class ProgramReporter:
         """
         counts: dict[str, int] = {}
         results: list[NodeResult] = []
-        for name, reporter in self._reporters.items():
+        for name, reporter in sorted(self._reporters.items()):
             part = reporter.summary(command, name, {"nodes": (exported or {}).get(name) or {}})
             for fate, count in part.counts.items():
                 counts[fate] = counts.get(fate, 0) + count
@@ -251,8 +151,8 @@ class ProgramReporter:
             return urn_name(urn) if name is None else name
 
         before = self._fleets[fleet].resources if fleet in self._fleets else ()
-        plan, unknown = (answer.plan, answer.unknown) if answer else (None, {})
-        return Reporter(platform, plan, before, tell, preview=self.preview, name=named, unknown=unknown)
+        plan = answer.plan if answer else None
+        return Reporter(platform, plan, before, tell, preview=self.preview, name=named)
 
     def _reporter_of(self, urn: str) -> Reporter | None:
         """That of the fleet that a resource is a part of; of several whose names it could have, of the longest one."""
@@ -360,7 +260,7 @@ class ProgramSession(Session):
         fleet, name = self._find(stack, fleets, node)
         command = f"{REPLACE} {node}{' --new-config' if new_config else ''}"
         self._begun = replace(self._begun, command=command, only=frozenset({name}))
-        group = fleet.plan.groups[_place(name)[0]]
+        group = fleet.plan.groups[place(name)[0]]
         down = fleet.deployed.not_ready([each for each in group.nodes if each.name != name], patience=PATIENCE)
         if len(down) >= group.window:
             raise FleetError(
@@ -405,8 +305,8 @@ class ProgramSession(Session):
             shown += [
                 replace(
                     each,
-                    node=f"{fleet.name}{SEVERAL}{each.node}" if several else each.node,
-                    group=f"{fleet.name}{SEVERAL}{each.group}" if several else each.group,
+                    node=said(fleet.name, each.node) if several else each.node,
+                    group=said(fleet.name, each.group) if several else each.group,
                 )
                 for each in nodes
             ]
@@ -456,7 +356,9 @@ class ProgramSession(Session):
         fleets = self._fleets(stack)
         exported = {fleet.name: fleet.exported() for fleet in fleets}
         self._ui.event(reporter.summary(command, self._project.name, exported))
-        nodes = [reporter.shown(fleet, node.name) for fleet, plan in reporter.plans.items() for node in plan.nodes]
+        nodes = [
+            reporter.shown(fleet, node.name) for fleet, plan in sorted(reporter.plans.items()) for node in plan.nodes
+        ]
         for node in nodes[:1] if command == "up" else ():
             self._ui.say("", f"`fleet ssh {self._spec} {node} --stack {stack.name}` logs in.")
 
@@ -487,7 +389,13 @@ class ProgramSession(Session):
         """A context in which Pulumi runs the program, whose fleets tell a reporter what they plan."""
 
         def answered(answer: Answer) -> None:
-            platform = self._platform(stack, answer.platform, answer.options)
+            platform = platform_of(
+                answer.platform,
+                answer.options,
+                stack.config.get,
+                folder=self._project.folder,
+                stack=platform_stack(stack.short_name, answer.fleet),
+            )
             reporter.answered(answer, platform)
             begin(answer, platform)
 
@@ -501,16 +409,7 @@ class ProgramSession(Session):
                 raise
 
     def _fleets(self, stack: Stack) -> list[ProgramFleet]:
-        return [
-            ProgramFleet(state, self._platform(stack, state.platform, state.options or {}))
-            for state in fleets_of(stack.resources)
-        ]
-
-    def _platform(self, stack: Stack, name: str, options: Mapping[str, Any]) -> Platform:
-        folder, short = self._project.folder, stack.short_name
-        if not name:
-            return stack_platform(stack.config.get, folder=folder, stack=short)
-        return platforms.platform(name, options, project=folder, stack=short, config=stack.config.get)
+        return program_fleets(stack.resources, stack.config.get, folder=self._project.folder, stack=stack.short_name)
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         return [fleet.platform for fleet in self._fleets(stack)]
@@ -544,13 +443,11 @@ class ProgramSession(Session):
         if len(among) == 1:
             return among[0], name
         if among:
-            names = ", ".join(f"{fleet.name}{SEVERAL}{name}" for fleet in among)
+            names = ", ".join(said(fleet.name, name) for fleet in among)
             raise UsageError(f"Stack {stack.name} has several nodes {node}.", fix=f"Say which: {names}.")
         several = len(fleets) > 1
         known = [
-            f"{fleet.name}{SEVERAL}{each}" if several else each
-            for fleet in fleets
-            for each in sorted(fleet.deployed.machines)
+            said(fleet.name, each) if several else each for fleet in fleets for each in sorted(fleet.deployed.machines)
         ]
         raise UsageError(
             f"There is no node {node} in stack {stack.name}.",
@@ -596,12 +493,6 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
 def _called(fleet: str, plan: FleetPlan) -> FleetPlan:
     """A plan whose nodes have the names of their resources in the program."""
     return plan.with_nodes(lambda node: replace(node, name=program_name(fleet, node.name)))
-
-
-def _place(node: str) -> tuple[str, int]:
-    """A node's group, and its index there."""
-    group, _, index = node.rpartition("-")
-    return group, int(index) if index.isdigit() else 0
 
 
 def _is_ending(text: str) -> bool:

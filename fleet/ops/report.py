@@ -29,7 +29,6 @@ from fleet.program.exported import Resource, is_shared, name_of, urn_name
 
 _EXPLAINED = ("ignition", "image", "ami", "userData", "metadata", "coreosIgnition", "__provider")
 """Inputs of machines that are the config or the image, of which more is known than that they change."""
-_NONE: Mapping[str, Sequence[str]] = {}
 _NAMED = 8
 """Nodes that are named, of those that were left alone."""
 _EARLY = re.compile(r"Ignition \(|kernel panicked|emergency mode|data disk|console says|waits for the device")
@@ -92,7 +91,6 @@ class Reporter:
         tell: Takes the events.
         preview: Nothing is done; tell what would be.
         name: Gives the name in the plan of what a URN names.
-        unknown: By node, the variables in its config that are not known yet.
 
     Attributes:
         preview: As given.
@@ -110,10 +108,9 @@ class Reporter:
         *,
         preview: bool,
         name: Callable[[str], str] = urn_name,
-        unknown: Mapping[str, Sequence[str]] = _NONE,
     ) -> None:
         self._machine, self._tell, self.preview = platform.machine_type, tell, preview
-        self._name, self._unknown = name, unknown
+        self._name = name
         self._image_types = tuple(platform.image_types)
         self._planned = {node.name: node for node in plan.nodes} if plan else {}
         groups = plan.groups.values() if plan else ()
@@ -202,9 +199,6 @@ class Reporter:
 
     def _reasons(self, name: str, changed: Sequence[Change], diffs: list[str]) -> Sequence[str]:
         node = self._planned.get(name)
-        if name in self._unknown:
-            listed = ", ".join(f"variable {variable}" for variable in self._unknown[name])
-            return [f"not known yet: {listed}"]
         reasons = list(self._state.reasons(node, changed)) if node else []
         if not reasons or not self._deployed.get(name, {}).get("shape"):
             # More is not known, since an earlier fleet wrote the state, say, than what the provider calls it.

@@ -10,7 +10,7 @@ environment of a container is in it, and of secrets it has the names alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -308,6 +308,53 @@ def with_states(topology: Topology, states: Mapping[str, tuple[str, str]]) -> To
 
     groups = tuple(replace(group, nodes=tuple(map(noted, group.nodes))) for group in topology.groups)
     return replace(topology, groups=groups)
+
+
+def called(topology: Topology, name: Callable[[str], str]) -> Topology:
+    """The same with other names of nodes and of groups.
+
+    Args:
+        topology: The topology.
+        name: Gives the name of a node or a group.
+    """
+    groups = tuple(
+        replace(
+            group,
+            name=name(group.name),
+            after=tuple(map(name, group.after)),
+            nodes=tuple(replace(node, name=name(node.name)) for node in group.nodes),
+        )
+        for group in topology.groups
+    )
+    return replace(topology, groups=groups)
+
+
+def with_addresses(topology: Topology, addresses: Mapping[str, str]) -> Topology:
+    """The same with the addresses of nodes.
+
+    Args:
+        topology: The topology.
+        addresses: By node, its address for those outside the fleet.
+    """
+    groups = tuple(
+        replace(group, nodes=tuple(replace(node, address=addresses.get(node.name, "")) for node in group.nodes))
+        for group in topology.groups
+    )
+    return replace(topology, groups=groups)
+
+
+def together(name: str, topologies: Sequence[Topology]) -> Topology:
+    """Several fleets as one.
+
+    Args:
+        name: What they are together.
+        topologies: Theirs; no two groups or nodes have the same name.
+    """
+    if len(topologies) == 1:
+        return topologies[0]
+    where = ", ".join(dict.fromkeys(topology.platform for topology in topologies))
+    groups = tuple(group for topology in topologies for group in topology.groups)
+    return Topology(TOPOLOGY_VERSION, name, where, groups)
 
 
 def as_json(topology: Topology) -> dict[str, Any]:

@@ -54,6 +54,74 @@ class Head(Model):
                 variables[name] = Variable(secret=secret)
         return self.model_copy(update={"secrets": secrets, "variables": variables})
 
+    def with_passed(self, variables: Mapping[str, Passed], secrets: Mapping[str, Passed]) -> Head:
+        """The head with the values that a program passes, in the place of where the spec has them from.
+
+        Args:
+            variables: Variables by name, of the spec or beside its own.
+            secrets: Secrets, likewise.
+
+        Raises:
+            UsageError: A value is not of the type that the spec says.
+        """
+        sources, filled = dict(self.secrets), dict(self.variables)
+        for name in secrets:
+            sources[name] = _PASSED
+        for name, passed in variables.items():
+            if passed.is_secret:
+                sources[mark_of(name)] = _PASSED
+                filled[name] = Variable(secret=mark_of(name))
+                continue
+            declared, value = self.variables.get(name), passed.value
+            try:
+                if declared and declared.type != "string" and not passed.is_known:
+                    value = _STANDING[declared.type]
+                elif declared and declared.type != "string" and isinstance(value, str):
+                    value = declared.read(value)
+                filled[name] = Variable.model_validate(
+                    {"value": value, **({"type": declared.type} if declared else {})}
+                )
+            except ValueError:
+                kind = declared.type if declared else "string"
+                raise UsageError(f"The variable {name} should be of type {kind}, but is {value!r}.") from None
+        return self.model_copy(update={"secrets": sources, "variables": filled})
+
+
+_STANDING: Mapping[str, Scalar] = {"integer": 1, "number": 1.0, "boolean": True}
+"""What stands for a value that is not known yet, where it is no text."""
+_PASSED = SecretSource(config="-")
+"""The source of a secret that a program passes: it is never read."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A value that a program passes to a spec, or that another stack's output has.
+
+    Attributes:
+        value: The value; of one that is not known, what stands for it in a preview.
+        is_secret: What it fills is a secret.
+        is_known: Whether it has a value yet; in a preview, another resource's output may have none.
+        is_output: It came from another resource, and may fill nothing that shapes the fleet.
+    """
+
+    value: Scalar
+    is_secret: bool = False
+    is_known: bool = True
+    is_output: bool = True
+
+
+_VARIABLE = "variable "
+
+
+def mark_of(variable: str) -> str:
+    """What a variable that a program passes is called among the marks of a spec, where a secret has its name."""
+    return f"{_VARIABLE}{variable}"
+
+
+def said(mark: str) -> str:
+    """What a mark is called in a sentence: "variable db", "secret token"."""
+    return mark if mark.startswith(_VARIABLE) else f"secret {mark}"
+
 
 def mask(secret: str) -> str:
     """What is shown in the place of a secret, by its name."""
@@ -70,6 +138,8 @@ class Values:
         filling: By the variable: the secrets that variables are.
         unread: Why a secret cannot be had, by its name.
         revealed: Secrets are in plain text, as far as they can be had.
+        outputs: The values that come from other resources' outputs, by their marks: "variable db", or a secret's name.
+        pending: The marks of those of them that are not known yet.
     """
 
     secrets: Mapping[str, str]
@@ -77,6 +147,8 @@ class Values:
     filling: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, FleetError] = field(default_factory=dict)
     revealed: bool = False
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
 
     @property
     def plain(self) -> dict[str, str]:
@@ -88,17 +160,23 @@ class Values:
         return replace(
             self,
             secrets={name: mask(name) for name in self.secrets},
-            variables={**self.variables, **{name: mask(secret) for name, secret in self.filling.items()}},
+            variables={
+                **self.variables,
+                **{name: mask(secret) for name, secret in self.filling.items() if secret in self.secrets},
+            },
             revealed=False,
         )
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
         """What may be somewhere on a node, as far as it can be had: the secrets that variables are, and others.
 
+        What is not known yet is no secret.
+
+
         Args:
             used: Their names.
         """
-        names = ({*used, *self.filling.values()} & self.secrets.keys()) - self.unread.keys()
+        names = ({*used, *self.filling.values()} & self.secrets.keys()) - self.unread.keys() - self.pending
         return {name: value for name, value in self.secrets.items() if value and name in names}
 
 
@@ -113,12 +191,46 @@ class Resolver:
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
+        variables: The variables that a program passes.
+        secrets: The secrets that it does.
+        references: Reads another stack's output, by the stack's and the output's name; ``None``: those are not known.
     """
 
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
     keep: Keep | None = None
+    variables: Mapping[str, Passed] = field(default_factory=dict)
+    secrets: Mapping[str, Passed] = field(default_factory=dict)
+    references: Callable[[str, str], Passed] | None = None
+
+    def with_references(self, head: Head, at: At) -> Resolver:
+        """A resolver that has the outputs of other stacks, too, as if a program passed them.
+
+        Args:
+            head: Says which.
+            at: Where parts of the spec stand.
+
+        Raises:
+            FleetError: One cannot be read.
+        """
+        found: dict[str, Passed] = {}
+        for name, variable in head.variables.items():
+            if not variable.stack or name in self.variables:
+                continue
+            if self.references is None:
+                found[name] = Passed(f"not-known-yet-{name}", is_known=False)
+                continue
+            try:
+                found[name] = self.references(variable.stack, variable.output)
+            except FleetError as error:
+                raise type(error)(error.what, at=error.at or at("variables", name), fix=error.fix) from None
+        return replace(self, variables={**found, **self.variables})
+
+    @property
+    def passed(self) -> dict[str, Passed]:
+        """All that a program passes, by their marks."""
+        return {**{mark_of(name): passed for name, passed in self.variables.items()}, **self.secrets}
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
         """Find all values.
@@ -136,7 +248,17 @@ class Resolver:
             for name, variable in head.variables.items()
         }
         filling = {name: variable.secret for name, variable in head.variables.items() if variable.secret}
-        return Values(secrets, variables, filling, unread, self.reveal)
+        outputs = {name: passed for name, passed in self.passed.items() if passed.is_output}
+        filling |= {name: mark_of(name) for name in self.variables if name not in filling and mark_of(name) in outputs}
+        return Values(
+            secrets,
+            variables,
+            filling,
+            unread,
+            self.reveal,
+            {name: str(passed.value) for name, passed in outputs.items()},
+            frozenset(name for name, passed in outputs.items() if not passed.is_known),
+        )
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
@@ -200,6 +322,7 @@ class _Secrets:
     def __init__(self, resolver: Resolver, head: Head, folder: Path, at: At) -> None:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
         self._known: dict[str, str] = {}
+        self._passed = resolver.passed
 
     def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
         """Those that can be had, and why others cannot, if that may be."""
@@ -214,6 +337,8 @@ class _Secrets:
         return self._known, unread
 
     def _get(self, name: str) -> str:
+        if name not in self._known and name in self._passed:
+            self._known[name] = str(self._passed[name].value)
         if name not in self._known:
             source, at = self._head.secrets[name], self._at("secrets", name)
             generate = source.generate

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fleet.errors import FleetError
 from fleet.files import write_whole
-from fleet.ops.observe import Observer
+from fleet.ops.observe import observer
 from fleet.ops.ui import Ui
 from fleet.view import page
 from fleet.view.server import Opened, serve
@@ -29,11 +29,11 @@ def serve_page(spec: Path, stack: str, ui: Ui, *, port: int, opened: Opened, che
     Raises:
         FleetError: Anything is wrong with the spec or the stack, or the port is in use.
     """
-    observer = Observer(spec, stack, ui)
+    looking = observer(spec, stack, ui)
     try:
-        serve(StackSource(observer), port=port, opened=opened, check=check)
+        serve(StackSource(looking), port=port, opened=opened, check=check)
     finally:
-        observer.close()
+        looking.close()
 
 
 def export_page(spec: Path, stack: str, ui: Ui, file: Path) -> None:
@@ -48,7 +48,7 @@ def export_page(spec: Path, stack: str, ui: Ui, file: Path) -> None:
     Raises:
         FleetError: Anything is wrong with the spec or the stack, or the file cannot be written.
     """
-    source = StackSource(Observer(spec, stack, ui))
+    source = StackSource(observer(spec, stack, ui))
     shown = source.look(wait=True)
     text = page.exported(shown, details(source, shown["nodes"]), written=time.time())
     try:

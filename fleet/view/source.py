@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from fleet.ops.history import Listed, result_of, rollouts_of, summary, utc
 from fleet.ops.observe import Answer, Observation, Observer
-from fleet.ops.progress import WAITING, Stage, Step, finished, stages
+from fleet.ops.progress import WAITING, Stage, Step, finished
 from fleet.plan import NodePlan, PastRollout
 from fleet.program.exported import resources_of
 from fleet.view.snapshot import Asked, Json, Running, Seen, snapshot
@@ -41,7 +41,7 @@ class StackSource:
         if update and update.since != self._since:
             self._noted = {}
         self._since = update.since if update else None
-        known = stages(seen.deployment, seen.platform.machine_type)
+        known = seen.stages
         planned = {node.name: node for node in seen.plan.nodes}
         nodes = {
             name: self._seen(name, planned.get(name), known.get(name, Stage("none")), seen)

@@ -1,4 +1,4 @@
-"""`fleet` commands on a stack that a user's own program makes, typed in the program's folder."""
+"""Users' own programs, with fleets beside other resources, on the real engine."""
 
 from __future__ import annotations
 
@@ -6,77 +6,256 @@ import json
 
 import pytest
 
-from tests.engine.stack import Stack
+from tests.conftest import Result, file_text
+from tests.engine.places import CloudPlace
+from tests.engine.reports import text_of
+from tests.engine.stack import OFFSET, Stack
 
 STACK = ("--stack", "test")
 
+SPEC = """\
+version: 1
+name: shop
+groups:
+  web:
+    count: {count}
+    containers:
+      hello:
+        image: docker.io/library/caddy:2
+        ports: ["8080:80"]
+        environment: {{GREETING: "{greeting}", DATABASE: "${{db}}"}}
+    ready: [{{http: {{port: 8080}}, interval: 0.1}}]
+    ready_timeout: 8
+"""
+PLAIN = """\
+import pulumi
+
+from fleet import Fleet
+
+shop = Fleet("shop", "web.yaml", variables={"db": pulumi.Config().require("db")})
+pulumi.export("address", shop.nodes["web-0"].address)
+"""
+ON_AWS = """\
+import pulumi_aws as aws
+
+from fleet import Fleet
+
+database = aws.ec2.Eip("db", domain="vpc")
+Fleet("shop", "web.yaml", variables={"db": database.public_ip})
+"""
+
+
+class Program(Stack):
+    """A folder with a program, and the commands that its user types there."""
+
+    def program(self, text: str, *, count: int = 2, greeting: str = "one") -> None:
+        self.write("__main__.py", text)
+        self.write("web.yaml", SPEC.format(count=count, greeting=greeting))
+
+    def type(self, *words: str) -> Result:
+        """Run a command in the folder; one that changes the stack is told that this is meant."""
+        yes = ["--yes"] if words[0] in ("up", "replace", "destroy", "rollback") else []
+        return self.fleet(*words, *STACK, *yes)
+
+    def done(self, *words: str) -> str:
+        """Run a command that works; gives its output."""
+        ran = self.type(*words)
+        assert ran.status == 0, ran
+        return ran.out
+
+
+def of(stack: Stack) -> Program:
+    (stack.path / "fleet.yaml").unlink()
+    program = Program(stack.path, stack.environment)
+    program.log, program.tools = stack.log, stack.tools
+    return program
+
 
 @pytest.fixture
-def program(stack: Stack) -> Stack:
-    """A project whose program deploys a spec that no stack and no default names."""
-    stack.spec(2, "one")
-    (stack.path / "fleet.yaml").rename(stack.path / "web.yaml")
-    program = "import os\n\nfrom fleet.program import deploy\n\ndeploy.DEFAULT_SPEC = 'web.yaml'\ndeploy.main()\n"
-    stack.write("__main__.py", program)
-    return stack
+def program(stack: Stack) -> Program:
+    with (stack.path / "Pulumi.test.yaml").open("a") as file:
+        file.write("  db: 10.0.0.5\n")
+    return of(stack)
+
+
+@pytest.fixture
+def aws_program(aws: CloudPlace) -> tuple[Program, CloudPlace]:
+    return of(aws.stack), aws
+
+
+def types(output: str) -> list[str]:
+    return [json.loads(line)["type"] for line in output.splitlines()]
 
 
 @pytest.mark.long
-def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(program: Stack) -> None:
-    nothing = program.fleet("status", *STACK)
-    assert nothing.status == 0, nothing
-    first = program.fleet("up", *STACK, "--yes")
-    assert first.status == 0, first
-    assert "`fleet ssh . web-0 --stack test` logs in." in first.out
-    assert program.started() == ["web-0", "web-1"]
-    same = program.fleet("preview", *STACK, "--detailed-exitcode")
+def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(program: Program) -> None:
+    program.program(PLAIN)
+    assert "`fleet ssh . web-0 --stack test` logs in." in program.done("up")
+    assert len(program.started()) == 2
+    same = program.type("preview", "--detailed-exitcode")
     assert (same.status, same.out) == (0, "Nothing would change.\n")
+    assert "nothing changes" in program.done("up")
 
-    program.edit("web.yaml", '"one"', '"two"')
-    preview = program.fleet("preview", *STACK, "--detailed-exitcode", "--json")
+    program.program(PLAIN, greeting="two")
+    preview = program.type("preview", "--detailed-exitcode", "--json")
     assert preview.status == 2, preview
-    events = [json.loads(line) for line in preview.out.splitlines()]
-    assert [event["type"] for event in events] == ["begin", "planned", "planned", "summary"]
-    assert events[1]["reasons"] == ["file /etc/containers/systemd/hello.container changed"]
-    assert '+Environment="GREETING=two"' in program.fleet("diff", *STACK).out
+    assert types(preview.out) == ["begin", "planned", "planned", "summary"]
+    planned = json.loads(preview.out.splitlines()[1])
+    assert planned["reasons"] == ["file /etc/containers/systemd/hello.container changed"]
+    assert '+Environment="GREETING=two"' in program.done("diff")
 
-    program.sicken("web-1")
-    refused = program.fleet("replace", ".", "web-0", *STACK, "--yes")
+    program.sicken("shop-web-1")
+    refused = program.type("replace", ".", "web-0")
     assert refused.status == 1
     assert "Node web-0 is left as it is: web-1 is not ready" in refused.err
     assert program.started() == []
-    status = program.fleet("status", *STACK)
+    status = program.type("status")
     assert status.status == 1
     assert [line.split()[:2] for line in status.out.splitlines()[1:]] == [["web-0", "ready"], ["web-1", "not"]]
-    sick = program.fleet("up", *STACK, "--yes")
+    sick = program.type("up")
     assert "Not ready, so re-provisioned first: web-1." in sick.out
     assert "Node web-1 is not ready" in sick.err
     assert "1 node untouched: web-0." in sick.err
-    assert program.started() == ["web-1"]
-    program.heal("web-1")
-    healed = program.fleet("up", *STACK, "--yes")
-    assert healed.status == 0, healed
-    assert program.started() == ["web-0"]
+    assert "`fleet up . --stack test` goes on from here" in sick.err
+    assert len(program.started()) == 1
+    program.heal("shop-web-1")
+    assert "re-provisioned" in program.done("up")
+    assert len(program.started()) == 1
 
-    program.edit("web.yaml", '"two"', '"three"')
-    as_deployed = program.fleet("replace", ".", "web-0", *STACK, "--yes")
+    program.program(PLAIN, greeting="three")
+    as_deployed = program.type("replace", ".", "web-0")
     assert as_deployed.status == 1
     assert "the program has it otherwise by now" in as_deployed.err
-    assert program.fleet("replace", ".", "web-0", "--new-config", *STACK, "--yes").status == 0
-    assert program.started() == ["web-0"]
-    history = program.fleet("history", ".", *STACK, "--json")
-    assert [json.loads(line)["command"] for line in history.out.splitlines()] == [
+    assert "1 re-provisioned, 1 unchanged" in program.done("replace", ".", "web-0", "--new-config")
+    assert [json.loads(line)["command"] for line in program.done("history", ".", "--json").splitlines()] == [
         "fleet up",
         "fleet up",
         "fleet up",
         "fleet replace web-0 --new-config",
     ]
-    rollback = program.fleet("rollback", *STACK, "--yes")
+    rollback = program.type("rollback")
     assert rollback.status == 2
     assert "is made by a program" in rollback.err
-    assert program.fleet("logs", ".", "web-0", "--console", *STACK).out.strip().endswith("web-0 says hello")
+    assert program.done("logs", ".", "web-0", "--console").strip().endswith(" says hello")
+    program.done("view", "--export", "page.html")
+    page = (program.path / "page.html").read_text()
+    assert "web-1" in page
+    assert "GREETING=three" in page
+    assert "hello" in program.done("graph", ".", "--format", "mermaid")
+    spec = program.type("up", "web.yaml")
+    assert spec.status == 2
+    assert "is made by a program, not by a spec alone" in spec.err
+    assert "web: 2 removed." in program.done("destroy")
 
-    gone = program.fleet("destroy", *STACK, "--yes")
-    assert gone.status == 0, gone
-    assert "web: 2 removed." in gone.out
-    assert "Data disk web-0-a kept" in gone.out
+
+@pytest.mark.long
+def test_the_address_of_a_resource_reaches_a_container_and_a_new_one_rolls_through_the_nodes(
+    aws_program: tuple[Program, CloudPlace],
+) -> None:
+    program, place = aws_program
+    program.program(ON_AWS)
+    unknown = program.done("preview")
+    assert "db (aws:ec2/eip:Eip): new" in unknown
+    assert "web-0: not known yet: variable db" in unknown
+    program.done("up")
+    address = _database(place)
+    assert place.started() == ["shop-web-0", "shop-web-1"]
+    assert "nothing changes" in program.done("up")
+    assert place.started() == []
+
+    program.edit("__main__.py", 'Eip("db"', 'Eip("database"')
+    preview = program.done("preview")
+    assert "web-0  re-provision: not known yet: variable db" in preview
+    updated = program.done("up")
+    assert "web-0  re-provision: variable db changed" in updated
+    assert place.started() == ["shop-web-0", "shop-web-1"]
+    assert _database(place) not in ("", address)
+    assert "variable db changed" in program.done("history", ".")
+
+
+def _database(place: CloudPlace) -> str:
+    """The address that the containers of all machines have."""
+    (address,) = {
+        text.partition("DATABASE=")[2].partition('"')[0]
+        for machine in place.world.machines.values()
+        for text in [file_text(json.loads(text_of(machine.user_data)), "/etc/containers/systemd/hello.container")]
+    }
+    return address
+
+
+NETWORK = """\
+import pulumi
+
+pulumi.export("db_address", pulumi.Config().require("db"))
+"""
+REFERRING = """\
+import pulumi
+
+from fleet import Fleet
+
+network = pulumi.StackReference("organization/network/prod")
+Fleet("shop", "web.yaml", variables={"db": network.get_output("db_address")})
+"""
+
+
+@pytest.mark.long
+def test_what_another_stack_exports_reaches_a_container(program: Program) -> None:
+    url = f"file://{program.path}"
+    program.write("network/__main__.py", NETWORK)
+    program.write("network/Pulumi.yaml", f'name: network\nruntime: python\nbackend: {{url: "{url}"}}\n')
+    network = Program(program.path / "network", program.environment)
+
+    def export(address: str) -> None:
+        network.write("Pulumi.prod.yaml", f"config:\n  network:db: {address}\n")
+        if not (program.path / ".pulumi/stacks/network/prod.json").exists():
+            assert network.pulumi("stack", "init", "prod").status == 0
+        assert network.pulumi("up", "--yes", "--skip-preview", "--stack", "prod").status == 0
+
+    export("10.0.0.6")
+    program.program(REFERRING, count=1)
+    program.done("up")
+    assert '"DATABASE=10.0.0.6"' in _config(program)
+    assert "Nothing would change." in program.done("preview")
+    program.started()
+    export("10.0.0.7")
+    assert "web-0  re-provision: variable db changed" in program.done("preview")
+    assert "1 re-provisioned" in program.done("up")
+    assert '"DATABASE=10.0.0.7"' in _config(program)
+
+
+def _config(program: Program) -> str:
+    (file,) = program.path.glob(".fleet/*/nodes/*/config.ign")
+    return file.read_text().replace("%20", " ").replace("%22", '"').replace("%3D", "=")
+
+
+TWO = """\
+from fleet import Fleet
+
+variables = {{"db": "10.0.0.5"}}
+Fleet("local", "web.yaml", platform="qemu", options={{"port_offset": {offset}}}, variables=variables)
+Fleet("cloud", "web.yaml", platform="aws", options={{}}, variables=variables)
+"""
+
+
+@pytest.mark.long
+def test_two_fleets_on_two_platforms_are_one_stack(aws_program: tuple[Program, CloudPlace]) -> None:
+    program, place = aws_program
+    program.program(TWO.format(offset=OFFSET), count=1)
+    up = program.done("up")
+    assert "2 new" in up
+    assert place.started() == ["cloud-web-0"]
+    assert len(program.started()) == 1
+    status = json.loads(program.done("status", "--json"))
+    assert [(node["node"], node["state"]) for node in status["nodes"]] == [
+        ("cloud/web-0", "ready"),
+        ("local/web-0", "ready"),
+    ]
+    ambiguous = program.type("replace", ".", "web-0")
+    assert ambiguous.status == 2
+    assert "Say which: cloud/web-0, local/web-0." in ambiguous.err
+    assert "1 re-provisioned, 1 unchanged" in program.done("replace", ".", "cloud/web-0")
+    assert place.started() == ["cloud-web-0"]
+    assert program.started() == []
+    program.done("view", "--export", "page.html")
+    assert "cloud/web-0" in (program.path / "page.html").read_text()
+    assert "2 removed" in program.done("destroy")

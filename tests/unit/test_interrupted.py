@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fleet.dynamic.tokens import FLEET, NODE
 from fleet.errors import FleetError
 from fleet.platforms import platform
 from fleet.program.interrupted import check_interrupted
@@ -17,7 +18,8 @@ CONFIG = {"gcp:project": "shop", "gcp:zone": "europe-west3-a", "aws:region": "eu
 
 
 def resource(kind: str, inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"urn": f"urn:pulumi:test::web::{kind}::web-0", "type": kind, "custom": True, "inputs": inputs, **more}
+    urn = f"urn:pulumi:test::web::{FLEET}${NODE}${kind}::web-0"
+    return {"urn": urn, "type": kind, "custom": True, "inputs": inputs, **more}
 
 
 def checked(
@@ -39,6 +41,11 @@ def test_what_may_exist_without_being_in_the_state_stops_a_program(folder: Folde
         checked(folder, "gcp", started)
     assert "whether gcp:compute/address:Address web-0 was created is unknown" in str(stopped.value)
     assert "`fleet up fleet.yaml --stack test`" in str(stopped.value)
+
+
+def test_what_a_program_has_beside_its_fleets_is_pulumis_to_say(folder: Folder) -> None:
+    urn = "urn:pulumi:test::web::gcp:compute/address:Address::web-0"
+    assert checked(folder, "gcp", {**resource("gcp:compute/address:Address", ADDRESS), "urn": urn}) == []
 
 
 def test_what_the_state_has_by_now_stops_no_program(folder: Folder) -> None:
