@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from fleet.cli.options import (
     AsJson,
+    AsMarkdown,
     ConfigOf,
     Detailed,
     Identity,
@@ -103,14 +104,28 @@ class _Changes(Exception):  # noqa: N818  (no error)
 
 @app.command()
 def preview(
-    spec: OwnSource, stack: StackName, new_image: NewImage = False, as_json: AsJson = False, detailed: Detailed = False
+    spec: OwnSource,
+    stack: StackName,
+    new_image: NewImage = False,
+    as_json: AsJson = False,
+    as_markdown: AsMarkdown = False,
+    detailed: Detailed = False,
 ) -> None:
     """Show which nodes `up` would create, re-provision or remove, and why."""
     from fleet.ops.session import session
 
-    with _ui(as_json) as ui:
-        changes = session(spec, stack, ui, new_image=new_image).preview()
-    if changes and detailed:
+    if as_markdown:
+        from fleet.cli.markdown import Collected, comment
+
+        if as_json:
+            raise UsageError("--json and --markdown are two forms of one output.", fix="Choose one.")
+        collected = Collected()
+        seen = session(spec, stack, collected, new_image=new_image).preview()
+        print(comment(seen.summary, seen.nodes, collected.notes, stack=stack), end="")
+    else:
+        with _ui(as_json) as ui:
+            seen = session(spec, stack, ui, new_image=new_image).preview()
+    if seen.summary.changed and detailed:
         raise _Changes
 
 
@@ -149,7 +164,7 @@ def up(
             _need_terminal(as_json)
         begun = session(spec, stack, ui, new_image=new_image)
         if not yes:
-            if begun.preview():
+            if begun.preview().summary.changed:
                 _ask("Do it?")
             out.print()
         begun.up()

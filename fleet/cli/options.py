@@ -85,6 +85,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Events on standard output, a JSON object a line (docs/reference/events.md).")
 ]
+AsMarkdown = Annotated[
+    bool, typer.Option("--markdown", help="A comment for a pull request, in Markdown: nodes, reasons and diffs.")
+]
 Detailed = Annotated[
     bool, typer.Option("--detailed-exitcode", help="Exit status 2 if something would change, 0 if not, 1 for errors.")
 ]

@@ -28,7 +28,7 @@ from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
 from fleet.ops.recovery import recover_interrupted_update
-from fleet.ops.report import NodeReport, Reporter, Reports, Tell, clean
+from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Tell, clean
 from fleet.ops.session import Session, failing, not_ready_first, targets_of
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
@@ -202,13 +202,14 @@ class ProgramSession(Session):
         """What would happen to every node, the planned ones first."""
         return self._looked(lambda event: None).nodes
 
-    def preview(self) -> bool:
-        """Show what would change; return whether anything would."""
+    def preview(self) -> Previewed:
+        """Show what would change."""
         stack = Stack(self._project, self._stack_name, "read", self._ui)
         self._ui.event(Begin("preview", self._project.name, stack.name))
-        summary = self._looked(self._ui.event, stack).summary("preview", self._project.name)
+        reporter = self._looked(self._ui.event, stack)
+        summary = reporter.summary("preview", self._project.name)
         self._ui.event(summary)
-        return summary.changed
+        return Previewed(summary, reporter.nodes)
 
     def up(self) -> None:
         """Run the program."""

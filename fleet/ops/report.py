@@ -56,6 +56,19 @@ class NodeReport:
         return events.Planned("", self.fate, self.reasons).text
 
 
+@dataclass(frozen=True)
+class Previewed:
+    """What a preview has shown.
+
+    Attributes:
+        summary: What it came to.
+        nodes: What would happen to each node, the planned ones first.
+    """
+
+    summary: Summary
+    nodes: Mapping[str, NodeReport]
+
+
 Say = Callable[[str, str], None]
 """Shows a line about a node: its name, and what happens to it."""
 Tell = Callable[[Event], None]

@@ -24,7 +24,7 @@ from fleet.ops import logs
 from fleet.ops.events import Begin, DataDisk, Event, Names, Note
 from fleet.ops.history import Begun, noting, utc
 from fleet.ops.recovery import recover_interrupted_update
-from fleet.ops.report import NodeReport, Reporter, Reports, Say, Tell
+from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Say, Tell
 from fleet.ops.signals import Stopped
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
@@ -84,16 +84,14 @@ class Session:
         Raises:
             FleetError: One cannot be had, and whether it is all that changes is not known.
         """
-        plan, reporter = self._previewed(lambda event: None, "known")
-        planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
-        return {**planned, **reporter.nodes}
+        return _nodes_of(*self._previewed(lambda event: None, "known"))
 
-    def preview(self) -> bool:
-        """Show what would change; return whether anything would."""
+    def preview(self) -> Previewed:
+        """Show what would change."""
         plan, reporter = self._previewed(self._ui.event, "imagine")
         summary = reporter.summary("preview", plan.name)
         self._ui.event(summary)
-        return summary.changed
+        return Previewed(summary, _nodes_of(plan, reporter))
 
     def _previewed(self, tell: Tell, secrets: Secrets) -> tuple[FleetPlan, Reporter]:
         stack, plan, platform = self._plan("read", secrets)
@@ -543,6 +541,12 @@ def _need_all_secrets(nodes: Iterable[NodePlan]) -> None:
     for node in nodes:
         for error in node.unread:
             raise error
+
+
+def _nodes_of(plan: FleetPlan, reporter: Reporter) -> dict[str, NodeReport]:
+    """What would happen to every node, the planned ones first."""
+    planned = {node.name: reporter.nodes.get(node.name, NodeReport("unchanged")) for node in plan.nodes}
+    return {**planned, **reporter.nodes}
 
 
 def not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
