@@ -17,12 +17,126 @@ The layers, each knowing only those before it:
 - :mod:`fleet.view`: the web page of ``fleet view``.
 - :mod:`fleet.cli`: the ``fleet`` command.
 
-Importing ``fleet`` imports none of them, and no cloud SDK.
+Importing ``fleet`` imports none of them, and no cloud SDK: each name of the public API is looked up when it is first
+used. What a program needs is here; other modules may change from release to release.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fleet._moved import install
-from fleet.errors import FleetError
+
+if TYPE_CHECKING:
+    from fleet.errors import FleetError, FleetWarning, UsageError
+    from fleet.plan import DrainPlan, Probe, Rollout
+    from fleet.platforms.aws.options import Options as AwsOptions
+    from fleet.platforms.digitalocean.options import Options as DigitalOceanOptions
+    from fleet.platforms.gcp.options import Options as GcpOptions
+    from fleet.platforms.libvirt.options import Options as LibvirtOptions
+    from fleet.platforms.options import PlatformOptions
+    from fleet.platforms.qemu.options import Options as QemuOptions
+    from fleet.program.component import Fleet, FleetNode
+    from fleet.spec.model import (
+        ComposeRef,
+        FleetSpec,
+        Generate,
+        Group,
+        GroupPort,
+        Image,
+        NodeOverride,
+        NodeReport,
+        PrivateNetwork,
+        SecretSource,
+        SnippetRef,
+        Variable,
+    )
+    from fleet.workloads import DataDisk
+    from fleet.workloads.container import Container
+    from fleet.workloads.fields import Port
+    from fleet.workloads.resources import Network, Pod, Volume
 
 install()
 
-__all__ = ["FleetError"]
+_HOMES = {
+    "fleet.errors": ("FleetError", "FleetWarning", "UsageError"),
+    "fleet.plan": ("DrainPlan", "Probe", "Rollout"),
+    "fleet.platforms.options": ("PlatformOptions",),
+    "fleet.program.component": ("Fleet", "FleetNode"),
+    "fleet.spec.model": (
+        "ComposeRef",
+        "FleetSpec",
+        "Generate",
+        "Group",
+        "GroupPort",
+        "Image",
+        "NodeOverride",
+        "NodeReport",
+        "PrivateNetwork",
+        "SecretSource",
+        "SnippetRef",
+        "Variable",
+    ),
+    "fleet.workloads": ("DataDisk",),
+    "fleet.workloads.container": ("Container",),
+    "fleet.workloads.fields": ("Port",),
+    "fleet.workloads.resources": ("Network", "Pod", "Volume"),
+}
+"""Where the names of the public API are, beside the platforms' options."""
+_OPTIONS = {
+    "AwsOptions": "fleet.platforms.aws.options",
+    "DigitalOceanOptions": "fleet.platforms.digitalocean.options",
+    "GcpOptions": "fleet.platforms.gcp.options",
+    "LibvirtOptions": "fleet.platforms.libvirt.options",
+    "QemuOptions": "fleet.platforms.qemu.options",
+}
+"""The module that has a platform's options, by their name here."""
+
+__all__ = [
+    "AwsOptions",
+    "ComposeRef",
+    "Container",
+    "DataDisk",
+    "DigitalOceanOptions",
+    "DrainPlan",
+    "Fleet",
+    "FleetError",
+    "FleetNode",
+    "FleetSpec",
+    "FleetWarning",
+    "GcpOptions",
+    "Generate",
+    "Group",
+    "GroupPort",
+    "Image",
+    "LibvirtOptions",
+    "Network",
+    "NodeOverride",
+    "NodeReport",
+    "PlatformOptions",
+    "Pod",
+    "Port",
+    "PrivateNetwork",
+    "Probe",
+    "QemuOptions",
+    "Rollout",
+    "SecretSource",
+    "SnippetRef",
+    "UsageError",
+    "Variable",
+    "Volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _OPTIONS.get(name) or next((home for home, names in _HOMES.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), "Options" if name in _OPTIONS else name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pulumi
 
+from fleet.components.naming import called_after
 from fleet.components.node import Node
 from fleet.dynamic import tokens
 from fleet.dynamic.gate import Roster
@@ -109,25 +110,7 @@ class Fleet(pulumi.ComponentResource):
         self, platform: Platform, plan: FleetPlan, *, folder: Path, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__(tokens.FLEET, plan.name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
-        groups: dict[str, NodeGroup] = {}
-        with _without_positions():
-            if plan.change:
-                # Before all else, and nothing waits for it: what is begun is noted, even by an update of single nodes.
-                History(plan.name, plan.change, opts=child)
-            site = platform.site(plan, child)
-            for group in plan.in_order:
-                groups[group.name] = NodeGroup(
-                    platform,
-                    site,
-                    group,
-                    folder=folder / "rosters",
-                    after=[last.passed for name in group.after if (last := groups[name].last)],
-                    opts=child,
-                )
-            self.groups = {name: groups[name] for name in plan.groups}
-            # Each group's last readiness waits for all others of the group.
-            Record(plan, after=[group.last for group in groups.values() if group.last], opts=child)
+        self.groups = declare(platform, plan, folder=folder, parent=self)
         self.register_outputs({})
 
     @property
@@ -139,6 +122,46 @@ class Fleet(pulumi.ComponentResource):
     def nodes(self) -> Mapping[str, Node]:
         """All nodes by name."""
         return {name: node for group in self.groups.values() for name, node in group.nodes.items()}
+
+
+def declare(
+    platform: Platform,
+    plan: FleetPlan,
+    *,
+    folder: Path,
+    parent: pulumi.Resource,
+    prefix: str = "",
+    after: Sequence[pulumi.Input[pulumi.Resource]] = (),
+) -> Mapping[str, NodeGroup]:
+    """Declare all resources of a fleet; its groups by name.
+
+    Args:
+        platform: Where.
+        plan: What.
+        folder: As of :class:`Fleet`.
+        parent: The fleet's component.
+        prefix: What the resources' names begin with, beside the names that they have in the plan.
+        after: Resources to wait for before any node is touched.
+    """
+    child = pulumi.ResourceOptions(parent=parent)
+    groups: dict[str, NodeGroup] = {}
+    with _without_positions(), called_after(prefix):
+        if plan.change:
+            # Before all else, and nothing waits for it: what is begun is noted, even by an update of single nodes.
+            History(plan.name, plan.change, opts=child)
+        site = platform.site(plan, child)
+        for group in plan.in_order:
+            groups[group.name] = NodeGroup(
+                platform,
+                site,
+                group,
+                folder=folder / "rosters",
+                after=[*after, *(last.passed for name in group.after if (last := groups[name].last))],
+                opts=child,
+            )
+        # Each group's last readiness waits for all others of the group.
+        Record(plan, after=[group.last for group in groups.values() if group.last], opts=child)
+    return {name: groups[name] for name in plan.groups}
 
 
 @contextmanager

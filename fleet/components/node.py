@@ -135,6 +135,8 @@ class Node(pulumi.ComponentResource):
                 "digest": sealed(plan, instance_id.apply(lambda _: plan.config.digest)),
                 "address": address,
                 "shape": instance_id.apply(lambda _: dict(shape)),
+                # What came from other resources, to say why a later update re-provisions the node.
+                **({"outputs": sealed(plan, instance_id.apply(lambda _: dict(plan.outputs)))} if plan.outputs else {}),
             }
         )
 

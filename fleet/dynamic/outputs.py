@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pulumi
+from pulumi.output import UNKNOWN
 
 if TYPE_CHECKING:
     from fleet.plan import NodePlan
@@ -25,9 +26,25 @@ def independent(value: Awaitable[T]) -> pulumi.Output[T]:
     return pulumi.Output(set(), asyncio.ensure_future(value), known, secret)
 
 
+def unknown(*, secret: bool) -> pulumi.Output[Any]:
+    """An output that has no value yet, as others' outputs have none in a preview.
+
+    Args:
+        secret: Whether it will be a secret.
+    """
+
+    async def as_it_is(value: T) -> T:
+        return value
+
+    return pulumi.Output(set(), as_it_is(UNKNOWN), as_it_is(False), as_it_is(secret))
+
+
 def sealed(node: NodePlan, value: Any) -> Any:
     """A value that is made of a node's config: a Pulumi secret if the config holds one.
 
-    That goes for a digest, too: with what is shown of a config, it would let short secrets be guessed.
+    That goes for a digest, too: with what is shown of a config, it would let short secrets be guessed. Of a config that
+    is not known yet, nothing is.
     """
+    if node.pending:
+        return unknown(secret=node.secret)
     return pulumi.Output.secret(value) if node.secret else value

@@ -21,6 +21,7 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
 from fleet.dynamic import tokens
+from fleet.dynamic.outputs import unknown
 from fleet.dynamic.packing import pack, unpack
 from fleet.dynamic.provider import DynamicResource, Provider
 
@@ -81,7 +82,9 @@ class Record(DynamicResource, token=tokens.RECORD, provider=RecordProvider):
     def __init__(self, plan: FleetPlan, *, after: Sequence[pulumi.Resource], opts: pulumi.ResourceOptions) -> None:
         nodes = list(plan.nodes)
         props: dict[str, Any] = {"digest": _digest(nodes), "configs": _packed(nodes)}
-        if any(node.secret for node in nodes):
+        if any(node.pending for node in nodes):
+            props = {key: unknown(secret=any(node.secret for node in nodes)) for key in props}
+        elif any(node.secret for node in nodes):
             props = {key: pulumi.Output.secret(value) for key, value in props.items()}
         depending = pulumi.ResourceOptions(depends_on=list(after))
         if plan.change:

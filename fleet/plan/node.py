@@ -131,6 +131,9 @@ class NodePlan:
             it.
         unread: Why secrets that are in its config or its probes could not be read: a mask stands in their places.
         unasked: Those of them that are in its probes: with another config, these are masked still.
+        outputs: The values in its config, or its probes, that come from other resources' outputs, by their marks, such
+            as "variable db".
+        pending: The marks of those that are not known yet: another text stands in their places.
     """
 
     name: str
@@ -160,6 +163,8 @@ class NodePlan:
     hidden: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[FleetError, ...] = ()
     unasked: tuple[FleetError, ...] = ()
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
 from fleet.planner.network import private_address
 from fleet.planner.renderer import RENDERERS
-from fleet.planner.secrecy import with_secrecy
+from fleet.planner.secrecy import with_outputs, with_secrecy
 from fleet.planner.snippets import node_snippets, shared_snippets
 from fleet.spec import LoadedSpec, Resolver, load_spec
 from fleet.spec.loader import error_to_report, warn_of_no_version
@@ -38,6 +38,7 @@ def plan_spec(
     new_image: bool = False,
     check: bool = True,
     version: int | None = None,
+    text: str | None = None,
 ) -> FleetPlan:
     """Plan the nodes of a spec, with their secrets, and with what may be shown of them.
 
@@ -50,6 +51,7 @@ def plan_spec(
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
         check: Whether the platform has to be able to make them; configs are the same without.
         version: As if the spec were of this version.
+        text: The spec, if a program has made it (:func:`fleet.spec.load_spec`).
 
     Warns:
         FleetWarning: The spec says no version, and ``version`` none either.
@@ -57,7 +59,7 @@ def plan_spec(
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
     """
-    spec = load_spec(path, resolver, platform.name, version=version)
+    spec = load_spec(path, resolver, platform.name, version=version, text=text)
 
     def planned(spec: LoadedSpec) -> FleetPlan:
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
@@ -187,7 +189,7 @@ def plan_fleet(
             names=tuple(group.names),
         )
     plan = FleetPlan(spec.fleet.name, groups, spec.fleet.network.cidr if spec.fleet.network else None)
-    return with_secrecy(plan, spec, snippets, remake, check, platform, max_spec)
+    return with_outputs(with_secrecy(plan, spec, snippets, remake, check, platform, max_spec), spec, snippets)
 
 
 def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:

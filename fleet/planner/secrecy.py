@@ -107,6 +107,29 @@ def with_secrecy(
     return plan.with_nodes(mark)
 
 
+def with_outputs(plan: FleetPlan, spec: LoadedSpec, snippets: Mapping[str, Sequence[Snippet]]) -> FleetPlan:
+    """A plan whose nodes say which of others' outputs they hold, and which of these are not known yet.
+
+    Args:
+        plan: The plan.
+        spec: The spec.
+        snippets: What each node's config is made of.
+    """
+    values = spec.values
+    if not values.outputs:
+        return plan
+
+    def noted(node: NodePlan) -> NodePlan:
+        used = spec.secrets_in("groups", node.group, "ready").union(*(each.secrets for each in snippets[node.name]))
+        if spec.fleet.groups[node.group].compose:
+            # What a Compose file says may depend on a variable that fills nothing.
+            used |= frozenset(values.filling.values())
+        held = {mark: values.outputs[mark] for mark in sorted(used & values.outputs.keys())}
+        return replace(node, outputs=held, pending=tuple(mark for mark in held if mark in values.pending))
+
+    return plan.with_nodes(noted)
+
+
 def _may_hold_secrets(spec: LoadedSpec, group: str, snippets: Iterable[Sequence[Snippet]]) -> bool:
     # What a Compose file says may depend on a variable that fills nothing: `${NAME:+text}`.
     compose = bool(spec.fleet.groups[group].compose and spec.values.filling)

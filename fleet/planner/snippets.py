@@ -111,7 +111,10 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(replace(render.data_disk(disk, what, link.path, link.rule, services), secrets=secrets))
     if _guard_wanted(group, platform) and not _written_guards(spec, name, platform):
         snippets.append(_metadata_guard(render))
-    confidential = frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name))
+    # What others' outputs fill is rendered as any other text.
+    known = spec.values.secrets.keys()
+    marks = spec.marks.items()
+    confidential = frozenset(place[2:] for place, by in marks if place[:2] == ("groups", name) and by & known)
     # The group is its workload; one with nothing in it makes an empty snippet.
     excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
     workload = render.workload(

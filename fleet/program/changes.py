@@ -52,6 +52,8 @@ class Compared:
         Where secrets of the state are encrypted, a config in which nothing but a secret differs counts as unchanged.
         """
         trigger = self._gates.get(node.name, {}).get("trigger", "")
+        if node.pending:
+            return True
         if trigger is None:
             shown = self.nodes.get(node.name, {}).get("config")
             changed = shown not in (node.shown, UNKNOWN, None)
@@ -82,6 +84,12 @@ class Compared:
             node: The node.
             changed: Its :meth:`config_changes`.
         """
+        if node.pending:
+            yield f"not known yet: {', '.join(node.pending)}"
+            return
+        # Where they are encrypted, and the passphrase is Pulumi's alone, it is not known.
+        before = self.nodes.get(node.name, {}).get("outputs") or {}
+        yield from (f"{mark} changed" for mark, value in node.outputs.items() if before.get(mark, value) != value)
         yield from map(str, changed[:_SHOWN_CHANGES])
         if len(changed) > _SHOWN_CHANGES:
             yield f"and {len(changed) - _SHOWN_CHANGES} more"

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from fleet.dynamic.packing import pack, unpack
 from fleet.dynamic.tokens import FLEET
-from fleet.program.exported import Resource, name_of, outputs, urn_name
+from fleet.program.exported import Resource, name_of, outputs, pending_operations, resources_of, urn_name
 from fleet.program.topology import Topology, as_json
 
 SEPARATOR = "-"
@@ -57,7 +57,7 @@ def about(platform: str, options: Mapping[str, Any], topology: Topology) -> dict
 
 
 def fleets_of(resources: Sequence[Resource]) -> list[StateFleet]:
-    """The fleets of a state, in the order of their declarations.
+    """The fleets of a state, by name.
 
     Args:
         resources: The state's resources.
@@ -74,8 +74,39 @@ def fleets_of(resources: Sequence[Resource]) -> list[StateFleet]:
             unpack(noted["options"]),
             TypeAdapter(Topology).validate_python(unpack(noted["topology"])),
         )
-        for urn, noted in made.items()
+        for urn, noted in sorted(made.items(), key=lambda each: urn_name(each[0]))
     ]
+
+
+def own_state(fleet: str, deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as far as it is a fleet's, under its nodes' own names.
+
+    Args:
+        fleet: The fleet's name in the program.
+        deployment: The state, as ``pulumi stack export`` has it.
+    """
+    resources = resources_of(deployment)
+    components = [r["urn"] for r in resources if r["type"] == FLEET and name_of(r) == fleet and not r.get("delete")]
+    if not components:
+        return {}
+    own = list(_own(components[0], resources))
+    parents = {components[0], *(r["urn"] for r in _below(components[0], resources))}
+    pending = [
+        {**operation, "resource": _renamed(fleet, operation["resource"])}
+        for operation in pending_operations(deployment)
+        if operation["resource"].get("parent") in parents
+    ]
+    return {"resources": own, "pending_operations": pending}
+
+
+def platform_stack(stack: str, fleet: str) -> str:
+    """What the platform of a fleet takes for the name of its stack: two fleets share no folder, tag or disk's name.
+
+    Args:
+        stack: The stack's name.
+        fleet: The fleet's name in the program; empty for a spec's.
+    """
+    return program_name(stack, fleet) if fleet else stack
 
 
 def own_name(fleet: str, name: str) -> str | None:
@@ -111,11 +142,21 @@ def program_name(fleet: str, name: str) -> str:
 
 
 def _own(fleet: str, resources: Sequence[Resource]) -> Iterator[Resource]:
-    """A fleet's component and all below it. Each is a copy under its own name, with the very outputs of the state."""
+    """A fleet's component and all below it, under their own names."""
+    return (_renamed(urn_name(fleet), resource) for resource in _below(fleet, resources))
+
+
+def _below(fleet: str, resources: Sequence[Resource]) -> Iterator[Resource]:
+    """A fleet's component, by its URN, and all below it."""
     within = {fleet}
     for resource in resources:
         if resource["urn"] == fleet or resource.get("parent") in within:
             within.add(resource["urn"])
-            place, _, _ = resource["urn"].rpartition("::")
-            name = own_name(urn_name(fleet), name_of(resource))
-            yield {**resource, "urn": f"{place}::{name_of(resource) if name is None else name}"}
+            yield resource
+
+
+def _renamed(fleet: str, resource: Resource) -> Resource:
+    """A copy of a fleet's resource under its own name, with the very outputs of the state."""
+    place, _, _ = resource["urn"].rpartition("::")
+    name = own_name(fleet, name_of(resource))
+    return {**resource, "urn": f"{place}::{name_of(resource) if name is None else name}"}

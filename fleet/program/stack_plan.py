@@ -13,7 +13,7 @@ from fleet.plan import FleetPlan
 from fleet.planner import plan_spec
 from fleet.platforms.base import Platform
 from fleet.program.secrets import keep_secret
-from fleet.spec.values import Keep, Resolver
+from fleet.spec.values import Keep, Passed, Resolver
 from fleet.stack_config import ConfigReader
 
 Secrets = Literal["generate", "imagine", "known"]
@@ -51,19 +51,50 @@ def plan_stack(
     """
     platform = stack_platform(config, folder=folder, stack=stack)
     platform.check_stack()
+    resolver = stack_resolver(config, project=project, folder=folder, stack=full_name or stack, secrets=secrets)
+    return plan_spec(spec_file, resolver, platform, need_lock=need_lock, new_image=new_image), platform
+
+
+def stack_resolver(
+    config: ConfigReader,
+    *,
+    project: str,
+    folder: Path,
+    stack: str,
+    secrets: Secrets,
+    variables: Mapping[str, Passed] | None = None,
+    passed: Mapping[str, Passed] | None = None,
+) -> Resolver:
+    """Where the values of a stack's specs come from.
+
+    Args:
+        config: The stack's config, by full key.
+        project: The Pulumi project's name.
+        folder: Its folder.
+        stack: The stack's full name.
+        secrets: What is done with secrets.
+        variables: The variables that a program passes.
+        passed: The secrets that it does.
+    """
 
     def full(key: str) -> str:
         return key if ":" in key else f"{project}:{key}"
 
     def generate(key: str, make: Callable[[], str], stale: str | None) -> str:
-        return keep_secret(folder, full_name or stack, full(key), make, stale)
+        return keep_secret(folder, stack, full(key), make, stale)
 
     def imagine(key: str, make: Callable[[], str], stale: str | None) -> str:
         return make()
 
     keep: Keep | None = {"generate": generate, "imagine": imagine}.get(secrets)
-    resolver = Resolver(lambda key: config(full(key)), reveal=True, lenient=secrets == "known", keep=keep)
-    return plan_spec(spec_file, resolver, platform, need_lock=need_lock, new_image=new_image), platform
+    return Resolver(
+        lambda key: config(full(key)),
+        reveal=True,
+        lenient=secrets == "known",
+        keep=keep,
+        variables=variables or {},
+        secrets=passed or {},
+    )
 
 
 def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platform:
@@ -72,7 +103,22 @@ def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platfor
     Raises:
         UsageError: It names none, or one with wrong options.
     """
-    name = config("fleet:platform")
+    name, options = platform_options(config, stack=stack)
+    return platforms.platform(name, options, project=folder, stack=stack, config=config)
+
+
+def platform_options(config: ConfigReader, *, stack: str, platform: str | None = None) -> tuple[str, Mapping[str, Any]]:
+    """The name of the platform that a stack's config names, and its options there.
+
+    Args:
+        config: The stack's config.
+        stack: The stack's name.
+        platform: The platform, where the program names it.
+
+    Raises:
+        UsageError: The config names none, or has no options but something else.
+    """
+    name = platform or config("fleet:platform")
     if not name:
         raise UsageError(
             f"The config of stack {stack} names no platform.",
@@ -88,4 +134,4 @@ def stack_platform(config: ConfigReader, *, folder: Path, stack: str) -> Platfor
             f"`fleet:{name}` in the config of stack {stack} should be a mapping of options.",
             fix=f"Set one: `pulumi config set --path fleet:{name}.OPTION VALUE`.",
         )
-    return platforms.platform(name, options, project=folder, stack=stack, config=config)
+    return name, options

@@ -88,7 +88,9 @@ class LoadedSpec:
         return frozenset().union(*(names for place, names in self.marks.items() if meets(place)))
 
 
-def load_spec(path: Path, resolver: Resolver, platform: str, *, version: int | None = None) -> LoadedSpec:
+def load_spec(
+    path: Path, resolver: Resolver, platform: str, *, version: int | None = None, text: str | None = None
+) -> LoadedSpec:
     """Read a spec, find its values, fill them in, and check the whole.
 
     Args:
@@ -96,13 +98,14 @@ def load_spec(path: Path, resolver: Resolver, platform: str, *, version: int | N
         resolver: Where its values come from.
         platform: The platform's name, for a spec in Python.
         version: Read it as if it were of this version.
+        text: The spec, if a program has made it; nothing is read from ``path``, whose folder its paths start in.
 
     Raises:
         UsageError: It cannot be read, does not say what a spec can say, or has a secret where that would be in plain
             text.
         FleetError: A value cannot be had, or a placeholder names no variable. No error holds a secret's value.
     """
-    source = _Source(path, SpecConfig(platform, resolver.config), version)
+    source = _Source(path, SpecConfig(platform, resolver.config), version, resolver, text)
     values = source.values(resolver)
     if not values.revealed or not values.secrets:
         return source.load(values)
@@ -118,6 +121,19 @@ def load_spec(path: Path, resolver: Resolver, platform: str, *, version: int | N
             return replace(source.load(values), masked=masked)
     except FleetError as error:
         raise error_to_report(error, failure, values) from None
+
+
+def read_as_written(path: Path) -> FleetSpec:
+    """A spec with its placeholders, and without what its Compose files say.
+
+    Args:
+        path: Its file.
+
+    Raises:
+        UsageError: It cannot be read, or does not say what a spec can say.
+    """
+    document = _document(path, SpecConfig(DEFAULT_PLATFORM, None))
+    return document.read(FleetSpec, document.value())
 
 
 def warn_of_no_version(document: Document) -> None:
@@ -180,20 +196,23 @@ class _Source:
         path: Its file.
         config: What a spec in Python is given.
         version: Read it as if it were of this version.
+        passed: Has the values that a program passes.
+        text: As in :func:`load_spec`.
 
     Raises:
         UsageError: It cannot be read, is not YAML, is of a version that this fleet does not know, or says in a wrong
             way where its values come from.
     """
 
-    def __init__(self, path: Path, config: SpecConfig, version: int | None) -> None:
-        self._document, self._version = _document(path, config), version
+    def __init__(self, path: Path, config: SpecConfig, version: int | None, passed: Resolver, text: str | None) -> None:
+        self._document = _document(path, config) if text is None else Document(path, "spec", text)
+        self._version = version
         # First, since what else a newer fleet's spec says may be nothing that this one knows.
         _version_of(self._document)
         value = self._document.value()
         keys = value if isinstance(value, dict) else {}
         head = self._document.read(Head, {key: keys[key] for key in Head.model_fields if key in keys})
-        self._head = head.with_secure(config.is_secret)
+        self._head = head.with_secure(config.is_secret).with_passed(passed.variables, passed.secrets)
         self._all_marks: Marks | None = None
 
     def values(self, resolver: Resolver) -> Values:
@@ -213,14 +232,14 @@ class _Source:
         """
         document, value = self._filled(values.variables)
         # Before what they fill is checked, which is not to be read as a mistake in the secret.
-        _check_open(document, self._marks(values))
+        _check_open(document, self._marks(values), values)
         _add_compose_files(document, value, values)
         spec = document.read(FleetSpec, value)
         if self._version is not None:
             spec = spec.model_copy(update={"version": self._version})
         if self._all_marks is None:
             self._all_marks = self._marks_with_compose_files(values)
-        _check_open(document, self._all_marks)
+        _check_open(document, self._all_marks, values)
         return LoadedSpec(spec, values, document, self._all_marks)
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
@@ -294,14 +313,21 @@ def _secrets_of(text: Any, values: Values, where: Location) -> Iterator[tuple[Lo
         yield where, frozenset(values.filling[variable] for variable in variables)
 
 
-def _check_open(document: Document, places: Iterable[Location]) -> None:
-    """Refuse secrets where they would be in plain text.
+def _check_open(document: Document, places: Marks, values: Values) -> None:
+    """Refuse secrets where they would be in plain text, and others' outputs where they would shape the fleet.
 
     Raises:
         UsageError: One is there.
     """
     for place in sorted(places, key=repr):
         key, mark = secrecy_of(place)
+        if mark is Secrecy.PLAIN and not places[place] & values.secrets.keys():
+            raise UsageError(
+                f"The {', '.join(sorted(places[place]))} fills `{key}`, which shapes the fleet, and comes from another "
+                "resource's output, which may not be known until that is made.",
+                at=document.at(*place),
+                fix="Write a plain value there.",
+            )
         if mark is Secrecy.PLAIN:
             raise UsageError(
                 f"A variable that is a secret fills `{key}`, which is in plain text in the stack's state, at the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import typing
@@ -10,6 +11,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Network, ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from pydantic import (
@@ -18,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -491,6 +494,42 @@ class FleetSpec(Model):
     report_from: Annotated[list[Cidr], PLAIN] = []
     groups: dict[GroupName, Group] = Field(min_length=1)
 
+    _file: Path | None = PrivateAttr(default=None)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FleetSpec:
+        """Read a spec for a program, which may change it by ``model_copy`` before it gives it to a fleet.
+
+        Placeholders stay as they are, and a Compose file stays a name, until the fleet is planned. What is no text,
+        such as a count, has to be plain; a spec with placeholders there is given to ``Fleet`` by its path.
+
+        Args:
+            path: Its file, YAML or Python. Relative paths in the spec start in its folder.
+
+        Raises:
+            UsageError: It cannot be read, or does not say what a spec can say.
+        """
+        from fleet.spec.loader import read_as_written
+
+        spec = read_as_written(Path(path))
+        spec._file = Path(path).absolute()
+        return spec
+
+    def written(self, folder: Path) -> tuple[Path, str | None]:
+        """The spec as a document.
+
+        Args:
+            folder: Where relative paths start in a spec that was not loaded.
+
+        Returns:
+            Its path, and its text; ``None``: what the file has.
+        """
+        if self._file and FleetSpec.load(self._file) == self:
+            return self._file, None
+        from fleet.spec.python import text_of
+
+        return self._file or folder / "spec", text_of(_as_document(self))
+
     @model_validator(mode="after")
     def _addresses_apart(self) -> FleetSpec:
         if self.network is None:
@@ -524,3 +563,15 @@ class FleetSpec(Model):
         except CycleError as error:
             raise ValueError(f"groups come after one another in a circle: {', '.join(error.args[1])}") from None
         return self
+
+
+def _as_document(model: Model) -> dict[str, Any]:
+    """A model as the mapping that it is read from."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            # What is switched off is none in a model, and `false` in a document.
+            return {key: False if item is None else plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    return dict(plain(model.model_dump(mode="json", by_alias=True, exclude_unset=True)))

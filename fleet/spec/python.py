@@ -129,7 +129,7 @@ def run(path: Path, config: SpecConfig) -> Document:
     if not isinstance(returned, Mapping):
         raise UsageError(f"`spec` returned {type(returned).__name__}, not a mapping.", at=Position.of(path))
     try:
-        text = yaml.dump(dict(returned), Dumper=Dumper, sort_keys=False, width=sys.maxsize)
+        text = text_of(returned)
     except (yaml.YAMLError, RecursionError) as error:
         reason = (
             "it is nested too deeply"
@@ -138,6 +138,18 @@ def run(path: Path, config: SpecConfig) -> Document:
         )
         raise UsageError(f"`spec` returned what YAML cannot say: {reason}.", at=Position.of(path)) from None
     return Document(path, "spec", text)
+
+
+def text_of(document: Mapping[str, Any]) -> str:
+    """A document of plain values as YAML.
+
+    Args:
+        document: The document.
+
+    Raises:
+        yaml.YAMLError: A value is not plain.
+    """
+    return str(yaml.dump(dict(document), Dumper=Dumper, sort_keys=False, width=sys.maxsize))
 
 
 def _call(path: Path, config: SpecConfig) -> Any:

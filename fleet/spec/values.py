@@ -54,6 +54,66 @@ class Head(Model):
                 variables[name] = Variable(secret=secret)
         return self.model_copy(update={"secrets": secrets, "variables": variables})
 
+    def with_passed(self, variables: Mapping[str, Passed], secrets: Mapping[str, Passed]) -> Head:
+        """The head with the values that a program passes, in the place of where the spec has them from.
+
+        Args:
+            variables: Variables by name, of the spec or beside its own.
+            secrets: Secrets, likewise.
+
+        Raises:
+            UsageError: A value is not of the type that the spec says.
+        """
+        sources, filled = dict(self.secrets), dict(self.variables)
+        for name in secrets:
+            sources[name] = _PASSED
+        for name, passed in variables.items():
+            if passed.is_secret:
+                sources[mark_of(name)] = _PASSED
+                filled[name] = Variable(secret=mark_of(name))
+                continue
+            declared, value = self.variables.get(name), passed.value
+            try:
+                if declared and declared.type != "string" and not passed.is_known:
+                    value = _STANDING[declared.type]
+                elif declared and declared.type != "string" and isinstance(value, str):
+                    value = declared.read(value)
+                filled[name] = Variable.model_validate(
+                    {"value": value, **({"type": declared.type} if declared else {})}
+                )
+            except ValueError:
+                kind = declared.type if declared else "string"
+                raise UsageError(f"The variable {name} should be of type {kind}, but is {value!r}.") from None
+        return self.model_copy(update={"secrets": sources, "variables": filled})
+
+
+_STANDING: Mapping[str, Scalar] = {"integer": 1, "number": 1.0, "boolean": True}
+"""What stands for a value that is not known yet, where it is no text."""
+_PASSED = SecretSource(config="-")
+"""The source of a secret that a program passes: it is never read."""
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A value that a program passes to a spec, or that another stack's output has.
+
+    Attributes:
+        value: The value; of one that is not known, what stands for it in a preview.
+        is_secret: What it fills is a secret.
+        is_known: Whether it has a value yet; in a preview, another resource's output may have none.
+        is_output: It came from another resource, and may fill nothing that shapes the fleet.
+    """
+
+    value: Scalar
+    is_secret: bool = False
+    is_known: bool = True
+    is_output: bool = True
+
+
+def mark_of(variable: str) -> str:
+    """What a variable that a program passes is called among the marks of a spec, and in sentences."""
+    return f"variable {variable}"
+
 
 def mask(secret: str) -> str:
     """What is shown in the place of a secret, by its name."""
@@ -70,6 +130,8 @@ class Values:
         filling: By the variable: the secrets that variables are.
         unread: Why a secret cannot be had, by its name.
         revealed: Secrets are in plain text, as far as they can be had.
+        outputs: The values that come from other resources' outputs, by their marks: "variable db", or a secret's name.
+        pending: The marks of those of them that are not known yet.
     """
 
     secrets: Mapping[str, str]
@@ -77,6 +139,8 @@ class Values:
     filling: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, FleetError] = field(default_factory=dict)
     revealed: bool = False
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    pending: frozenset[str] = frozenset()
 
     @property
     def plain(self) -> dict[str, str]:
@@ -88,17 +152,23 @@ class Values:
         return replace(
             self,
             secrets={name: mask(name) for name in self.secrets},
-            variables={**self.variables, **{name: mask(secret) for name, secret in self.filling.items()}},
+            variables={
+                **self.variables,
+                **{name: mask(secret) for name, secret in self.filling.items() if secret in self.secrets},
+            },
             revealed=False,
         )
 
     def hidden(self, used: Collection[str]) -> dict[str, str]:
         """What may be somewhere on a node, as far as it can be had: the secrets that variables are, and others.
 
+        What is not known yet is no secret.
+
+
         Args:
             used: Their names.
         """
-        names = ({*used, *self.filling.values()} & self.secrets.keys()) - self.unread.keys()
+        names = ({*used, *self.filling.values()} & self.secrets.keys()) - self.unread.keys() - self.pending
         return {name: value for name, value in self.secrets.items() if value and name in names}
 
 
@@ -113,12 +183,21 @@ class Resolver:
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
+        variables: The variables that a program passes.
+        secrets: The secrets that it does.
     """
 
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
     keep: Keep | None = None
+    variables: Mapping[str, Passed] = field(default_factory=dict)
+    secrets: Mapping[str, Passed] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> dict[str, Passed]:
+        """All that a program passes, by their marks."""
+        return {**{mark_of(name): passed for name, passed in self.variables.items()}, **self.secrets}
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
         """Find all values.
@@ -136,7 +215,17 @@ class Resolver:
             for name, variable in head.variables.items()
         }
         filling = {name: variable.secret for name, variable in head.variables.items() if variable.secret}
-        return Values(secrets, variables, filling, unread, self.reveal)
+        outputs = {name: passed for name, passed in self.passed.items() if passed.is_output}
+        filling |= {name: mark_of(name) for name in self.variables if name not in filling and mark_of(name) in outputs}
+        return Values(
+            secrets,
+            variables,
+            filling,
+            unread,
+            self.reveal,
+            {name: str(passed.value) for name, passed in outputs.items()},
+            frozenset(name for name, passed in outputs.items() if not passed.is_known),
+        )
 
     def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
@@ -200,6 +289,7 @@ class _Secrets:
     def __init__(self, resolver: Resolver, head: Head, folder: Path, at: At) -> None:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
         self._known: dict[str, str] = {}
+        self._passed = resolver.passed
 
     def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
         """Those that can be had, and why others cannot, if that may be."""
@@ -214,6 +304,8 @@ class _Secrets:
         return self._known, unread
 
     def _get(self, name: str) -> str:
+        if name not in self._known and name in self._passed:
+            self._known[name] = str(self._passed[name].value)
         if name not in self._known:
             source, at = self._head.secrets[name], self._at("secrets", name)
             generate = source.generate
