@@ -131,9 +131,9 @@ class NodePlan:
             it.
         unread: Why secrets that are in its config or its probes could not be read: a mask stands in their places.
         unasked: Those of them that are in its probes: with another config, these are masked still.
-        outputs: The values in its config, or its probes, that come from other resources' outputs, by their marks, such
-            as "variable db".
-        pending: The marks of those that are not known yet: another text stands in their places.
+        outputs: The values in its config, or its probes, that come from other resources' outputs, by what they are
+            called: "variable db", "secret token".
+        pending: The names of those that are not known yet: another text stands in their places.
     """
 
     name: str

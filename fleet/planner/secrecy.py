@@ -32,6 +32,7 @@ from fleet.errors import FleetError
 from fleet.plan import FleetPlan, MachineConfig, NodePlan, PlanningPlatform
 from fleet.planner.renderer import RENDERERS
 from fleet.spec import LoadedSpec
+from fleet.spec.values import said
 
 Remake = Callable[[LoadedSpec, str], Mapping[str, Sequence[Snippet]]]
 """Makes the snippets of a group's nodes from a spec; by the nodes' names."""
@@ -124,8 +125,12 @@ def with_outputs(plan: FleetPlan, spec: LoadedSpec, snippets: Mapping[str, Seque
         if spec.fleet.groups[node.group].compose:
             # What a Compose file says may depend on a variable that fills nothing.
             used |= frozenset(values.filling.values())
-        held = {mark: values.outputs[mark] for mark in sorted(used & values.outputs.keys())}
-        return replace(node, outputs=held, pending=tuple(mark for mark in held if mark in values.pending))
+        marks = sorted(used & values.outputs.keys())
+        return replace(
+            node,
+            outputs={said(mark): values.outputs[mark] for mark in marks},
+            pending=tuple(said(mark) for mark in marks if mark in values.pending),
+        )
 
     return plan.with_nodes(noted)
 

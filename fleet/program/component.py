@@ -29,6 +29,7 @@ from fleet.planner import plan_fleet, plan_spec
 from fleet.platforms.base import Platform
 from fleet.platforms.options import PlatformOptions
 from fleet.program.fleets import about, platform_stack, program_name
+from fleet.program.references import References
 from fleet.program.running import Running
 from fleet.program.stack_plan import Secrets, platform_options, stack_resolver
 from fleet.program.topology import TOPOLOGY_VERSION, Topology, topology_of
@@ -109,6 +110,7 @@ class Fleet(pulumi.ComponentResource):
     ) -> None:
         self._run = run = Running.current()
         self._fleet = name
+        self._references = References(run.folder)
         self._variables, self._secrets = dict(variables or {}), dict(secrets or {})
         try:
             _check_name(name)
@@ -182,6 +184,7 @@ class Fleet(pulumi.ComponentResource):
             secrets=access,
             variables=variables,
             passed=secrets,
+            references=self._references,
         )
 
     async def _declared(self) -> Mapping[str, NodeGroup]:

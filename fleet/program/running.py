@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
-import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -31,6 +29,7 @@ from fleet.program.fleets import own_state
 from fleet.program.history import with_change
 from fleet.program.interrupted import check_interrupted
 from fleet.program.order import Answer, Order, ordered, tell
+from fleet.program.references import export
 from fleet.program.stack_plan import Secrets
 from fleet.program.state import immutable_settings, with_state
 from fleet.stack_config import Secure
@@ -91,11 +90,11 @@ class Running:
         Raises:
             FleetError: It cannot be read.
         """
-        state = _exported(self.folder, self.stack)
+        state = export(self.folder, self.stack, why=_WHY)
         if any(each["type"] == READY and is_encrypted(each.get("outputs")) for each in resources_of(state)):
             # The passphrase may have been typed, and then only Pulumi itself has it.
             with contextlib.suppress(FleetError):
-                return _exported(self.folder, self.stack, "--show-secrets")
+                return export(self.folder, self.stack, "--show-secrets", why=_WHY)
         return state
 
     @contextlib.contextmanager
@@ -158,6 +157,7 @@ class Running:
         return plan
 
 
+_WHY = "which says where its data disks are, "
 _RUNS: WeakKeyDictionary[pulumi.Resource, Running] = WeakKeyDictionary()
 
 
@@ -168,18 +168,3 @@ def _full_name() -> str:
     if organization == "organization":
         return pulumi.get_stack()
     return f"{organization}/{pulumi.get_project()}/{pulumi.get_stack()}"
-
-
-def _exported(folder: Path, stack: str, *options: str) -> dict[str, Any]:
-    command = ["pulumi", "stack", "export", "--stack", stack, "--non-interactive", *options]
-    try:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if result.returncode == 0:
-            return dict(json.loads(result.stdout).get("deployment") or {})
-        reason = result.stderr.strip().splitlines()[-1:] or [f"status {result.returncode}"]
-    except (OSError, ValueError) as error:
-        reason = [str(error)]
-    raise FleetError(
-        f"The state of stack {stack}, which says where its data disks are, cannot be read: {reason[0]}.",
-        fix=f"See that `{' '.join(command)}` works in {folder}.",
-    )

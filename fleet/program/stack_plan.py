@@ -12,6 +12,7 @@ from fleet.files import read_json
 from fleet.plan import FleetPlan
 from fleet.planner import plan_spec
 from fleet.platforms.base import Platform
+from fleet.program.references import References
 from fleet.program.secrets import keep_secret
 from fleet.spec.values import Keep, Passed, Resolver
 from fleet.stack_config import ConfigReader
@@ -64,6 +65,7 @@ def stack_resolver(
     secrets: Secrets,
     variables: Mapping[str, Passed] | None = None,
     passed: Mapping[str, Passed] | None = None,
+    references: References | None = None,
 ) -> Resolver:
     """Where the values of a stack's specs come from.
 
@@ -75,6 +77,7 @@ def stack_resolver(
         secrets: What is done with secrets.
         variables: The variables that a program passes.
         passed: The secrets that it does.
+        references: What has read outputs of other stacks already.
     """
 
     def full(key: str) -> str:
@@ -94,6 +97,7 @@ def stack_resolver(
         keep=keep,
         variables=variables or {},
         secrets=passed or {},
+        references=(references or References(folder)).output,
     )
 
 

@@ -106,7 +106,7 @@ def load_spec(
         FleetError: A value cannot be had, or a placeholder names no variable. No error holds a secret's value.
     """
     source = _Source(path, SpecConfig(platform, resolver.config), version, resolver, text)
-    values = source.values(resolver)
+    values = source.values()
     if not values.revealed or not values.secrets:
         return source.load(values)
     failure: FleetError | None = None
@@ -196,7 +196,7 @@ class _Source:
         path: Its file.
         config: What a spec in Python is given.
         version: Read it as if it were of this version.
-        passed: Has the values that a program passes.
+        resolver: Where its values come from.
         text: As in :func:`load_spec`.
 
     Raises:
@@ -204,7 +204,9 @@ class _Source:
             way where its values come from.
     """
 
-    def __init__(self, path: Path, config: SpecConfig, version: int | None, passed: Resolver, text: str | None) -> None:
+    def __init__(
+        self, path: Path, config: SpecConfig, version: int | None, resolver: Resolver, text: str | None
+    ) -> None:
         self._document = _document(path, config) if text is None else Document(path, "spec", text)
         self._version = version
         # First, since what else a newer fleet's spec says may be nothing that this one knows.
@@ -212,16 +214,18 @@ class _Source:
         value = self._document.value()
         keys = value if isinstance(value, dict) else {}
         head = self._document.read(Head, {key: keys[key] for key in Head.model_fields if key in keys})
-        self._head = head.with_secure(config.is_secret).with_passed(passed.variables, passed.secrets)
+        self._resolver = resolver.with_references(head, self._document.at)
+        passed = self._resolver.variables, self._resolver.secrets
+        self._head = head.with_secure(config.is_secret).with_passed(*passed)
         self._all_marks: Marks | None = None
 
-    def values(self, resolver: Resolver) -> Values:
+    def values(self) -> Values:
         """Find its values.
 
         Raises:
             FleetError: One cannot be had.
         """
-        return resolver.resolve(self._head, self._document.path.parent, self._document.at)
+        return self._resolver.resolve(self._head, self._document.path.parent, self._document.at)
 
     def load(self, values: Values) -> LoadedSpec:
         """Fill in values and check the whole.

@@ -172,7 +172,7 @@ class SecretSource(Model):
 class Variable(Model):
     """A value that ``${name}`` stands for. Written as the value, or in full.
 
-    Exactly one of ``value``, ``config``, ``env`` and ``secret`` says where it comes from.
+    Exactly one of ``value``, ``config``, ``env``, ``secret`` and ``stack`` says where it comes from.
 
     Attributes:
         type: What it is; a value given here says so itself.
@@ -180,6 +180,8 @@ class Variable(Model):
         config: A key of the stack's config; "name" stands for ``<project>:name``.
         env: A variable of the environment that the command runs in.
         secret: A secret of the spec; always a string. What it fills is a secret too.
+        stack: Another stack of the same backend, as ``pulumi stack ls`` names it, or ``organization/project/stack``.
+        output: The output of that stack. One that is a secret there fills what is a secret here.
         default: What it is where ``config`` or ``env`` have nothing.
     """
 
@@ -188,6 +190,8 @@ class Variable(Model):
     config: str = ""
     env: str = ""
     secret: str = ""
+    stack: str = ""
+    output: str = ""
     default: Strict | None = None
 
     @model_validator(mode="before")
@@ -205,8 +209,13 @@ class Variable(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> Variable:
-        if sum((self.value is not None, *map(bool, (self.config, self.env, self.secret)))) != 1:
-            raise ValueError("a variable is one of a value, `config: KEY`, `env: VARIABLE` or `secret: NAME`")
+        if sum((self.value is not None, *map(bool, (self.config, self.env, self.secret, self.stack)))) != 1:
+            raise ValueError(
+                "a variable is one of a value, `config: KEY`, `env: VARIABLE`, `secret: NAME` or `stack: STACK` with "
+                "`output: NAME`"
+            )
+        if bool(self.stack) != bool(self.output):
+            raise ValueError("an output of another stack is `stack: STACK` with `output: NAME`")
         if self.default is not None and not (self.config or self.env):
             raise ValueError("a default is for what comes from `config` or `env`")
         if self.secret and self.type != "string":

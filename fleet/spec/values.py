@@ -110,9 +110,17 @@ class Passed:
     is_output: bool = True
 
 
+_VARIABLE = "variable "
+
+
 def mark_of(variable: str) -> str:
-    """What a variable that a program passes is called among the marks of a spec, and in sentences."""
-    return f"variable {variable}"
+    """What a variable that a program passes is called among the marks of a spec, where a secret has its name."""
+    return f"{_VARIABLE}{variable}"
+
+
+def said(mark: str) -> str:
+    """What a mark is called in a sentence: "variable db", "secret token"."""
+    return mark if mark.startswith(_VARIABLE) else f"secret {mark}"
 
 
 def mask(secret: str) -> str:
@@ -185,6 +193,7 @@ class Resolver:
             nothing may be generated.
         variables: The variables that a program passes.
         secrets: The secrets that it does.
+        references: Reads another stack's output, by the stack's and the output's name; ``None``: those are not known.
     """
 
     config: ConfigReader | None = None
@@ -193,6 +202,30 @@ class Resolver:
     keep: Keep | None = None
     variables: Mapping[str, Passed] = field(default_factory=dict)
     secrets: Mapping[str, Passed] = field(default_factory=dict)
+    references: Callable[[str, str], Passed] | None = None
+
+    def with_references(self, head: Head, at: At) -> Resolver:
+        """A resolver that has the outputs of other stacks, too, as if a program passed them.
+
+        Args:
+            head: Says which.
+            at: Where parts of the spec stand.
+
+        Raises:
+            FleetError: One cannot be read.
+        """
+        found: dict[str, Passed] = {}
+        for name, variable in head.variables.items():
+            if not variable.stack or name in self.variables:
+                continue
+            if self.references is None:
+                found[name] = Passed(f"not-known-yet-{name}", is_known=False)
+                continue
+            try:
+                found[name] = self.references(variable.stack, variable.output)
+            except FleetError as error:
+                raise type(error)(error.what, at=error.at or at("variables", name), fix=error.fix) from None
+        return replace(self, variables={**found, **self.variables})
 
     @property
     def passed(self) -> dict[str, Passed]:
