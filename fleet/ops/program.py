@@ -24,6 +24,7 @@ from pulumi.automation import EngineEvent
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.tokens import FLEET
 from fleet.errors import FleetError, UsageError, release
+from fleet.files import stack_folder
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
@@ -414,6 +415,10 @@ class ProgramSession(Session):
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         return [fleet.platform for fleet in self._fleets(stack)]
+
+    def _folders(self, stack: Stack) -> Sequence[Path]:
+        names = [platform_stack(stack.short_name, fleet.name) for fleet in self._fleets(stack)]
+        return [stack_folder(self._project.folder, name) for name in dict.fromkeys([*names, stack.short_name])]
 
     def _removing(self, stack: Stack, platforms: Sequence[Platform]) -> Reports:
         return ProgramReporter(self._fleets(stack), self._ui.event, preview=False)

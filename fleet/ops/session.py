@@ -209,21 +209,26 @@ class Session:
         disks = retained_disks(stack.resources)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
+        folders = self._folders(stack)
         reporter = self._removing(stack, platforms)
         with failing(stack, reporter, self._ui.say):
             stack.destroy(reporter.event)
         self._ui.event(reporter.summary("destroy", self._project.name))
-        folder = stack_folder(self._project.folder, stack.short_name)
-        shutil.rmtree(folder / "rosters", ignore_errors=True)
-        (folder / KNOWN_HOSTS).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # unless data disks are in it
+        for folder in folders:
+            shutil.rmtree(folder / "rosters", ignore_errors=True)
+            (folder / KNOWN_HOSTS).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless data disks are in it
         for name, place in disks:
             self._ui.event(DataDisk(name, "deleted" if delete_data_disks else "kept", place))
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         """The platforms of the stack's fleets, without one twice."""
         return [stack_platform(stack.config.get, folder=self._project.folder, stack=stack.short_name)]
+
+    def _folders(self, stack: Stack) -> Sequence[Path]:
+        """Where files of the stack's are, as long as it has nodes."""
+        return [stack_folder(self._project.folder, stack.short_name)]
 
     def _removing(self, stack: Stack, platforms: Sequence[Platform]) -> Reports:
         """What tells of the removal of all that is deployed."""

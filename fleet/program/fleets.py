@@ -57,7 +57,7 @@ def about(platform: str, options: Mapping[str, Any], topology: Topology) -> dict
 
 
 def fleets_of(resources: Sequence[Resource]) -> list[StateFleet]:
-    """The fleets of a state, in the order of their declarations.
+    """The fleets of a state, by name.
 
     Args:
         resources: The state's resources.
@@ -74,7 +74,7 @@ def fleets_of(resources: Sequence[Resource]) -> list[StateFleet]:
             unpack(noted["options"]),
             TypeAdapter(Topology).validate_python(unpack(noted["topology"])),
         )
-        for urn, noted in made.items()
+        for urn, noted in sorted(made.items(), key=lambda each: urn_name(each[0]))
     ]
 
 

@@ -14,7 +14,7 @@ import os
 import pickle
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fleet.errors import FleetError, release
@@ -81,14 +81,12 @@ class Answer:
         platform: Its platform's name.
         options: Its platform's options.
         plan: Its plan, as it is about to be declared.
-        unknown: By node, the variables that its config has and that are not known yet.
     """
 
     fleet: str
     platform: str
     options: Mapping[str, Any]
     plan: FleetPlan
-    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def tell(order: Order, answer: Answer) -> None:

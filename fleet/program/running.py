@@ -152,8 +152,7 @@ class Running:
             only=order.only(fleet) if order else None,
         )
         if order:
-            unknown = {node.name: node.pending for node in plan.nodes if node.pending}
-            answer = Answer(fleet, platform.name if fleet else "", options or {}, plan, unknown)
+            answer = Answer(fleet, platform.name if fleet else "", options or {}, plan)
             await asyncio.to_thread(tell, order, answer)
         return plan
 

@@ -104,7 +104,7 @@ def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(p
     assert planned["reasons"] == ["file /etc/containers/systemd/hello.container changed"]
     assert '+Environment="GREETING=two"' in program.done("diff")
 
-    program.sicken("shop-web-1")
+    program.sicken("web-1")
     refused = program.type("replace", ".", "web-0")
     assert refused.status == 1
     assert "Node web-0 is left as it is: web-1 is not ready" in refused.err
@@ -118,7 +118,7 @@ def test_commands_typed_in_a_programs_folder_run_the_program_or_read_its_state(p
     assert "1 node untouched: web-0." in sick.err
     assert "`fleet up . --stack test` goes on from here" in sick.err
     assert len(program.started()) == 1
-    program.heal("shop-web-1")
+    program.heal("web-1")
     assert "re-provisioned" in program.done("up")
     assert len(program.started()) == 1
 
