@@ -113,7 +113,8 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(_metadata_guard(render))
     confidential = frozenset(place[2:] for place in spec.marks if place[:2] == ("groups", name))
     # The group is its workload; one with nothing in it makes an empty snippet.
-    excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
+    excluded_files = [spec.lock_path]
+    excluded_files += [spec.folder / path for each in spec.fleet.secrets.values() for path in each.files]
     workload = render.workload(
         group,
         secrets=spec.values.secrets,

@@ -26,7 +26,7 @@ from fleet.document import Document, fields_at
 from fleet.errors import FleetError, FleetWarning, Position, UsageError
 from fleet.model import Secrecy
 from fleet.spec import python as program
-from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead
+from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead, SecretSource
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values, concealed, mask
 from fleet.spec.versions import FIRST, VERSION_KEY
@@ -404,6 +404,20 @@ def load_references(path: Path, platform: str, resolver: Resolver) -> set[str]:
     groups = _groups(path, platform, resolver)
     named = {container.image for group in groups for container in group.containers.values()}
     return named | {image.image for group in groups for image in group.images.values()}
+
+
+def load_sources(path: Path, platform: str, resolver: Resolver) -> Mapping[str, SecretSource]:
+    """Where a spec's secrets come from, by name.
+
+    Args:
+        path: The spec's file.
+        platform: The platform's name, for a spec in Python.
+        resolver: Where its values come from.
+
+    Raises:
+        FleetError: Anything is wrong with the spec.
+    """
+    return load_spec(path, resolver, platform).fleet.secrets
 
 
 def _groups(path: Path, platform: str, resolver: Resolver) -> Iterable[Group]:

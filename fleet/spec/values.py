@@ -20,6 +20,7 @@ from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
+from fleet.spec.sources import NotAskedError, Programs, program_of
 from fleet.spec.versions import FIRST, Version
 from fleet.stack_config import ConfigReader, Secure
 
@@ -110,6 +111,7 @@ class Resolver:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is masked, and need not be there.
         lenient: A secret that cannot be had is masked, too.
+        ask: Run the programs that tell secrets (:mod:`fleet.spec.sources`); otherwise these secrets cannot be had.
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
@@ -118,6 +120,7 @@ class Resolver:
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
+    ask: bool = True
     keep: Keep | None = None
 
     def resolve(self, head: Head, folder: Path, at: At) -> Values:
@@ -138,13 +141,17 @@ class Resolver:
         filling = {name: variable.secret for name, variable in head.variables.items() if variable.secret}
         return Values(secrets, variables, filling, unread, self.reveal)
 
-    def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
+    def secret(self, name: str, source: SecretSource, programs: Programs, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
 
         Raises:
             FleetError: It cannot be had.
         """
         what = f"The secret {name}"
+        if program := program_of(source):
+            if not self.ask:
+                raise NotAskedError(f"{what} comes from {program}, which this command does not run.", at=at)
+            return programs.tell(name, source, at)
         if source.env:
             return self._environment(what, source.env, at)
         if source.file:
@@ -200,6 +207,7 @@ class _Secrets:
     def __init__(self, resolver: Resolver, head: Head, folder: Path, at: At) -> None:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
         self._known: dict[str, str] = {}
+        self._programs = Programs(folder)
 
     def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
         """Those that can be had, and why others cannot, if that may be."""
@@ -220,7 +228,7 @@ class _Secrets:
             if generate and self._resolver.config:
                 self._known[name] = self._generated(name, source.config, generate, at)
             else:
-                self._known[name] = self._resolver.secret(name, source, self._folder, at)
+                self._known[name] = self._resolver.secret(name, source, self._programs, self._folder, at)
         return self._known[name]
 
     def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:
