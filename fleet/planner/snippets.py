@@ -20,6 +20,7 @@ from fleet.plan import PlanningPlatform
 from fleet.planner.network import private_address
 from fleet.planner.renderer import RENDERERS, Renderer
 from fleet.spec import LoadedSpec
+from fleet.spec.loader import check_variables
 from fleet.spec.model import AnySnippet, Group
 from fleet.workloads import Workload
 
@@ -69,12 +70,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
     path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
     if not path.exists():
         raise UsageError(f"There is no snippet {path}.", at=at)
-    if missing := [each for each in ref.variables if each not in spec.values.variables]:
-        raise UsageError(
-            f"The snippet is given the variable {missing[0]}, which the spec does not define.",
-            at=at,
-            fix="Define it under `variables`.",
-        )
+    check_variables("snippet", ref.variables, spec.values, at)
     values = {each: spec.values.variables[each] for each in ref.variables}
     boundary = None if ref.outside else spec.boundary
     snippet = Snippet.from_file(
@@ -103,7 +99,10 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(replace(access, secrets=spec.secrets_in("ssh_authorized_keys")))
     if spec.fleet.network:
         snippets.append(render.hosts(spec.fleet, platform))
-    filling = frozenset().union(*(spec.secrets_in("groups", name, kind) for kind in Workload.model_fields))
+    filling = frozenset().union(
+        *(spec.secrets_in("groups", name, kind) for kind in (*Workload.model_fields, "quadlets")),
+        *(unit.filling for unit in group.units),
+    )
     for disk, what in sorted(group.data_disks.items()):
         link, services = platform.disk_link(disk), group.services_on(what.mount)
         # Where containers' data lies says which services wait for the disk.

@@ -61,6 +61,25 @@ class SnippetRef(Shorthand):
     variables: list[VariableName] = []
 
 
+class QuadletRef(Shorthand):
+    """A Quadlet file of your own, or a folder of them. Written as its path, or in full.
+
+    Attributes:
+        path: Relative to the spec's folder: ``NAME.container``, ``.pod``, ``.kube``, ``.network``, ``.volume``,
+            ``.image`` or ``.build``; or a folder, of which all such files are taken, but none of folders in it.
+        run_as: A user of the group whose rootless Podman runs it; root's runs it otherwise.
+        variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
+        outside: It, and files that it names, may be outside of the project's folder.
+    """
+
+    shorthand = "path"
+
+    path: str = Field(min_length=1)
+    run_as: Name | None = None
+    variables: list[VariableName] = []
+    outside: bool = False
+
+
 def _kind_of(value: Any) -> str:
     if isinstance(value, LibrarySnippet):
         return value.use
@@ -415,6 +434,7 @@ class Group(Workload):
         count: How many.
         snippets: Files, and snippets of the library, merged in this order.
         compose: A Compose file beside the spec, whose services, networks and volumes are added.
+        quadlets: Quadlet files beside the spec, and folders of such, taken as they are.
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
@@ -440,6 +460,7 @@ class Group(Workload):
     count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
     snippets: Annotated[list[AnySnippet], SEALED] = []
     compose: Annotated[ComposeRef | None, SEALED] = None
+    quadlets: Annotated[list[QuadletRef], SEALED] = []
     data_disks: Annotated[dict[DiskName, DataDisk], SEALED] = {}
     ports: Annotated[list[GroupPort], PLAIN] = []
     ready: Annotated[list[Probe], SEALED] = []
@@ -460,6 +481,7 @@ class Group(Workload):
         """Ports reachable from outside, without SSH's."""
         published = [port for container in self.containers.values() for port in container.ports]
         published += [port for pod in self.pods.values() for port in pod.ports]
+        published += [port for unit in self.units for port in unit.ports]
         ports = {(port.node, port.protocol): PortPlan(port.node, port.protocol) for port in published if port.public}
         # A port that is listed, too, is reachable as the list has it.
         for port in self.ports:
