@@ -2,9 +2,10 @@
 
 ``tests/unit/frozen/v1`` has a folder for each stored spec of version 1: ``fleet.yaml``, the files that it names, and
 ``values.json`` with the stack's config and the environment that it reads, and the platforms, each with options of its
-own, if it is not for all. ``rendered.jsonl.xz`` holds, a JSON line for every platform and node, the node's config and
-its user data. Both are there for good: to freeze a new key of the spec, add a folder. ``--again`` stores all of a
-version anew, as long as the version is not released (:attr:`fleet.spec.versions.SpecVersion.released`).
+own, if it is not for all; programs in its folder ``bin`` stand in for those that tell its secrets.
+``rendered.jsonl.xz`` holds, a JSON line for every platform and node, the node's config and its user data. Both are
+there for good: to freeze a new key of the spec, add a folder. ``--again`` stores all of a version anew, as long as the
+version is not released (:attr:`fleet.spec.versions.SpecVersion.released`).
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ def specs(folder: Path) -> list[Path]:
     return sorted(each for each in folder.iterdir() if each.is_dir() and each.name != SHARED)
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """What a stored spec is read with beside this process's own environment."""
+    file = folder / "values.json"
+    values = dict(json.loads(file.read_text()).get("environment", {})) if file.exists() else {}
+    return {**values, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+
+
 def rendered(folder: Path) -> Iterator[tuple[Key, dict[str, str]]]:
     """What a stored spec renders to on every platform, by the names of its folder, the platform, and the node."""
     values = json.loads((folder / "values.json").read_text()) if (folder / "values.json").exists() else {}
@@ -60,7 +68,7 @@ def rendered(folder: Path) -> Iterator[tuple[Key, dict[str, str]]]:
     for name, own in values.get("platforms", {each: {} for each in PLATFORMS}).items():
         options, config = PLATFORMS[name]
         where = platform(name, {**options, **own}, project=folder, stack="frozen", config=config.get)
-        with patch.dict(os.environ, values.get("environment", {})):
+        with patch.dict(os.environ, environment(folder)):
             plan = plan_spec(folder / "fleet.yaml", resolver, where, need_lock=False, check=False)
         for node in plan.nodes:
             user_data = node.delivery.user_data

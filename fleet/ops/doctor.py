@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +20,9 @@ from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.workspace import find_pulumi
 from fleet.platforms.diagnosis import LIMIT, Check, Verdict, command, run
 from fleet.project import Project, short_name
-from fleet.spec import Resolver, load_references
+from fleet.spec import Resolver, load_references, load_sources
+from fleet.spec.model import SecretSource
+from fleet.spec.sources import INSTALL, program_of, usual_identity, where_is
 from fleet.stack_config import DEFAULT_PLATFORM, no_config
 
 _ROOM, _LITTLE_ROOM = 8 << 30, 2 << 30
@@ -64,8 +66,9 @@ def findings(spec: Path | None = None, stack: str = "") -> Iterator[Finding]:
         config = project.plain_config(stack)
         where, values = place(spec, platform=None, stack=stack)
         references = load_references(spec, where.name, Resolver(values))
+        sources = _sources(spec.parent, load_sources(spec, where.name, Resolver(values)))
         folder = stack_folder(project.folder, short_name(stack))
-        checks = [*_machine(), *where.checks(config.get), *_registries(references), *_disks(folder), _clock()]
+        checks = [*_machine(), *where.checks(config.get), *sources, *_registries(references), *_disks(folder), _clock()]
     yield from map(_looked_at, checks)
 
 
@@ -124,6 +127,31 @@ def _pulumi_state() -> Verdict:
 def _host_state(host: str) -> Verdict:
     where = shutil.which(host)
     return Verdict(bool(where), where or "install Pulumi's release archive, which brings it beside the CLI")
+
+
+def _sources(folder: Path, secrets: Mapping[str, SecretSource]) -> Iterator[Check]:
+    """The programs that tell a spec's secrets; none is run.
+
+    Args:
+        folder: The spec's folder.
+        secrets: Where they come from, by name.
+    """
+    for program in sorted({program_of(source) for source in secrets.values()} - {""}):
+        names = [name for name, source in secrets.items() if program_of(source) == program]
+        yield Check(program, lambda program=program, names=names: _program_state(program, folder, names))  # type: ignore[misc]
+    if any(source.age and not source.identity for source in secrets.values()):
+        yield Check("identity of age", _identity_state)
+
+
+def _program_state(program: str, folder: Path, names: Sequence[str]) -> Verdict:
+    where = where_is(program, folder)
+    what = f"the secret {names[0]} comes" if len(names) == 1 else f"the secrets {', '.join(names)} come"
+    return Verdict(bool(where), where or f"{what} from it. {INSTALL.get(program, 'Have it on PATH.')}")
+
+
+def _identity_state() -> Verdict:
+    where = usual_identity()
+    return Verdict(bool(where) or None, str(where or "none is here: only files with a passphrase can be decrypted"))
 
 
 def _registries(references: set[str]) -> Iterator[Check]:

@@ -246,7 +246,7 @@ class Observer:
             folder=self._project.folder,
             stack=stack.short_name,
             full_name=stack.name,
-            secrets="known",
+            secrets="at hand",
             need_lock=False,
         )
         self._topology = read_topology(self.spec, stack=self.stack_name)

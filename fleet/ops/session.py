@@ -39,6 +39,7 @@ from fleet.program.history import REPLACE, History, with_change
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
 from fleet.project import Project
+from fleet.spec.sources import NotAskedError
 
 
 def session(spec: Path, stack: str, ui: Ui, *, new_image: bool = False) -> Session:
@@ -124,7 +125,7 @@ class Session:
             FleetError: There is nothing to go back to, or it is not kept, or the spec has no longer all nodes that are
                 deployed.
         """
-        stack, plan, platform = self._plan("change", "known")
+        stack, plan, platform = self._plan("change", "at hand")
         self._ui.event(_begin("rollback", stack, plan))
         deployed = Deployed(stack.resources, platform)
         number, configs = self._generation(stack, deployed, to)
@@ -250,7 +251,7 @@ class Session:
         """
         command = f"{REPLACE} {node}{' --new-config' if new_config else ''}"
         self._begun = replace(self._begun, command=command, only=frozenset({node}))
-        stack, plan, platform = self._plan("change", "generate" if new_config else "known")
+        stack, plan, platform = self._plan("change", "generate" if new_config else "at hand")
         self._ui.event(_begin("replace", stack, plan))
         self._check_deployed(plan, platform, self._ui.say)
         platform.repair()
@@ -439,9 +440,10 @@ class Session:
 
     def status(self) -> FleetStatus:
         """How every node is, planned or deployed. A secret that cannot be had counts as unchanged."""
-        stack, plan, platform = self._plan("read", "known", need_lock=False)
-        for error in {str(error): error for node in plan.nodes for error in node.unread}:
-            self._ui.warn(f"{error} It counts as unchanged.")
+        stack, plan, platform = self._plan("read", "at hand", need_lock=False)
+        for error in {str(error): error for node in plan.nodes for error in node.unread}.values():
+            if not isinstance(error, NotAskedError):
+                self._ui.warn(f"{error} It counts as unchanged.")
         if ailing := platform.ailing():
             self._ui.warn(ailing)
         deployed = Deployed(stack.resources, platform)

@@ -7,12 +7,14 @@ says whether it can make the whole.
 
 from __future__ import annotations
 
+import json
 import re
+import warnings
 from pathlib import Path
 
 from fleet.config import NEWEST_SPEC, Snippet
 from fleet.config.difference import file_texts
-from fleet.errors import FleetError, UsageError
+from fleet.errors import FleetError, FleetWarning, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
@@ -24,6 +26,9 @@ from fleet.spec import LoadedSpec, Resolver, load_spec
 from fleet.spec.loader import error_to_report, warn_of_no_version
 from fleet.spec.model import Group
 from fleet.spec.values import concealed
+from fleet.workloads.container import Container
+from fleet.workloads.quadlet_units import RUNNING, QuadletUnit, started
+from fleet.workloads.resources import Pod
 
 _FIRST_UNPRIVILEGED_PORT = 1024
 
@@ -134,6 +139,7 @@ def plan_fleet(
     def check(spec: LoadedSpec, name: str, config: MachineConfig) -> None:
         _check_rootless_ports(spec, name, spec.fleet.groups[name], config)
         _check_disk_owners(spec, name, spec.fleet.groups[name], config)
+        _check_quadlets(spec, name, spec.fleet.groups[name], config)
 
     groups: dict[str, GroupPlan] = {}
     snippets: dict[str, list[Snippet]] = {}
@@ -196,11 +202,12 @@ def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -
     """The group with the digests of the lock, if it has any; then it must have all."""
     if lock is None or not lock.containers:
         return group
+    places = {("quadlets", unit.name): ("quadlets", unit.index) for unit in group.units}
     for where, reference in group.tags.items():
         if reference not in lock.containers:
             raise FleetError(
                 f"The image lock has digests of containers' images, but none of {reference}.",
-                at=spec.at("groups", name, *where, "image"),
+                at=spec.at("groups", name, *places.get(where, where), "image"),
                 fix="Add it with `fleet image pin SPEC`.",
             )
     return group.pinned(lock.containers)
@@ -242,6 +249,8 @@ def _report_port(spec: LoadedSpec, name: str, group: Group) -> list[PortPlan]:
     for kind, things in (("containers", group.containers), ("pods", group.pods)):
         for thing, what in things.items():
             taken += [((kind, thing, "ports"), f"{thing} publishes", port.node, port.protocol) for port in what.ports]
+    for unit in group.units:
+        taken += [(("quadlets", unit.index), f"{unit.name} publishes", port.node, port.protocol) for port in unit.ports]
     for index, port in enumerate(group.ports):
         taken.append((("ports", index), f"nodes of {name} have", port.number, port.protocol))
     for where, who, used, protocol in taken:
@@ -268,22 +277,60 @@ def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:
 def _check_rootless_ports(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:
     """Refuse ports that a rootless Podman cannot have (ip_unprivileged_port_start, in the kernel's ip-sysctl)."""
     low = _FIRST_UNPRIVILEGED_PORT
-    for kind, things in (("containers", group.containers), ("pods", group.pods)):
-        for thing, what in things.items():
-            ports = [port.node for port in what.ports if what.run_as and port.node < low]
-            if not ports:
-                continue
-            for text in file_texts(config.tree, "/etc/sysctl.d/"):
-                for value in re.findall(r"^\s*-?net[./]ipv4[./]ip_unprivileged_port_start\s*=\s*([0-9]+)", text, re.M):
-                    low = int(value)
-            if min(ports) < low:
-                raise UsageError(
-                    f"{thing} publishes port {min(ports)} of the node, but {what.run_as}'s rootless Podman can have "
-                    f"ports from {low} up only.",
-                    at=spec.at("groups", name, kind, thing, "ports"),
-                    fix="Publish a higher one, or allow it: `{use: sysctl, values: "
-                    f"{{net.ipv4.ip_unprivileged_port_start: {min(ports)}}}}}` among the group's `snippets`.",
-                )
+    publishing: list[tuple[tuple[str | int, ...], str, Container | Pod | QuadletUnit]] = [
+        ((kind, thing, "ports"), thing, what)
+        for kind, things in (("containers", group.containers), ("pods", group.pods))
+        for thing, what in things.items()
+    ]
+    publishing += [(("quadlets", unit.index), unit.name, unit) for unit in group.units]
+    for where, thing, what in publishing:
+        ports = [port.node for port in what.ports if what.run_as and port.node < low]
+        if not ports:
+            continue
+        for text in file_texts(config.tree, "/etc/sysctl.d/"):
+            for value in re.findall(r"^\s*-?net[./]ipv4[./]ip_unprivileged_port_start\s*=\s*([0-9]+)", text, re.M):
+                low = int(value)
+        if min(ports) < low:
+            raise UsageError(
+                f"{thing} publishes port {min(ports)} of the node, but {what.run_as}'s rootless Podman can have "
+                f"ports from {low} up only.",
+                at=spec.at("groups", name, *where),
+                fix="Publish a higher one, or allow it: `{use: sysctl, values: "
+                f"{{net.ipv4.ip_unprivileged_port_start: {min(ports)}}}}}` among the group's `snippets`.",
+            )
+
+
+def _check_quadlets(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:
+    """Refuse units of snippets that would hide a Quadlet file's service; say of one that nothing starts.
+
+    Warns:
+        FleetWarning: Nothing starts it.
+
+    Raises:
+        UsageError: A unit has the name of its service.
+    """
+    if not group.units:
+        return
+    systemd = config.tree.get("systemd", {}).get("units", [])
+    own = {unit["name"] for unit in systemd if unit.get("contents")}
+    texts = json.dumps(systemd) + "".join(file_texts(config.tree, "/etc/systemd/"))
+    reached = started(group.units, texts)
+    for unit in group.units:
+        at = spec.at("groups", name, "quadlets", unit.index)
+        if unit.service in own and not unit.run_as:
+            raise UsageError(
+                f"The service of {unit.name}, {unit.service}, is a unit of a snippet, too, and that would hide it.",
+                at=at,
+                fix="Rename one.",
+            )
+        if unit.kind in RUNNING and unit.name not in reached:
+            target = "default.target" if unit.run_as else "multi-user.target"
+            warnings.warn(
+                f"{at}: Nothing starts {unit.name}, which has no `[Install]` section. Add one with "
+                f"`WantedBy={target}`, or a timer or a service that starts it.",
+                FleetWarning,
+                stacklevel=2,
+            )
 
 
 def _check_disk_owners(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:

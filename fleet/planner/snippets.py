@@ -20,6 +20,7 @@ from fleet.plan import PlanningPlatform
 from fleet.planner.network import private_address
 from fleet.planner.renderer import RENDERERS, Renderer
 from fleet.spec import LoadedSpec
+from fleet.spec.loader import check_variables
 from fleet.spec.model import AnySnippet, Group
 from fleet.workloads import Workload
 
@@ -69,12 +70,7 @@ def _named(spec: LoadedSpec, ref: AnySnippet, node: NodeName, *where: str | int)
     path = spec.boundary.check(spec.folder / ref.path, "The snippet", outside=ref.outside, at=at)
     if not path.exists():
         raise UsageError(f"There is no snippet {path}.", at=at)
-    if missing := [each for each in ref.variables if each not in spec.values.variables]:
-        raise UsageError(
-            f"The snippet is given the variable {missing[0]}, which the spec does not define.",
-            at=at,
-            fix="Define it under `variables`.",
-        )
+    check_variables("snippet", ref.variables, spec.values, at)
     values = {each: spec.values.variables[each] for each in ref.variables}
     boundary = None if ref.outside else spec.boundary
     snippet = Snippet.from_file(
@@ -103,7 +99,10 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
         snippets.append(replace(access, secrets=spec.secrets_in("ssh_authorized_keys")))
     if spec.fleet.network:
         snippets.append(render.hosts(spec.fleet, platform))
-    filling = frozenset().union(*(spec.secrets_in("groups", name, kind) for kind in Workload.model_fields))
+    filling = frozenset().union(
+        *(spec.secrets_in("groups", name, kind) for kind in (*Workload.model_fields, "quadlets")),
+        *(unit.filling for unit in group.units),
+    )
     for disk, what in sorted(group.data_disks.items()):
         link, services = platform.disk_link(disk), group.services_on(what.mount)
         # Where containers' data lies says which services wait for the disk.
@@ -116,7 +115,8 @@ def shared_snippets(spec: LoadedSpec, name: str, group: Group, platform: Plannin
     marks = spec.marks.items()
     confidential = frozenset(place[2:] for place, by in marks if place[:2] == ("groups", name) and by & known)
     # The group is its workload; one with nothing in it makes an empty snippet.
-    excluded_files = [spec.lock_path, *(spec.folder / each.file for each in spec.fleet.secrets.values() if each.file)]
+    excluded_files = [spec.lock_path]
+    excluded_files += [spec.folder / path for each in spec.fleet.secrets.values() for path in each.files]
     workload = render.workload(
         group,
         secrets=spec.values.secrets,

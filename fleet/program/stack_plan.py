@@ -17,9 +17,10 @@ from fleet.program.secrets import keep_secret
 from fleet.spec.values import Keep, Passed, Resolver
 from fleet.stack_config import ConfigReader
 
-Secrets = Literal["generate", "imagine", "known"]
+Secrets = Literal["generate", "imagine", "known", "at hand"]
 """What is done with a spec's secrets: each is looked up, and what is to be generated is, and kept; or is made up,
-which leaves nothing behind; or those are taken that can be had, and others masked (:attr:`NodePlan.unread`)."""
+which leaves nothing behind; or those are taken that can be had, and others masked (:attr:`NodePlan.unread`); or, of
+these, those that no program has to tell (:mod:`fleet.spec.sources`)."""
 
 
 def plan_stack(
@@ -93,7 +94,8 @@ def stack_resolver(
     return Resolver(
         lambda key: config(full(key)),
         reveal=True,
-        lenient=secrets == "known",
+        lenient=secrets in ("known", "at hand"),
+        ask=secrets != "at hand",
         keep=keep,
         variables=variables or {},
         secrets=passed or {},

@@ -20,6 +20,7 @@ from fleet.spec import FleetSpec
 from fleet.spec.model import AnySnippet, Group, SnippetRef
 from fleet.workloads.container import Container, volume_source
 from fleet.workloads.fields import Port
+from fleet.workloads.quadlet_units import QuadletUnit
 from fleet.workloads.resources import Pod
 from fleet.workloads.workload import below
 
@@ -370,7 +371,10 @@ def _plain(value: Any) -> Any:
 
 def _group(name: str, group: Group, plan: GroupPlan, platform: Platform, addresses: Mapping[str, str]) -> TopologyGroup:
     mounted = [mount for container in group.containers.values() for mount in _mounts(group, container)]
+    units = [_container_of(unit, group) for unit in group.units if unit.kind in ("container", "kube")]
+    mounted += [mount for unit in units for mount in unit.mounts]
     volumes = [mount.source for mount in mounted if mount.kind == "volume"]
+    pods = [unit for unit in group.units if unit.kind == "pod"]
     report = plan.nodes[0].report if plan.nodes else None
     networked: list[tuple[str, Container | Pod]] = [*group.containers.items(), *group.pods.items()]
     return TopologyGroup(
@@ -385,25 +389,55 @@ def _group(name: str, group: Group, plan: GroupPlan, platform: Platform, address
         names=plan.names,
         nodes=tuple(_node(node, group, platform, addresses) for node in plan.nodes),
         ports=tuple(_port(port, report, group, platform) for port in _reachable(group, plan.nodes)),
-        containers=tuple(_container(each, container, group) for each, container in group.containers.items()),
-        pods=tuple(
-            TopologyPod(
-                each,
-                tuple(name for name, container in group.containers.items() if container.pod == each),
-                tuple(use.name for use in pod.networks),
-                tuple(map(str, pod.ports)),
-                pod.run_as or "",
-            )
-            for each, pod in group.pods.items()
+        containers=(*(_container(each, container, group) for each, container in group.containers.items()), *units),
+        pods=(
+            *(
+                TopologyPod(
+                    each,
+                    (
+                        *(name for name, container in group.containers.items() if container.pod == each),
+                        *(unit.name for unit in units if unit.pod == each),
+                    ),
+                    tuple(use.name for use in pod.networks),
+                    tuple(map(str, pod.ports)),
+                    pod.run_as or "",
+                )
+                for each, pod in group.pods.items()
+            ),
+            *(
+                TopologyPod(
+                    pod.stem,
+                    tuple(unit.name for unit in units if unit.pod == pod.stem),
+                    tuple(_named(pod, "network")),
+                    tuple(map(str, pod.ports)),
+                    pod.run_as or "",
+                )
+                for pod in pods
+            ),
         ),
-        networks=tuple(
-            TopologyNetwork(
-                each,
-                tuple(str(subnet.prefix) for subnet in network.subnets),
-                network.internal,
-                tuple(name for name, thing in networked if each in [use.name for use in thing.networks]),
-            )
-            for each, network in group.networks.items()
+        networks=(
+            *(
+                TopologyNetwork(
+                    each,
+                    tuple(str(subnet.prefix) for subnet in network.subnets),
+                    network.internal,
+                    (
+                        *(name for name, thing in networked if each in [use.name for use in thing.networks]),
+                        *_members(each, units, pods),
+                    ),
+                )
+                for each, network in group.networks.items()
+            ),
+            *(
+                TopologyNetwork(
+                    unit.stem,
+                    tuple(entry.value for entry in unit.all("Subnet")),
+                    unit.value("Internal").lower() in ("yes", "true", "1", "on"),
+                    tuple(_members(unit.stem, units, pods)),
+                )
+                for unit in group.units
+                if unit.kind == "network"
+            ),
         ),
         volumes=tuple(dict.fromkeys([*group.volumes, *volumes])),
         disks=tuple(
@@ -449,6 +483,8 @@ def _port(port: PortPlan, report: int | None, group: Group, platform: Platform) 
     publishing: list[tuple[Literal["container", "pod"], str, Sequence[Port]]] = [
         *(("container", name, container.ports) for name, container in group.containers.items()),
         *(("pod", name, pod.ports) for name, pod in group.pods.items()),
+        *(("container", _name_of(unit), unit.ports) for unit in group.units if unit.kind in ("container", "kube")),
+        *(("pod", unit.stem, unit.ports) for unit in group.units if unit.kind == "pod"),
     ]
     for use, name, ports in publishing:
         for each in ports:
@@ -488,6 +524,52 @@ def _container(name: str, container: Container, group: Group) -> TopologyContain
         after=tuple(container.depends_on),
         health=container.health is not None,
     )
+
+
+def _container_of(unit: QuadletUnit, group: Group) -> TopologyContainer:
+    """The container of a Quadlet file of the user's own; of a ``.kube`` file, all that its YAML has, as one."""
+    mounts = {disk.mount: each for each, disk in group.data_disks.items()}
+    return TopologyContainer(
+        name=_name_of(unit),
+        image=unit.value("Yaml") or unit.value("Image") or unit.value("Rootfs"),
+        built=unit.value("Image").endswith(".build"),
+        role="oneshot" if unit.content.value("Service", "Type") == "oneshot" else "service",
+        user=unit.run_as or "",
+        pod=next(_named(unit, "pod"), ""),
+        networks=tuple(_named(unit, "network")),
+        published=tuple(map(str, unit.ports)),
+        mounts=tuple(_unit_mounts(unit, group)),
+        disks=tuple(mounts[mount] for mount in group.unit_lies_on(unit, mounts)),
+        secrets=tuple(dict.fromkeys(unit.secrets)),
+        health=bool(unit.value("HealthCmd")),
+    )
+
+
+def _name_of(unit: QuadletUnit) -> str:
+    """What the node's report calls it, too."""
+    return unit.resource[0] or unit.stem
+
+
+def _named(unit: QuadletUnit, kind: str) -> Iterator[str]:
+    """Quadlet files of a kind that one names, without the kind."""
+    return (name.rpartition(".")[0] for name, _ in unit.references if name.endswith(f".{kind}"))
+
+
+def _members(network: str, units: Iterable[TopologyContainer], pods: Iterable[QuadletUnit]) -> Iterator[str]:
+    yield from (unit.name for unit in units if network in unit.networks)
+    yield from (pod.stem for pod in pods if network in _named(pod, "network"))
+
+
+def _unit_mounts(unit: QuadletUnit, group: Group) -> Iterator[TopologyMount]:
+    for source, _, entry in unit.volumes:
+        target = entry.value.split(":")[1] if ":" in entry.value else entry.value
+        inside = [name for name, disk in group.data_disks.items() if below(source, disk.mount)]
+        if inside:
+            yield TopologyMount(source, target, "disk", inside[-1])
+        elif source.startswith(("/", ".", "%")):
+            yield TopologyMount(source, target, "path")
+        else:
+            yield TopologyMount(source.removesuffix(".volume"), target, "volume")
 
 
 def _mounts(group: Group, container: Container) -> Iterator[TopologyMount]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ from fleet.document import Document, fields_at
 from fleet.errors import FleetError, FleetWarning, Position, UsageError
 from fleet.model import Secrecy
 from fleet.spec import python as program
-from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead
+from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead, QuadletRef, SecretSource
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values, concealed, mask
 from fleet.spec.versions import FIRST, VERSION_KEY
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader
 from fleet.workloads import Workload
+from fleet.workloads.quadlet_units import QuadletUnit, read_units
 
 Location = tuple[str | int, ...]
 
@@ -244,7 +245,7 @@ class _Source:
         if self._all_marks is None:
             self._all_marks = self._marks_with_compose_files(values)
         _check_open(document, self._all_marks, values)
-        return LoadedSpec(spec, values, document, self._all_marks)
+        return LoadedSpec(_with_quadlets(spec, values, document), values, document, self._all_marks)
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
         """The document with its variables, and its value."""
@@ -389,6 +390,69 @@ def _add_compose_files(document: Document, value: Any, values: Values) -> None:
                 group[kind] = {**added, **own}
 
 
+def _with_quadlets(spec: FleetSpec, values: Values, document: Document) -> FleetSpec:
+    """The spec with the Quadlet files that its groups name."""
+    groups = {
+        name: group.with_units([*_quadlet_units(name, group, values, document)]) if group.quadlets else group
+        for name, group in spec.groups.items()
+    }
+    for name, group in groups.items():
+        for unit, problem, fix in group.unit_problems():
+            raise UsageError(f"{problem}.", at=document.at("groups", name, "quadlets", unit.index), fix=fix)
+    return spec.model_copy(update={"groups": groups})
+
+
+def _quadlet_units(name: str, group: Group, values: Values, document: Document) -> Iterator[QuadletUnit]:
+    boundary = Boundary.of(document.path)
+    for index, ref in enumerate(group.quadlets):
+        at = document.at("groups", name, "quadlets", index)
+        check_variables("Quadlet file", ref.variables, values, at)
+
+        secret = [each for each in ref.variables if each in values.filling]
+
+        def read(values: Values, masked: Sequence[str], ref: QuadletRef = ref, place: int = index) -> list[QuadletUnit]:
+            return read_units(
+                document.path.parent / ref.path,
+                boundary=None if ref.outside else boundary,
+                at=document.at("groups", name, "quadlets", place),
+                index=place,
+                run_as=ref.run_as,
+                values={each: values.variables[each] for each in ref.variables},
+                filling=frozenset(values.filling[each] for each in ref.variables if each in values.filling),
+                masked=masked,
+            )
+
+        for unit in read(_with_marks(values), secret) if secret else ():
+            for entry in unit.content.entries:
+                if entry.key in ("PublishPort", "ServiceName") and _MARK in entry.value:
+                    raise UsageError(
+                        f"A variable that is a secret fills `{entry.key}`, which is in plain text in the state.",
+                        at=entry.at,
+                        fix="Write it there, or take a variable that is no secret.",
+                    )
+        yield from read(values, [] if values.revealed else secret)
+
+
+def check_variables(what: str, variables: Iterable[str], values: Values, at: Position) -> None:
+    """Refuse variables for a file that the spec does not define.
+
+    Args:
+        what: What errors call the file.
+        variables: Their names.
+        values: The spec's.
+        at: Where the spec names the file.
+
+    Raises:
+        UsageError: One is not there.
+    """
+    if missing := [each for each in variables if each not in values.variables]:
+        raise UsageError(
+            f"The {what} is given the variable {missing[0]}, which the spec does not define.",
+            at=at,
+            fix="Define it under `variables`.",
+        )
+
+
 def _names(things: Any) -> frozenset[str]:
     return frozenset(things) if isinstance(things, dict) else frozenset()
 
@@ -433,7 +497,22 @@ def load_references(path: Path, platform: str, resolver: Resolver) -> set[str]:
     """
     groups = _groups(path, platform, resolver)
     named = {container.image for group in groups for container in group.containers.values()}
-    return named | {image.image for group in groups for image in group.images.values()}
+    named |= {image.image for group in groups for image in group.images.values()}
+    return named | {unit.image for group in groups for unit in group.units if unit.image}
+
+
+def load_sources(path: Path, platform: str, resolver: Resolver) -> Mapping[str, SecretSource]:
+    """Where a spec's secrets come from, by name.
+
+    Args:
+        path: The spec's file.
+        platform: The platform's name, for a spec in Python.
+        resolver: Where its values come from.
+
+    Raises:
+        FleetError: Anything is wrong with the spec.
+    """
+    return load_spec(path, resolver, platform).fleet.secrets
 
 
 def _groups(path: Path, platform: str, resolver: Resolver) -> Iterable[Group]:

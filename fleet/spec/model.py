@@ -36,7 +36,7 @@ from fleet.model import PLAIN, SEALED, Model, Shorthand
 from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.spec.versions import FIRST, Version
 from fleet.workloads import DataDisk, DiskName, Name, Workload
-from fleet.workloads.fields import Label, SshKey
+from fleet.workloads.fields import Label, SshKey, Text
 
 Strict = StrictBool | StrictInt | StrictFloat | StrictStr
 
@@ -62,6 +62,25 @@ class SnippetRef(Shorthand):
     override: bool = False
     allow_warnings: bool = False
     variables: list[VariableName] = []
+
+
+class QuadletRef(Shorthand):
+    """A Quadlet file of your own, or a folder of them. Written as its path, or in full.
+
+    Attributes:
+        path: Relative to the spec's folder: ``NAME.container``, ``.pod``, ``.kube``, ``.network``, ``.volume``,
+            ``.image`` or ``.build``; or a folder, of which all such files are taken, but none of folders in it.
+        run_as: A user of the group whose rootless Podman runs it; root's runs it otherwise.
+        variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
+        outside: It, and files that it names, may be outside of the project's folder.
+    """
+
+    shorthand = "path"
+
+    path: str = Field(min_length=1)
+    run_as: Name | None = None
+    variables: list[VariableName] = []
+    outside: bool = False
 
 
 def _kind_of(value: Any) -> str:
@@ -143,7 +162,7 @@ class Generate(Model):
 
 
 class SecretSource(Model):
-    """Where a secret's value comes from: exactly one of ``config``, ``file`` and ``env``.
+    """Where a secret's value comes from: exactly one of ``config``, ``file``, ``env``, ``sops``, ``age``, ``command``.
 
     Attributes:
         config: A key of the stack's config, set by ``pulumi config set --secret KEY``; "name" stands for
@@ -151,6 +170,16 @@ class SecretSource(Model):
         generate: Make it when it is first needed, and keep it, as a secret, in the stack's config: once and for all.
         file: A file beside the spec; its whole content, less one newline at its end.
         env: A variable of the environment that the command runs in.
+        sops: A file beside the spec that sops encrypted; ``sops`` decrypts it, with the keys that it finds as always.
+        key: Where the value is in the file of ``sops``: keys with dots between them, such as ``db.password``, and
+            numbers, from 0, of a list's items. Without it, the whole file is the value.
+        age: A file beside the spec that age encrypted; its whole content, less one newline at its end.
+        identity: The file of age's identities, from the spec's folder; "~" is the user's home. By default, the one that
+            ``AGE_IDENTITY`` or ``SOPS_AGE_KEY_FILE`` in the environment name, or sops' own, ``sops/age/keys.txt`` in
+            ``~/.config``.
+        command: The words of a command that prints the value, such as ``[pass, show, web/db]``; run in the spec's
+            folder, without a shell. One newline at the end of what it prints is taken off.
+        timeout: Seconds that ``sops``, ``age`` or the command may take, somebody's answer to a question included.
         outside: The file may be outside of the project's folder.
     """
 
@@ -158,15 +187,37 @@ class SecretSource(Model):
     generate: Generate | None = None
     file: str = ""
     env: str = ""
+    sops: str = ""
+    key: str = Field(default="", pattern=r"^([^.]+(\.[^.]+)*)?$")
+    age: str = ""
+    identity: str = ""
+    command: list[Text] = []
+    timeout: int = Field(default=120, ge=1, le=3600)
     outside: bool = False
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
-        if sum(map(bool, (self.config, self.file, self.env))) != 1:
-            raise ValueError("a secret comes from one of `config: KEY`, `file: PATH` or `env: VARIABLE`")
+        if sum(map(bool, (self.config, self.file, self.env, self.sops, self.age, self.command))) != 1:
+            raise ValueError(
+                "a secret comes from one of `config: KEY`, `file: PATH`, `env: VARIABLE`, `sops: FILE`, `age: FILE` or "
+                "`command: [PROGRAM, ...]`"
+            )
         if self.generate and not self.config:
             raise ValueError("what is generated is kept in the stack's config: say `config: KEY` too")
+        if self.key and not self.sops:
+            raise ValueError("`key` is one of a file that sops encrypted: say `sops: FILE` too")
+        if self.identity and not self.age:
+            raise ValueError("`identity` is for a file that age encrypted: say `age: FILE` too; sops finds its own")
+        if "timeout" in self.model_fields_set and not (self.sops or self.age or self.command):
+            raise ValueError("`timeout` is for `sops`, `age` and `command`")
+        if self.command and not self.command[0]:
+            raise ValueError("the first word of `command` is the program")
         return self
+
+    @property
+    def files(self) -> list[str]:
+        """Files of the spec's folder that it is kept in, as far as they are here."""
+        return [path for path in (self.file, self.sops, self.age, self.identity) if path]
 
 
 class Variable(Model):
@@ -395,6 +446,7 @@ class Group(Workload):
         count: How many.
         snippets: Files, and snippets of the library, merged in this order.
         compose: A Compose file beside the spec, whose services, networks and volumes are added.
+        quadlets: Quadlet files beside the spec, and folders of such, taken as they are.
         data_disks: By name; each node has its own.
         ports: Ports reachable from outside the node beside those that containers publish and SSH's.
         ready: Probes, asked in order; a rollout goes on only when all are content.
@@ -420,6 +472,7 @@ class Group(Workload):
     count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
     snippets: Annotated[list[AnySnippet], SEALED] = []
     compose: Annotated[ComposeRef | None, SEALED] = None
+    quadlets: Annotated[list[QuadletRef], SEALED] = []
     data_disks: Annotated[dict[DiskName, DataDisk], SEALED] = {}
     ports: Annotated[list[GroupPort], PLAIN] = []
     ready: Annotated[list[Probe], SEALED] = []
@@ -440,6 +493,7 @@ class Group(Workload):
         """Ports reachable from outside, without SSH's."""
         published = [port for container in self.containers.values() for port in container.ports]
         published += [port for pod in self.pods.values() for port in pod.ports]
+        published += [port for unit in self.units for port in unit.ports]
         ports = {(port.node, port.protocol): PortPlan(port.node, port.protocol) for port in published if port.public}
         # A port that is listed, too, is reachable as the list has it.
         for port in self.ports:

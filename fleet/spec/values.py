@@ -20,6 +20,7 @@ from fleet.files import read_text
 from fleet.masking import Mask
 from fleet.model import Model
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
+from fleet.spec.sources import NotAskedError, Programs, program_of
 from fleet.spec.versions import FIRST, Version
 from fleet.stack_config import ConfigReader, Secure
 
@@ -188,6 +189,7 @@ class Resolver:
         config: The stack's config; ``None`` where there is no stack.
         reveal: Read secrets. Otherwise each is masked, and need not be there.
         lenient: A secret that cannot be had is masked, too.
+        ask: Run the programs that tell secrets (:mod:`fleet.spec.sources`); otherwise these secrets cannot be had.
         keep: Keeps a secret that was generated in the stack's config: given its key, what makes it, and a value that it
             is to replace, returns it. Any other value that is there already is returned as it is. ``None`` where
             nothing may be generated.
@@ -199,6 +201,7 @@ class Resolver:
     config: ConfigReader | None = None
     reveal: bool = False
     lenient: bool = False
+    ask: bool = True
     keep: Keep | None = None
     variables: Mapping[str, Passed] = field(default_factory=dict)
     secrets: Mapping[str, Passed] = field(default_factory=dict)
@@ -260,13 +263,17 @@ class Resolver:
             frozenset(name for name, passed in outputs.items() if not passed.is_known),
         )
 
-    def secret(self, name: str, source: SecretSource, folder: Path, at: Position) -> str:
+    def secret(self, name: str, source: SecretSource, programs: Programs, folder: Path, at: Position) -> str:
         """The value of a secret that is not generated.
 
         Raises:
             FleetError: It cannot be had.
         """
         what = f"The secret {name}"
+        if program := program_of(source):
+            if not self.ask:
+                raise NotAskedError(f"{what} comes from {program}, which this command does not run.", at=at)
+            return programs.tell(name, source, at)
         if source.env:
             return self._environment(what, source.env, at)
         if source.file:
@@ -323,6 +330,7 @@ class _Secrets:
         self._resolver, self._head, self._folder, self._at = resolver, head, folder, at
         self._known: dict[str, str] = {}
         self._passed = resolver.passed
+        self._programs = Programs(folder)
 
     def all(self) -> tuple[dict[str, str], dict[str, FleetError]]:
         """Those that can be had, and why others cannot, if that may be."""
@@ -345,7 +353,7 @@ class _Secrets:
             if generate and self._resolver.config:
                 self._known[name] = self._generated(name, source.config, generate, at)
             else:
-                self._known[name] = self._resolver.secret(name, source, self._folder, at)
+                self._known[name] = self._resolver.secret(name, source, self._programs, self._folder, at)
         return self._known[name]
 
     def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:

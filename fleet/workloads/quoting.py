@@ -42,13 +42,26 @@ def unit_word(text: str, what: str) -> str:
 
 
 def _quoted(expanded: str, text: str, what: str) -> str:
+    return f'"{escaped(expanded, text, what)}"'
+
+
+def escaped(expanded: str, text: str, what: str) -> str:
+    """What stands between double quotes.
+
+    Args:
+        expanded: The text, what systemd would expand in it doubled.
+        text: What must arrive.
+        what: What it is, for the error.
+
+    Raises:
+        FleetError: As :func:`word`.
+    """
     if "\0" in text:
         raise FleetError(f"{what} holds a NUL character, which no process argument can.", fix="Take it out.")
     if "\x80" in text:
         # charNeedsEscape() in split.go escapes it as the byte 0x80, which is no UTF-8.
         raise FleetError(f"{what} holds the character U+0080, which Podman's generator garbles.", fix="Take it out.")
-    escaped = (_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if c < " " or c == "\x7f" else c) for c in expanded)
-    return '"' + "".join(escaped) + '"'
+    return "".join(_ESCAPES.get(c) or (f"\\x{ord(c):02x}" if c < " " or c == "\x7f" else c) for c in expanded)
 
 
 def line(text: str, what: str) -> str:

@@ -10,6 +10,7 @@ type alone is told, too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from importlib import resources
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from fleet.workloads.confidential import Confidential, Place
 from fleet.workloads.container import Container
 from fleet.workloads.data_disks import DataDisk
 from fleet.workloads.quadlet import SECRETS_SERVICE
+from fleet.workloads.quadlet_units import started
 from fleet.workloads.resources import CONTAINER, POD
 from fleet.workloads.workload import Workload
 
@@ -92,7 +94,12 @@ def script() -> str:
 
 
 def _told(workload: Workload, disks: Mapping[str, DataDisk], hidden: Confidential) -> list[_Told]:
-    return [*_disks(disks, hidden), *_secrets(workload, hidden), *_units(workload, hidden)]
+    return [
+        *_disks(disks, hidden),
+        *_secrets(workload, hidden),
+        *_units(workload, hidden),
+        *_quadlets(workload, hidden),
+    ]
 
 
 def _disks(disks: Mapping[str, DataDisk], hidden: Confidential) -> Iterator[_Told]:
@@ -110,6 +117,7 @@ def _secrets(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
         for name, container in workload.containers.items()
         if container.secrets or hidden.variables(workload.engine, name, container)
     }
+    users |= {unit.run_as or "" for unit in workload.units if unit.secrets}
     for user in sorted(users):
         if not _is_hidden(user, hidden):
             yield _Told("secrets", SECRETS_SERVICE, "secrets", *_owner(user, workload), "done")
@@ -130,6 +138,21 @@ def _units(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
                     yield _Told("timer", f"{name}.timer", name, *owner)
             detail = "check" if kind is CONTAINER and thing.health else "-"
             yield _Told(kind.name, kind.service(name), name, *owner, expect, detail)  # type: ignore[arg-type]
+
+
+def _quadlets(workload: Workload, hidden: Confidential) -> Iterator[_Told]:
+    """The services of Quadlet files of the user's own; Podman knows containers by the names that these say."""
+    reached = started(workload.units, "")
+    for each in sorted(workload.units, key=lambda each: each.name):
+        user = each.run_as or ""
+        if _is_hidden(user, hidden):
+            continue
+        name, _ = each.resource
+        known = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) is not None
+        kind: Kind = each.kind if known or each.kind in ("image", "build") else "other"  # type: ignore[assignment]
+        expect = each.expect if each.name in reached else "on-demand"
+        detail = "check" if kind == "container" and each.value("HealthCmd") else "-"
+        yield _Told(kind, each.service, name if known else each.stem, *_owner(user, workload), expect, detail)
 
 
 def _owner(user: str, workload: Workload) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from fleet.boundary import Boundary
 from fleet.config import Snippet
-from fleet.config.ignition import drop_in, file, timer_text, unit, unit_text
+from fleet.config.ignition import Entry, drop_in, file, timer_text, unit, unit_text
 from fleet.errors import FleetError
 from fleet.files import read_bytes
 from fleet.workloads import docker
@@ -22,6 +22,7 @@ from fleet.workloads.build_context import Excluded, built_from, ignore_file
 from fleet.workloads.confidential import Confidential, Place, apart, as_secrets
 from fleet.workloads.container import Container, FileMount
 from fleet.workloads.quadlet import BUILDS_FOLDER, FILES_FOLDER, SECRETS_SERVICE, file_path, quadlet_files
+from fleet.workloads.quadlet_units import QuadletUnit
 from fleet.workloads.quoting import line
 from fleet.workloads.workload import Workload, below, user_manager
 
@@ -30,6 +31,10 @@ SECRETS_FOLDER = "/etc/fleet/secrets"
 
 USER_SECRETS_FOLDER = "/etc/fleet/user-secrets"
 """Other users' secrets, in a folder of each named after the user's number."""
+
+
+_OWN_DROP_IN = "50-fleet.conf"
+"""What fleet says of a Quadlet file of the user's own, in the folder of its drop-ins."""
 
 
 def workload_snippet(
@@ -73,6 +78,7 @@ def workload_snippet(
     parts.users()
     parts.files()
     parts.secrets()
+    parts.quadlets()
     if workload.engine == "docker":
         parts.docker()
     else:
@@ -197,23 +203,20 @@ class _Entries:
     def _inside(self, path: Path, what: str, *, outside: bool) -> Path:
         return self.boundary.check(path, what, outside=outside) if self.boundary else path
 
-    def _owned(self, entry: dict[str, Any], container: Container) -> dict[str, Any]:
-        if container.run_as:
-            entry |= {"user": {"name": container.run_as}, "group": {"name": container.run_as}}
+    def _owned(self, entry: dict[str, Any], thing: Container | QuadletUnit) -> dict[str, Any]:
+        if thing.run_as:
+            entry |= {"user": {"name": thing.run_as}, "group": {"name": thing.run_as}}
         return entry
 
     def secrets(self) -> None:
-        written = set()
+        written: set[str] = set()
         for name, container in sorted(self.workload.containers.items()):
             folder = SECRETS_FOLDER
             docker = self.workload.engine == "docker"
             if docker:
                 folder = f"{SECRETS_FOLDER}/{name}"
-            elif container.run_as and container.secrets:
-                folder = f"{USER_SECRETS_FOLDER}/{self.workload.users[container.run_as].uid}"
-                if folder not in written:
-                    written.add(folder)
-                    self.directories.append(self._owned({"path": folder, "mode": 0o700}, container))
+            elif container.secrets:
+                folder = self._secrets_folder(container, written)
             for use in container.secrets:
                 if use.name not in self.values:
                     raise FleetError(
@@ -228,21 +231,77 @@ class _Entries:
                         # What the container sees is this very file.
                         entry |= {"user": {"id": use.uid}, "group": {"id": use.gid}}
                     self.entries.append(self._owned(entry, container))
+        for each in self.workload.units:
+            folder = self._secrets_folder(each, written) if each.secrets else ""
+            for secret in each.secrets:
+                if secret not in self.values:
+                    raise FleetError(
+                        f"{each.name} uses the secret {secret} of Podman, which the spec does not define.",
+                        at=each.at,
+                        fix="Define it under `secrets`.",
+                    )
+                path = f"{folder}/{secret}"
+                if path not in written:
+                    written.add(path)
+                    self.entries.append(self._owned(file(path, self.values[secret], mode=0o600), each))
+
+    def _secrets_folder(self, thing: Container | QuadletUnit, written: set[str]) -> str:
+        """The folder of the secrets that Podman gives to a container, which is made if it is a user's."""
+        if not thing.run_as:
+            return SECRETS_FOLDER
+        folder = f"{USER_SECRETS_FOLDER}/{self.workload.users[thing.run_as].uid}"
+        if folder not in written:
+            written.add(folder)
+            self.directories.append(self._owned({"path": folder, "mode": 0o700}, thing))
+        return folder
+
+    def quadlets(self) -> None:
+        """The user's own Quadlet files, and what fleet has to say of them, in drop-ins."""
+        written: dict[str, bytes] = {}
+        for each in self.workload.units:
+            folder = self._quadlet_folder(each.run_as)
+            texts = [(local.path, local.content, local.private) for local in each.files]
+            if more := unit_text(self._beside(each)):
+                texts.append((f"{each.name}.d/{_OWN_DROP_IN}", more.encode(), False))
+            for name, content, private in texts:
+                path = f"{folder}/{name}"
+                if path in written:
+                    # What two of them name goes there once.
+                    if written[path] != content:
+                        raise FleetError(f"Two Quadlet files have different files {path} of the node.", at=each.at)
+                    continue
+                written[path] = content
+                entry = file(path, content, mode=0o600 if private else 0o644)
+                self.entries.append(self._owned(entry, each) if private else entry)
+
+    def _quadlet_folder(self, user: str | None) -> str:
+        return f"/etc/containers/systemd{f'/users/{self.workload.users[user].uid}' if user else ''}"
+
+    def _beside(self, each: QuadletUnit) -> dict[str, list[Entry]]:
+        sections: dict[str, list[Entry]] = {"Unit": []}
+        if not each.run_as:
+            storage = self.workload.storage
+            needed = [storage] if any(below(storage, mount) for mount in self.mounts) else []
+            sections["Unit"] += [("RequiresMountsFor", path) for path in needed]
+        if each.secrets:
+            sections["Unit"] += [("Requires", SECRETS_SERVICE), ("After", SECRETS_SERVICE)]
+        if each.digest:
+            sections[each.section] = [("Image", f"{each.image}@{each.digest}")]
+        return {section: entries for section, entries in sections.items() if entries}
 
     def podman(self) -> None:
         workload, left = self.workload, self.hidden.without(self.beside)
         for kind, name, user, text in quadlet_files(workload, self.mounts):
-            place = f"users/{workload.users[user].uid}/" if user else ""
             closed = left.has(kind.plural, name)
-            entry = file(f"/etc/containers/systemd/{place}{kind.file(name)}", text, mode=0o600 if closed else 0o644)
+            entry = file(f"{self._quadlet_folder(user)}/{kind.file(name)}", text, mode=0o600 if closed else 0o644)
             if closed and user:
                 entry |= {"user": {"name": user}, "group": {"name": user}}
             self.entries.append(entry)
         containers = workload.containers
-        if containers:
+        if containers or workload.units:
             # Docker is socket-activated beside Podman on Fedora CoreOS; both writing firewall rules breaks containers.
             self.units.append({"name": "docker.socket", "mask": True})
-        if any(container.run_as for container in containers.values()):
+        if any(c.run_as for c in containers.values()) or any(each.run_as for each in workload.units):
             # Quadlet makes users' services wait for the system's network-online.target, which comes only if something
             # of the system wants it (podman-systemd.unit(5), "Implicit network dependencies").
             target = "network-online.target"
@@ -250,7 +309,8 @@ class _Entries:
             self.links.append({"path": wants, "target": f"/usr/lib/systemd/system/{target}"})
         for rootless in (False, True):
             chosen = {name: c for name, c in containers.items() if bool(c.run_as) == rootless}
-            for unit_name, text, wanted_by in _helpers(chosen):
+            units = [each for each in workload.units if bool(each.run_as) == rootless]
+            for unit_name, text, wanted_by in _helpers(chosen, units, rootless=rootless):
                 if not rootless:
                     self.units.append(unit(unit_name, text) if text else {"name": unit_name, "enabled": True})
                     continue
@@ -287,16 +347,19 @@ class _Entries:
                 self.units.append(unit(f"{name}.timer", _timer(name, container)))
 
 
-def _helpers(containers: Mapping[str, Container]) -> Iterator[tuple[str, str, str]]:
+def _helpers(
+    containers: Mapping[str, Container], units: Sequence[QuadletUnit], *, rootless: bool
+) -> Iterator[tuple[str, str, str]]:
     """Units beside the containers' own: name, text (empty for one that the system brings), and what wants it."""
-    if any(container.secrets for container in containers.values()):
-        rootless = any(container.run_as for container in containers.values())
+    if any(container.secrets for container in containers.values()) or any(each.secrets for each in units):
         folder = f"{USER_SECRETS_FOLDER}/%U" if rootless else SECRETS_FOLDER
         target = "default.target" if rootless else "multi-user.target"
         # For root %U would be 0; a user without secrets has no folder.
         condition = f"ConditionPathExists={folder}" if rootless else "RequiresMountsFor=/var/lib/containers"
         yield SECRETS_SERVICE, _SECRETS_UNIT.format(folder=folder, target=target, condition=condition), target
-    if any(container.auto_update for container in containers.values()):
+    if any(container.auto_update for container in containers.values()) or any(
+        each.value("AutoUpdate") in ("registry", "local") for each in units
+    ):
         yield "podman-auto-update.timer", "", "timers.target"
     for name, container in sorted(containers.items()):
         if container.schedule:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import PrivateAttr, model_validator
 
+from fleet.hints import nearest
 from fleet.model import SEALED, Model
 from fleet.plan import SSH_PORT
 from fleet.workloads.container import PODMAN_NETWORKS, Container, NetworkUse, volume_source
 from fleet.workloads.fields import Name, Port
+from fleet.workloads.quadlet_units import RUNNING, QuadletUnit
 from fleet.workloads.resources import (
     CONTAINER,
     KINDS,
@@ -51,10 +53,28 @@ class Workload(Model):
     builds: Annotated[dict[Name, Build], SEALED] = {}
     users: Annotated[dict[Name, User], SEALED] = {}
 
+    _units: tuple[QuadletUnit, ...] = PrivateAttr(())
+
+    @property
+    def units(self) -> tuple[QuadletUnit, ...]:
+        """Quadlet files of the user's own beside all this."""
+        return self._units
+
+    def with_units(self, units: Sequence[QuadletUnit]) -> Self:
+        """The same with Quadlet files of the user's own, which are not checked together with it yet.
+
+        Args:
+            units: They.
+        """
+        changed = self.model_copy()
+        changed._units = tuple(units)
+        return changed
+
     @property
     def secrets(self) -> set[str]:
         """The secrets that it uses."""
-        return {use.name for container in self.containers.values() for use in container.secrets}
+        used = {use.name for container in self.containers.values() for use in container.secrets}
+        return used | {name for unit in self.units for name in unit.secrets}
 
     @property
     def tags(self) -> dict[tuple[str, str], str]:
@@ -69,6 +89,7 @@ class Workload(Model):
             if not container.local_image and container.pull != "never" and container.auto_update != "registry"
         }
         references |= {("images", name): image.image for name, image in self.images.items()}
+        references |= {("quadlets", unit.name): unit.tag for unit in self.units if unit.tag}
         return {
             where: image
             for where, image in references.items()
@@ -82,10 +103,13 @@ class Workload(Model):
             digests: By reference, for all of :attr:`tags`.
         """
         kinds: dict[str, dict[str, Any]] = {"containers": dict(self.containers), "images": dict(self.images)}
+        units = [unit.pinned(digests[unit.tag]) if unit.tag else unit for unit in self.units]
         for (kind, name), reference in self.tags.items():
+            if kind == "quadlets":
+                continue
             thing = kinds[kind][name]
             kinds[kind][name] = thing.model_copy(update={"image": f"{reference}@{digests[reference]}"})
-        return self.model_copy(update=kinds)
+        return self.model_copy(update=kinds).with_units(units)
 
     def services_on(self, mount: str) -> list[str]:
         """The system's services that start with the node and need what is mounted somewhere.
@@ -102,6 +126,11 @@ class Workload(Model):
             for name, container in self.containers.items()
             if not container.run_as and not container.schedule and needing & {name, *self._reached_from(name)}
         ]
+        services += [
+            unit.service
+            for unit in self.units
+            if unit.kind in RUNNING and unit.installed and not unit.run_as and self.unit_lies_on(unit, [mount])
+        ]
         managers = [user_manager(self.users[name]) for name in self.users_on([mount])]
         return sorted(services) + managers
 
@@ -117,6 +146,10 @@ class Workload(Model):
                 lies = self.lies_on(container, mounts)
                 known = needed.setdefault(container.run_as, [])
                 known += [mount for mount in lies if mount not in known]
+        for unit in self.units:
+            if unit.run_as:
+                known = needed.setdefault(unit.run_as, [])
+                known += [mount for mount in self.unit_lies_on(unit, mounts) if mount not in known]
         return {name: sorted(points) for name, points in sorted(needed.items()) if points}
 
     def lies_on(self, container: Container, mounts: Iterable[str]) -> list[str]:
@@ -127,6 +160,16 @@ class Workload(Model):
             mounts: Mount points, absolute paths.
         """
         paths = list(self._paths(container))
+        return [mount for mount in mounts if any(below(path, mount) for path in paths)]
+
+    def unit_lies_on(self, unit: QuadletUnit, mounts: Iterable[str]) -> list[str]:
+        """Those of some mount points that a Quadlet file's service needs, in their order.
+
+        Args:
+            unit: The Quadlet file.
+            mounts: Mount points, absolute paths.
+        """
+        paths = [f"/var/home/{unit.run_as}" if unit.run_as else self.storage, *unit.paths]
         return [mount for mount in mounts if any(below(path, mount) for path in paths)]
 
     @property
@@ -193,6 +236,59 @@ class Workload(Model):
             for kind, things in self.kinds():
                 if things and kind not in ON_DOCKER:
                     yield f"the engine docker has no {kind.plural} here: leave them out, or take podman"
+
+    def unit_problems(self) -> Iterator[tuple[QuadletUnit, str, str]]:
+        """What keeps Quadlet files from standing beside the rest and one another: which, what, how to mend it."""
+        services = {kind.service(name): f"the {kind.name} {name}" for kind, things in self.kinds() for name in things}
+        files = {
+            (thing.run_as, kind.file(name)): f"the {kind.name} {name}"
+            for kind, things in self.kinds()
+            for name, thing in things.items()
+        }
+        lists = {"containers": "containers", "pods": "containers", "networks": "networks", "volumes": "volumes"}
+        called = {
+            (thing.run_as, lists[kind.plural], name): f"the {kind.name} {name}"
+            for kind, things in self.kinds()
+            for name, thing in things.items()
+            if kind.plural in lists
+        }
+        taken = [(what, port) for what, thing in self._networked() for port in thing.ports]
+        known = {*files, *((unit.run_as, unit.name) for unit in self.units)}
+        for unit in self.units:
+            if self.engine == "docker":
+                yield unit, f"{unit.name} is Podman's, but the group's engine is docker", "Take podman."
+            if unit.run_as and unit.run_as not in self.users:
+                yield unit, f"{unit.name} runs as {unit.run_as}, who is not among `users`: {_list(self.users)}", ""
+            key = unit.run_as, unit.name
+            if other := files.get(key) or services.get(unit.service):
+                yield unit, f"{unit.name} and {other} would both be the service {unit.service}", "Rename one."
+            files[key] = services[unit.service] = unit.name
+            if is_system_service(unit.service.removesuffix(".service")):
+                yield unit, f"{unit.name} would replace {unit.service}, which Fedora CoreOS has itself", "Rename it."
+            name, kind_list = unit.resource
+            if name and "%" not in name:
+                if other := called.get((unit.run_as, kind_list, name)):
+                    yield (
+                        unit,
+                        f"{unit.name} and {other} are both called {name}, in one list of Podman's",
+                        "Rename one.",
+                    )
+                called[unit.run_as, kind_list, name] = unit.name
+            for port in unit.ports:
+                if (port.node, port.protocol) == (SSH_PORT, "tcp") and port.public:
+                    yield unit, f"{unit.name} publishes port {SSH_PORT} of the node, which is SSH's", "Publish another."
+                if other := next((what for what, earlier in taken if port.meets(earlier)), ""):
+                    both = f"{other} and {unit.name} both publish port {port.node}/{port.protocol} of the node"
+                    yield unit, both, "Choose another for one."
+                taken.append((unit.name, port))
+            for reference, entry in unit.references:
+                if (unit.run_as, reference) not in known:
+                    near = nearest(reference, {name for user, name in known if user == unit.run_as})
+                    yield (
+                        unit,
+                        f"{entry.at}: `{entry.key}={entry.value}` names {reference}, which the group has not",
+                        near or "Add it to `quadlets`, or to the group: Podman drops the whole unit without.",
+                    )
 
     def kinds(self) -> Iterator[tuple[Kind, Mapping[str, Any]]]:
         """What it has, by name, for each kind."""

@@ -126,8 +126,8 @@ CANARIES = """\
 version: 1
 name: web
 secrets:
-  word: {env: WORD}
-  pin: {env: PIN}
+  word: {command: [printenv, WORD]}
+  pin: {sops: pins.json, key: pin}
 variables:
   word: {secret: word}
   pin: {secret: pin}
@@ -155,6 +155,10 @@ def canaries(stack: Stack) -> Stack:
     ssh = stack.tools / "ssh"
     ssh.write_text('#!/bin/bash\nexec /bin/sh -c "${@: -1}"\n')
     ssh.chmod(0o755)
+    sops = stack.tools / "sops"
+    sops.write_text('#!/bin/sh\nprintf \'{"pin": "%s"}\' "$PIN"\n')
+    sops.chmod(0o755)
+    stack.write("pins.json", "{}")
     stack.environment |= {"WORD": WORD, "PIN": PIN}
     return stack
 
@@ -331,6 +335,38 @@ def test_what_an_earlier_fleet_wrote_in_plain_text_is_sealed_without_a_machine_o
     assert not told(PIN, text_of(state))
     assert not digests([config], text_of(state))
     assert "nothing changes" in stack.up().out
+
+
+def test_programs_that_tell_secrets_are_run_once_by_commands_that_need_them_and_by_no_other(stack: Stack) -> None:
+    stack.write("fleet.yaml", SPEC.replace("db: {config: db_password, generate: {}}", "db: {command: [./tell, db]}"))
+    tell = stack.write("tell", '#!/bin/sh\necho "$1" >> runs\necho "of $1"\n')
+    tell.chmod(0o755)
+
+    def run_by(*words: str) -> int:
+        (stack.path / "runs").write_text("")
+        result = stack.fleet(*words)
+        assert result.status == 0, result
+        assert "of db" not in result.out + result.err
+        return len((stack.path / "runs").read_text().splitlines())
+
+    assert run_by("up", *STACK, "--yes") == 1
+    assert stack.started() == ["web-0"]
+    asking = [run_by(command, *STACK) for command in ("preview", "diff")]
+    looking = [run_by(command, *STACK) for command in ("status", "history", "validate", "render")]
+    assert (asking, looking) == ([1, 1], [0, 0, 0, 0])
+    assert run_by("view", *STACK, "--export", "page.html") == 0
+    assert run_by("replace", "fleet.yaml", "web-0", "--stack", "test", "--yes") == 0
+    assert stack.started() == ["web-0"]
+    stack.edit("tell", "of $1", "another of $1")
+    # What is deployed counts as unchanged where nobody asks, and only there.
+    assert run_by("status", *STACK) == 0
+    assert "a secret in its config changed" in stack.fleet("diff", *STACK).out
+    assert run_by("up", *STACK, "--yes") == 1
+    assert stack.started() == ["web-0"]
+    stack.edit("tell", "of $1", "a third of $1")
+    assert run_by("rollback", *STACK, "--yes") == 0
+    assert stack.started() == ["web-0"]
+    assert run_by("destroy", *STACK, "--yes") == 0
 
 
 @pytest.mark.long

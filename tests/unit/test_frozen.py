@@ -166,7 +166,7 @@ def loaded() -> tuple[FleetSpec, ...]:
         for folder in freeze.specs(NEWEST):
             file = folder / "values.json"
             values = json.loads(file.read_text()) if file.exists() else {}
-            for name, value in values.get("environment", {}).items():
+            for name, value in freeze.environment(folder).items():
                 patch.setenv(name, value)
             resolver = Resolver(values.get("config", {}).get, reveal=True)
             specs.append(load_spec(folder / "fleet.yaml", resolver, "qemu").fleet)
