@@ -36,6 +36,7 @@ lint:
 	@tools/bootstrap base image
 	@$(MAKE) --no-print-directory check
 	.venv/bin/mypy examples/*/[a-z]*.py
+	.venv/bin/python -m tools.ci_examples
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...
 
 # Each of them reads only what changed since it ran last.
