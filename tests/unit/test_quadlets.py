@@ -324,6 +324,14 @@ def test_podman_has_the_secrets_that_files_name(loose: Loose, monkeypatch: pytes
     assert "fleet-secrets.service" in {unit["name"] for unit in tree["systemd"]["units"]}
 
 
+def test_what_is_kept_here_goes_to_no_node_with_a_folder(loose: Loose) -> None:
+    for name in ("a", "secret", "Pulumi.prod.yaml", ".fleet/a"):
+        loose.write(f"conf/{name}", "a")
+    loose.edit("caddy.container", "PublishPort", "Volume=./conf:/etc/conf:ro\nPublishPort")
+    loose.spec(["caddy.container"], secrets={"db": {"file": "conf/secret"}})
+    assert paths(loose.tree()).keys() == {"caddy.container", "conf/a"}
+
+
 def test_what_nothing_starts_is_said_once_and_what_something_starts_is_not(loose: Loose) -> None:
     idle = CADDY.partition("[Install]")[0]
     loose.write("caddy.container", idle)
