@@ -445,6 +445,27 @@ def test_podmans_own_generator_takes_them_and_systemd_finds_nothing_wrong(
     assert not [line for line in judge.verify(services).splitlines() if "caddy" in line]
 
 
+def test_podmans_own_generator_takes_those_of_a_user(
+    loose: Loose, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB", "pw")
+    text = CADDY.replace("multi-user", "default").replace(
+        "PublishPort", "EnvironmentFile=a.env\nSecret=db\nPublishPort"
+    )
+    loose.write("caddy.container", text)
+    loose.write("a.env", "A=1\n")
+    loose.spec(
+        [{"path": "caddy.container", "run_as": "app"}], users={"app": {"uid": 1001}}, secrets={"db": {"env": "DB"}}
+    )
+    (node,) = loose.plan().nodes
+    judge.apply(node.config.ignition)
+    folder = "/etc/containers/systemd/users/1001"
+    caddy = judge.services(folder, user=True)["caddy.service"]
+    assert f"{folder}/a.env" in judge.words(caddy)
+    assert re.search("^After=fleet-secrets.service$", caddy, re.MULTILINE)
+    assert judge.owner(f"{folder}/a.env") == 1001
+
+
 NEWER = {
     "Container": {"AppArmor", "HttpProxy", "Memory", "ReloadCmd", "ReloadSignal", "Retry", "RetryDelay"},
     "Pod": {"ExitPolicy", "HostName", "Label", "StopTimeout"},
