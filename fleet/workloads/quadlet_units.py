@@ -55,11 +55,13 @@ class LocalFile(NamedTuple):
         path: Relative to the folder of Quadlet files there.
         content: Its content.
         private: Only its owner may read it.
+        of: For one of many in a folder that goes along: that folder here, and its own path.
     """
 
     path: str
     content: bytes
     private: bool
+    of: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -348,7 +350,7 @@ class _Reader:
                     self.boundary.check(file, f"`{what}`", at=entry.at)
                 content = read_bytes(file, f"file of {unit.name}", at=entry.at, kind=FleetError)
                 place = PurePosixPath(inside, file.relative_to(path)) if path.is_dir() else PurePosixPath(inside)
-                yield LocalFile(str(place), content, private)
+                yield LocalFile(str(place), content, private, (path, file) if path.is_dir() else None)
 
 
 def _relative(unit: QuadletUnit) -> Iterator[tuple[str, UnitEntry, bool, bool]]:

@@ -260,7 +260,11 @@ class _Entries:
         written: dict[str, bytes] = {}
         for each in self.workload.units:
             folder = self._quadlet_folder(each.run_as)
-            texts = [(local.path, local.content, local.private) for local in each.files]
+            texts = [
+                (local.path, local.content, local.private)
+                for local in each.files
+                if not (local.of and self.excluded.has(*local.of))
+            ]
             if more := unit_text(self._beside(each)):
                 texts.append((f"{each.name}.d/{_OWN_DROP_IN}", more.encode(), False))
             for name, content, private in texts:

@@ -324,6 +324,14 @@ def test_podman_has_the_secrets_that_files_name(loose: Loose, monkeypatch: pytes
     assert "fleet-secrets.service" in {unit["name"] for unit in tree["systemd"]["units"]}
 
 
+def test_what_is_kept_here_goes_to_no_node_with_a_folder(loose: Loose) -> None:
+    for name in ("a", "secret", "Pulumi.prod.yaml", ".fleet/a"):
+        loose.write(f"conf/{name}", "a")
+    loose.edit("caddy.container", "PublishPort", "Volume=./conf:/etc/conf:ro\nPublishPort")
+    loose.spec(["caddy.container"], secrets={"db": {"file": "conf/secret"}})
+    assert paths(loose.tree()).keys() == {"caddy.container", "conf/a"}
+
+
 def test_what_nothing_starts_is_said_once_and_what_something_starts_is_not(loose: Loose) -> None:
     idle = CADDY.partition("[Install]")[0]
     loose.write("caddy.container", idle)
@@ -435,6 +443,27 @@ def test_podmans_own_generator_takes_them_and_systemd_finds_nothing_wrong(
     assert re.search("^After=fleet-secrets.service$", caddy, re.MULTILINE)
     assert judge.content("/etc/containers/systemd/conf/b") == b"b"
     assert not [line for line in judge.verify(services).splitlines() if "caddy" in line]
+
+
+def test_podmans_own_generator_takes_those_of_a_user(
+    loose: Loose, judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DB", "pw")
+    text = CADDY.replace("multi-user", "default").replace(
+        "PublishPort", "EnvironmentFile=a.env\nSecret=db\nPublishPort"
+    )
+    loose.write("caddy.container", text)
+    loose.write("a.env", "A=1\n")
+    loose.spec(
+        [{"path": "caddy.container", "run_as": "app"}], users={"app": {"uid": 1001}}, secrets={"db": {"env": "DB"}}
+    )
+    (node,) = loose.plan().nodes
+    judge.apply(node.config.ignition)
+    folder = "/etc/containers/systemd/users/1001"
+    caddy = judge.services(folder, user=True)["caddy.service"]
+    assert f"{folder}/a.env" in judge.words(caddy)
+    assert re.search("^After=fleet-secrets.service$", caddy, re.MULTILINE)
+    assert judge.owner(f"{folder}/a.env") == 1001
 
 
 NEWER = {

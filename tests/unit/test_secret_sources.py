@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from fleet.errors import FleetError
 from fleet.masking import Mask
 from fleet.spec import Resolver, load_spec
-from tests.conftest import Folder, Result, file_text
+from tests.conftest import FLEET, Folder, Result, file_text
 from tools import secret_programs
 
 CANARY = "kestrel'81\"wren\\27"
@@ -287,6 +288,25 @@ def test_paths_are_the_specs_wherever_the_command_runs(told: Folder, source: str
     result = outer.fleet("render", f"{folder}/fleet.yaml", "--node", "web-0", "--reveal")
     assert result.status == 0, result.err
     assert file_text(json.loads(result.out), "/etc/fleet/secrets/s") == CANARY
+
+
+def test_a_program_has_the_terminal_to_ask_at(told: Folder) -> None:
+    script(told, "tell", "printf 'Passphrase: ' >&2; read -r answer; echo \"<$answer>\"")
+    told.write("fleet.yaml", SPEC.replace("SOURCE", "{command: [./bin/tell]}"))
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [FLEET, "render", "fleet.yaml", "--node", "web-0", "--reveal"],
+        cwd=told.path, env=told.environment, stdin=terminal, stderr=terminal, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = b""
+    while b"Passphrase: " not in shown:
+        shown += os.read(master, 1000)
+    os.write(master, b"kestrel81\n")
+    out, _ = process.communicate()
+    os.close(master)
+    assert process.returncode == 0
+    assert file_text(json.loads(out), "/etc/fleet/secrets/s") == "<kestrel81>"
 
 
 @pytest.fixture(scope="session")
