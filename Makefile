@@ -32,7 +32,7 @@ test-machines:
 	$(PYTEST) -m "machine or long"
 
 lint:
-	@tools/bootstrap base image
+	@tools/bootstrap base image editor
 	@$(MAKE) --no-print-directory check
 	.venv/bin/mypy examples/*/[a-z]*.py
 	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def matrix() -> str:
     return drawn(read_topology(ROOT / "examples/matrix/matrix.py", stack="aws"), "svg")
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
     "commands.md": model_reference.commands,
     "containers.md": containers,
     "spec.md": model_reference.spec,
