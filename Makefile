@@ -33,7 +33,7 @@ test-machines:
 	$(PYTEST) -m "machine or long"
 
 lint:
-	@tools/bootstrap base image
+	@tools/bootstrap base image editor
 	@$(MAKE) --no-print-directory check
 	.venv/bin/mypy examples/*/[a-z]*.py
 	.venv/bin/python -m tools.ci_examples

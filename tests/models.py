@@ -51,6 +51,15 @@ def models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in typing.get_args(annotation) for model in models(argument)]
 
 
+def whole(model: type[BaseModel], seen: frozenset[type[BaseModel]] = frozenset()) -> frozenset[type[BaseModel]]:
+    """A model, and all that its fields have, at any depth."""
+    seen |= {model}
+    for field in model.model_fields.values():
+        for each in models(field.annotation):
+            seen = seen if each in seen else whole(each, seen)
+    return seen
+
+
 def built(annotation: Any, where: tuple[str | int, ...], value: Any, required: Mapping[str, Any] = REQUIRED) -> Any:
     """A document that has a value at a place, and else what has to be there."""
     if not where:

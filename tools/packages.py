@@ -32,6 +32,7 @@ NEEDS = {
         ("shellcheck", "shellcheck", "ShellCheck"),
         ("journalctl", "systemd", "systemd"),
     ),
+    "editor": (("npm", "nodejs npm", "nodejs npm"),),
     "browser": (
         ("chromium" if shutil.which("apt-get") else "chromium-browser", "chromium", "chromium"),
         ("dot", "graphviz", "graphviz"),

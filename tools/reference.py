@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from fleet.ops.events import EVENTS_VERSION, TYPES
 from fleet.ops.graph import drawn
 from fleet.ops.status import STATUS_VERSION, ContainerStatus, NodeStatus
 from fleet.ops.topology import read_topology
+from fleet.platforms import names as platform_names
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
+from tools import model_reference
 from tools.manual import manual
 
 ROOT = Path(__file__).parents[1]
@@ -135,8 +138,11 @@ def matrix() -> str:
     return drawn(read_topology(ROOT / "examples/matrix/matrix.py", stack="aws"), "svg")
 
 
-PAGES = {
+PAGES: dict[str, Callable[[], str]] = {
+    "commands.md": model_reference.commands,
     "containers.md": containers,
+    "spec.md": model_reference.spec,
+    **{f"options-{name}.md": partial(model_reference.options, name) for name in platform_names()},
     "events.md": events,
     "status.md": status,
     "fleet.1": manual,

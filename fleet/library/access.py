@@ -23,6 +23,10 @@ class SshKeys(LibrarySnippet):
     Attributes:
         user: As whom; ``core`` may use sudo.
         keys: The keys.
+
+    Examples:
+        user: core
+        keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample me@laptop]
     """
 
     use: Literal["ssh-keys"]
@@ -40,6 +44,10 @@ class SshHardening(LibrarySnippet):
         allow_users: Only these may log in; everybody who has a key if there is none.
         tcp_forwarding: Whether tunnels are allowed, which a jump host needs.
         max_auth_tries: Attempts a connection has.
+
+    Examples:
+        allow_users: [core]
+        max_auth_tries: 3
     """
 
     use: Literal["ssh-hardening"]
@@ -70,6 +78,10 @@ class SerialAutologin(LibrarySnippet):
     Attributes:
         user: Who is logged in.
         console: The terminal.
+
+    Examples:
+        user: core
+        console: ttyS0
     """
 
     use: Literal["serial-autologin"]

@@ -28,6 +28,10 @@ class Hostname(LibrarySnippet):
     Attributes:
         domain: What follows the node's name: "example.org" makes ``web-0.example.org``.
         names: The full name of each node, by index.
+
+    Examples:
+        domain: shop.internal
+        names: [alpha, beta]
     """
 
     per_node: ClassVar[bool] = True
@@ -59,6 +63,13 @@ class StaticNetwork(LibrarySnippet):
         dns: Name servers.
         search: Domains that short names are looked up in.
         other_family: What the other address family does: "auto" takes what the network offers.
+
+    Examples:
+        interface: eth1
+        addresses: [10.0.0.2/24]
+        gateway: 10.0.0.1
+        dns: [9.9.9.9]
+        search: [shop.internal]
     """
 
     per_node: ClassVar[bool] = True
@@ -102,6 +113,9 @@ class TimeZone(LibrarySnippet):
 
     Attributes:
         zone: Its name in the tz database, such as "Europe/Berlin".
+
+    Examples:
+        zone: Europe/Berlin
     """
 
     use: Literal["time-zone"]

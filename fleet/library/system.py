@@ -24,6 +24,9 @@ class Sysctl(LibrarySnippet):
 
     Attributes:
         values: By name, such as ``vm.max_map_count: 262144``.
+
+    Examples:
+        values: {vm.max_map_count: 262144}
     """
 
     use: Literal["sysctl"]
@@ -40,6 +43,9 @@ class Zram(LibrarySnippet):
     Attributes:
         size: Its size in MiB, or an expression of ``ram``.
         algorithm: The compression.
+
+    Examples:
+        size: min(ram / 2, 4096)
     """
 
     use: Literal["zram"]
@@ -58,6 +64,11 @@ class Window(Model):
         days: "Mon", "Tue", ...
         start: "HH:MM".
         minutes: How long.
+
+    Examples:
+        days: [Sat, Sun]
+        start: "22:30"
+        minutes: 60
     """
 
     days: list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]] = Field(min_length=1)
@@ -75,6 +86,12 @@ class Zincati(LibrarySnippet):
         time_zone: Of the windows; "localtime" is the node's.
         lock_url: For "fleet-lock": the manager's base URL.
         wariness: From 0 (among the first to take an update) to 1 (among the last).
+
+    Examples:
+        windows: [{days: [Sat, Sun], start: "22:30", minutes: 60}]
+        time_zone: Europe/Berlin
+        lock_url: http://10.77.0.10:8080
+        wariness: 0.5
     """
 
     use: Literal["zincati"]
@@ -127,6 +144,12 @@ class NodeExporter(LibrarySnippet):
         port: The port of the node that it listens on.
         address: The node's address that it listens on; all if empty.
         collectors: Further command line options, such as "--collector.systemd".
+
+    Examples:
+        image: quay.io/prometheus/node-exporter:v1.9.1
+        port: 9101
+        address: 10.77.0.10
+        collectors: [systemd]
     """
 
     use: Literal["node-exporter"]
@@ -164,6 +187,10 @@ class PodmanPrune(LibrarySnippet):
         calendar: When (systemd.time(7)).
         older_than: Only what is older, a Go duration.
         images: Remove every image that no container uses, not only those without a tag.
+
+    Examples:
+        calendar: weekly
+        older_than: 72h
     """
 
     use: Literal["podman-prune"]
@@ -205,7 +232,11 @@ def _written(address: object) -> object:
     return address
 
 
-GuardedAddress = Annotated[IPv4Address | IPv6Address, BeforeValidator(_written), AfterValidator(_guarded)]
+GuardedAddress = Annotated[
+    IPv4Address | IPv6Address,
+    BeforeValidator(_written, json_schema_input_type=IPv4Address | IPv6Address),
+    AfterValidator(_guarded),
+]
 """An address at which a metadata service may be."""
 
 METADATA_ADDRESSES = (IPv4Address("169.254.169.254"), IPv6Address("fd00:ec2::254"), IPv6Address("fd20:ce::254"))
@@ -234,6 +265,9 @@ class MetadataGuard(LibrarySnippet):
 
     Attributes:
         addresses: Those of the service; by default all of :data:`METADATA_ADDRESSES`.
+
+    Examples:
+        addresses: [169.254.169.254]
     """
 
     use: Literal["metadata-guard"]

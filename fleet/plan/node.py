@@ -88,6 +88,10 @@ class DrainPlan(Model):
         function: ``module:function`` that the provider's Python can import, called with the node's name and address;
             it returns when the node can go, and raises if it cannot.
         timeout: Seconds it may take.
+
+    Examples:
+        function: drains:leave
+        timeout: 120
     """
 
     function: str = Field(pattern=r"^\w+(\.\w+)*:\w+$")

@@ -20,6 +20,9 @@ class TcpProbe(Model):
 
     Attributes:
         port: The node's port.
+
+    Examples:
+        port: 5432
     """
 
     port: int = Field(ge=1, le=65535)
@@ -29,7 +32,7 @@ class TcpProbe(Model):
 
 
 class HttpProbe(Model):
-    """An HTTP(S) request to the node gets the expected response.
+    r"""An HTTP(S) request to the node gets the expected response.
 
     Attributes:
         port: The node's port.
@@ -44,6 +47,17 @@ class HttpProbe(Model):
         client_certificate: A PEM file on this machine with the certificate, and its chain, to show.
         client_key: A PEM file on this machine with its key.
         host: Host header, and TLS server name; the node's address by default.
+
+    Examples:
+        port: 8080
+        path: /healthz
+        status: 204
+        body: ok
+        json: {checks.0.state: passing}
+        ca: "-----BEGIN CERTIFICATE-----\n..."
+        client_certificate: client.crt
+        client_key: client.key
+        host: www.example.org
     """
 
     port: int = Field(ge=1, le=65535)
@@ -69,6 +83,11 @@ class SshProbe(Model):
         command: The command line.
         user: As whom.
         identity: A private key's file on this machine; empty for ssh's own choice.
+
+    Examples:
+        command: systemctl is-active --quiet nomad
+        user: core
+        identity: ~/.ssh/id_ed25519
     """
 
     command: str = Field(min_length=1)
@@ -83,14 +102,22 @@ class Probe(Model):
     """One probe: exactly one of its kinds is set.
 
     Attributes:
-        tcp: See :class:`TcpProbe`.
-        http: See :class:`HttpProbe`.
-        ssh: See :class:`SshProbe`.
+        tcp: A TCP port of the node takes connections.
+        http: An HTTP(S) request to the node gets the expected response.
+        ssh: A command that is run on the node by ``ssh`` exits with status 0.
         function: ``module:function`` of a module beside ``Pulumi.yaml``, or of one that is installed. Called with the
             node's address, and with a function that turns a port of the node into the host and port that reach it from
             here; it returns when the node is ready and raises otherwise.
         successes: How many answers in a row must be as wanted.
         interval: Seconds between two questions.
+
+    Examples:
+        tcp: {port: 5432}
+        http: {port: 8080, path: /healthz}
+        ssh: {command: systemctl is-active --quiet nomad}
+        function: probes:has_leader
+        successes: 3
+        interval: 5
     """
 
     tcp: TcpProbe | None = None

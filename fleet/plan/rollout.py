@@ -8,17 +8,19 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
-from fleet.model import Model
+from fleet.model import MalformedError, Model
+
+_SHARE = "([1-9][0-9]?|100)%"
 
 
 def _window(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return value
-    if isinstance(value, str) and re.fullmatch(r"([1-9][0-9]?|100)%", value):
+    if isinstance(value, str) and re.fullmatch(_SHARE, value):
         return value
-    raise ValueError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
+    raise MalformedError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
 
 
 class Rollout(Model):
@@ -31,10 +33,19 @@ class Rollout(Model):
         canary: The first node goes alone, whatever the window.
         order: Indices of the nodes that go first, in this order; the others follow in ascending order.
         pause: Seconds between one node's readiness and the next one's turn.
+
+    Examples:
+        window: "25%"
+        order: [2, 0, 1]
+        pause: 30
     """
 
     strategy: Literal["recreate", "surge"] | None = None
-    window: Annotated[Any, AfterValidator(_window)] = 1
+    window: Annotated[
+        Any,
+        AfterValidator(_window),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_SHARE}$"}]}),
+    ] = 1
     canary: bool = False
     order: list[Annotated[int, Field(ge=0)]] = []
     pause: float = Field(default=0, ge=0)

@@ -27,13 +27,14 @@ from pydantic import (
     StrictStr,
     Tag,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.model import PLAIN, SEALED, WRITTEN, Model, Shorthand
+from fleet.model import PLAIN, PORT_NUMBER, SEALED, WRITTEN, MalformedError, Model, Shorthand
 from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.spec.versions import FIRST, Version
 from fleet.workloads import DataDisk, DiskName, Name, Workload
@@ -54,6 +55,10 @@ class SnippetRef(Shorthand):
         allow_warnings: Butane's warnings about it are not errors.
         variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
         outside: It, and local files that it names, may be outside of the project's folder.
+
+    Examples:
+        path: base.bu
+        variables: [greeting]
     """
 
     shorthand = "path"
@@ -109,6 +114,10 @@ class Authority(Model):
     Attributes:
         name: Its common name.
         days: How long it is valid. When it ends, it and all that it signed are made anew by hand: unset their keys.
+
+    Examples:
+        name: shop's authority
+        days: 1825
     """
 
     name: str = Field(min_length=1, max_length=64)
@@ -123,6 +132,12 @@ class Certificate(Model):
         names: DNS names and IP addresses that it is for.
         days: How long it is valid.
         renew_days: When fewer are left, the next update makes another one, and so re-provisions the nodes that have it.
+
+    Examples:
+        authority: authority
+        names: [db.shop.internal, 10.77.0.10]
+        days: 180
+        renew_days: 30
     """
 
     authority: SecretName
@@ -141,6 +156,13 @@ class Generate(Model):
         suffix: Text after it.
         authority: Make a certificate authority instead.
         certificate: Make a certificate instead.
+
+    Examples:
+        bytes: 24
+        prefix: sk-
+        suffix: "="
+        authority: {name: shop}
+        certificate: {authority: authority, names: [db.shop.internal]}
     """
 
     bytes: int = Field(default=32, ge=16, le=1024)
@@ -182,6 +204,12 @@ class SecretSource(Model):
             folder, without a shell. One newline at the end of what it prints is taken off.
         timeout: Seconds that ``sops``, ``age`` or the command may take, somebody's answer to a question included.
         outside: The file may be outside of the project's folder.
+
+    Examples:
+        config: db-password
+        generate: {bytes: 24, encoding: hex}
+        file: secrets/db.txt
+        env: DB_PASSWORD
     """
 
     config: str = ""
@@ -235,7 +263,16 @@ class Variable(Model):
         stack: Another stack of the same backend, as ``pulumi stack ls`` names it, or ``organization/project/stack``.
         output: The output of that stack. One that is a secret there fills what is a secret here.
         default: What it is where ``config`` or ``env`` have nothing.
+
+    Examples:
+        value: 8080
+        config: greeting
+        env: GREETING
+        secret: db-password
+        default: hello
     """
+
+    other_forms = ({"type": ["boolean", "number", "string"]},)
 
     type: Literal["string", "integer", "number", "boolean"] = "string"
     value: Strict | None = None
@@ -304,6 +341,9 @@ class Image(Model):
         lock: The image lock's path, relative to the spec's folder.
         reprovision: Whether a newer locked image re-provisions nodes by itself: "never", "on-request" (`fleet up
             --new-image`) or "always". Fedora CoreOS updates itself, and every new node gets the locked image anyway.
+
+    Examples:
+        lock: locks/stable.yaml
     """
 
     stream: Literal["stable", "testing", "next"] = "stable"
@@ -327,8 +367,12 @@ def _cidr(value: str) -> str:
 DnsName = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$", max_length=253)]
 """A full name in the DNS, in lower case, without a dot at its end."""
 
-Cidr = Annotated[str, AfterValidator(_cidr)]
+Cidr = Annotated[str, AfterValidator(_cidr), WithJsonSchema({"type": "string", "format": "ipvanynetwork"})]
 """A range of addresses, such as 203.0.113.0/24 or 2001:db8::/32."""
+
+
+_GROUP_PORT = "({number})(?:/(tcp|udp))?"
+"""The port and its protocol; ``{number}`` is how a port's number is written."""
 
 
 class GroupPort(Model):
@@ -339,9 +383,18 @@ class GroupPort(Model):
         protocol: "tcp" or "udp".
         sources: From where it can be reached, as CIDRs, on platforms that have a firewall; ``from`` in the spec. Nodes
             of the fleet reach one another at every port.
+
+    Examples:
+        number: 6443
+        from: [203.0.113.0/24]
     """
 
-    number: int = Field(ge=1, le=65535)
+    other_forms = (
+        {"type": "integer", "minimum": 1, "maximum": 65535, "not": {"const": SSH_PORT}},
+        {"type": "string", "pattern": f"^(?!0*{SSH_PORT}(?:/|$)){_GROUP_PORT.replace('{number}', PORT_NUMBER)}$"},
+    )
+
+    number: int = Field(ge=1, le=65535, json_schema_extra={"not": {"const": SSH_PORT}})
     protocol: Literal["tcp", "udp"] = "tcp"
     sources: list[Cidr] = Field(default=[*ANYWHERE], alias="from", min_length=1)
 
@@ -358,9 +411,9 @@ class GroupPort(Model):
         if isinstance(value, int) and not isinstance(value, bool):
             return {"number": value}
         if isinstance(value, str):
-            match = re.fullmatch(r"([0-9]+)(?:/(tcp|udp))?", value)
+            match = re.fullmatch(_GROUP_PORT.replace("{number}", "[0-9]+"), value)
             if match is None:
-                raise ValueError('a port is written 6443, "6443/tcp" or "51820/udp"')
+                raise MalformedError('a port is written 6443, "6443/tcp" or "51820/udp"')
             return {"number": int(match[1]), "protocol": match[2] or "tcp"}
         return value
 
@@ -370,9 +423,12 @@ class NodeReport(Model):
 
     Attributes:
         port: The node's port.
+
+    Examples:
+        port: 7791
     """
 
-    port: int = Field(default=REPORT_PORT, ge=1, le=65535)
+    port: int = Field(default=REPORT_PORT, ge=1, le=65535, json_schema_extra={"not": {"const": SSH_PORT}})
 
     @field_validator("port")
     @classmethod
@@ -403,6 +459,9 @@ class PrivateNetwork(Model):
 
     Attributes:
         cidr: Its address range, such as 10.77.0.0/24.
+
+    Examples:
+        cidr: 10.77.0.0/24
     """
 
     cidr: IPv4Network
@@ -417,6 +476,11 @@ class ComposeRef(Shorthand):
         folder: Where on the node the relative folders lie that services mount, such as "./data": an absolute path,
             for example a data disk's mount point.
         outside: It, and files that it names, may be outside of the project's folder.
+
+    Examples:
+        path: compose.yaml
+        profiles: [production]
+        folder: /var/lib/app
     """
 
     shorthand = "path"
@@ -434,6 +498,10 @@ class NodeOverride(Model):
         snippets: Merged after the group's.
         data_disks: By a data disk's name, the platform's name of a disk that is there already, to take over: one that
             another node, or a stack that was destroyed, has left.
+
+    Examples:
+        snippets: [first.bu]
+        data_disks: {db: vol-0123456789abcdef0}
     """
 
     snippets: Annotated[list[AnySnippet], SEALED] = []
@@ -468,6 +536,24 @@ class Group(Workload):
         metadata_guard: On platforms whose metadata service has the node's config, and so its secrets, whether
             containers and users other than root are kept from it, as the library's snippet ``metadata-guard`` does.
             One that is among the snippets takes the place of this.
+
+    Examples:
+        count: 3
+        snippets: [base.bu, {use: zram}]
+        compose: compose.yaml
+        data_disks: {db: {size_gib: 10, mount: /var/lib/db}}
+        ports: [6443, "51820/udp"]
+        ready: [{http: {port: 8080}}]
+        ready_timeout: 600
+        settle: 30
+        addresses_from: 10
+        capacity: 32
+        nodes: {0: {snippets: [first.bu]}}
+        rollout: {window: "25%", canary: true}
+        drain: {function: "drains:leave"}
+        after: [db]
+        size: medium
+        names: [www.example.org]
     """
 
     count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
@@ -478,7 +564,11 @@ class Group(Workload):
     ports: Annotated[list[GroupPort], PLAIN] = []
     ready: Annotated[list[Probe], SEALED] = []
     ready_timeout: Annotated[int, PLAIN] = Field(default=900, ge=1)
-    settle: Annotated[float | None, BeforeValidator(_settled), PLAIN] = Field(default=10, ge=0)
+    settle: Annotated[
+        float | None,
+        BeforeValidator(_settled, json_schema_input_type=Literal[False] | Annotated[float, Field(ge=0)]),
+        PLAIN,
+    ] = Field(default=10, ge=0)
     addresses_from: Annotated[int | None, PLAIN] = Field(default=None, ge=1)
     capacity: Annotated[int, PLAIN] = Field(default=16, ge=1)
     nodes: dict[int, NodeOverride] = {}
@@ -544,6 +634,19 @@ class FleetSpec(Model):
         report_from: From where the report can be reached, as CIDRs, on platforms that have a firewall; from nowhere by
             default. Nodes of the fleet reach one another at every port.
         groups: By name.
+
+    Examples:
+        version: 1
+        name: shop
+        image: {stream: stable}
+        ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample me@laptop]
+        secrets: {db-password: {config: db-password, generate: {bytes: 24}}}
+        variables: {greeting: hello}
+        network: {cidr: 10.77.0.0/24}
+        ssh_from: [203.0.113.0/24]
+        report: {port: 7791}
+        report_from: [203.0.113.7/32]
+        groups: {web: {count: 2, snippets: [base.bu]}}
     """
 
     version: Annotated[Version, PLAIN] = FIRST
@@ -554,7 +657,9 @@ class FleetSpec(Model):
     variables: dict[VariableName, Variable] = {}
     network: Annotated[PrivateNetwork | None, PLAIN] = None
     ssh_from: Annotated[list[Cidr], PLAIN] = []
-    report: Annotated[NodeReport | None, BeforeValidator(_switched), PLAIN] = NodeReport()
+    report: Annotated[
+        NodeReport | None, BeforeValidator(_switched, json_schema_input_type=StrictBool | NodeReport), PLAIN
+    ] = NodeReport()
     report_from: Annotated[list[Cidr], PLAIN] = []
     groups: dict[GroupName, Group] = Field(min_length=1)
 

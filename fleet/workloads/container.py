@@ -3,12 +3,13 @@
 The models are the table of keys; :mod:`fleet.workloads.rendering` says how it is read.
 """
 
+import re
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from fleet.model import PLAIN, Model, Shorthand
+from fleet.model import PLAIN, Grammar, Model, Shorthand
 from fleet.workloads.fields import HostName, Memory, Mode, Name, Port, Text
 from fleet.workloads.quadlet_keys import unknown_key
 from fleet.workloads.rendering import Elsewhere, Key, Line, Option, Refused, Rendering, Special, Words
@@ -27,6 +28,13 @@ class HealthCheck(Model):
         on_failure: What Podman does with an unhealthy container.
         notify: The service counts as started only once the container is healthy (``Notify=healthy``), so what
             depends on it waits for that.
+
+    Examples:
+        command: curl -f http://localhost:8080/
+        interval: 1m30s
+        timeout: 5s
+        retries: 5
+        start_period: 20s
     """
 
     command: Annotated[str | list[str], Rendering(Special("HealthCmd"), Special("--health-cmd"), Special("test"))]
@@ -65,6 +73,13 @@ class SecretUse(Shorthand):
         mode: The file's mode, an octal text such as "0400".
         uid: The file's owner.
         gid: The file's group.
+
+    Examples:
+        name: db-password
+        target: DB_PASSWORD
+        mode: "0440"
+        uid: 1000
+        gid: 1000
     """
 
     shorthand = "name"
@@ -85,6 +100,12 @@ class NetworkUse(Shorthand):
         ip: Its fixed IPv4 address there; within the network's ``subnet``.
         ip6: Its fixed IPv6 address there.
         aliases: Further names under which the network's DNS knows it.
+
+    Examples:
+        name: backend
+        ip: 10.89.1.10
+        ip6: fd00:89::10
+        aliases: [db]
     """
 
     shorthand = "name"
@@ -106,7 +127,7 @@ PODMAN_NETWORKS = ("host", "none", "bridge", "pasta")
 
 
 class FileMount(Model):
-    """A file of the spec, put on the node and mounted in the container. Exactly one of ``source`` and ``text``.
+    r"""A file of the spec, put on the node and mounted in the container. Exactly one of ``source`` and ``text``.
 
     Attributes:
         target: Its path in the container.
@@ -117,6 +138,12 @@ class FileMount(Model):
         label: SELinux: "Z" for this container alone, "z" for several.
         read_only: The container cannot write it. What it writes is lost with the node.
         outside: ``source`` may be outside of the project's folder.
+
+    Examples:
+        target: /etc/caddy/Caddyfile
+        source: Caddyfile
+        text: "respond hello\n"
+        mode: "0600"
     """
 
     target: str = Field(pattern=r"^/[^:]*[^/:]$")
@@ -141,6 +168,10 @@ class Schedule(Shorthand):
         calendar: systemd.time(7)'s calendar event, such as "daily" or "Mon *-*-* 03:00".
         random_delay: At most so much later, such as "15min", so that a fleet does not act as one.
         persistent: A run that was missed while the node was off is caught up.
+
+    Examples:
+        calendar: Mon *-*-* 03:00
+        random_delay: 15min
     """
 
     shorthand = "calendar"
@@ -150,20 +181,38 @@ class Schedule(Shorthand):
     persistent: bool = True
 
 
-def fully_qualified(image: str) -> str:
-    """The reference, if it names its registry.
-
-    Raises:
-        ValueError: It does not.
-    """
-    registry, slash, _ = image.partition("/")
-    if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
-        raise ValueError(f"name the registry too, as in docker.io/library/{image}: short names depend on the node")
-    return image
+def _no_reference(image: str) -> str:
+    if re.search(r"\s", image) or not image:
+        return f"{image!r} is no reference of an image, such as docker.io/library/caddy:2"
+    return f"name the registry too, as in docker.io/library/{image}: short names depend on the node"
 
 
-ImageReference = Annotated[str, Field(pattern=r"^[^\s]+$"), AfterValidator(fully_qualified)]
+_REFERENCE = r"(?:localhost|[^/\s]*[.:][^/\s]*)/\S*"
+_LOCAL_IMAGE = r"[^/\s]*\.(?:image|build)"
+
+REFERENCE = Grammar(_REFERENCE, _no_reference)
+"""Of a reference that names its registry."""
+ImageReference = Annotated[str, REFERENCE]
 """A reference of an image with its registry, such as "docker.io/library/caddy:2"."""
+
+
+def _no_volume(volume: str) -> str:
+    source, _, rest = volume.partition(":")
+    if source and rest.startswith("/") and rest.count(":") <= 1:
+        return (
+            f"{volume!r} begins with a path that is relative, and the node has no folder of the spec: write an "
+            "absolute path of the node or a volume's name; `files` puts files of the spec into the container"
+        )
+    return f"{volume!r} is no volume: write SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS"
+
+
+_VOLUME = Grammar(r"(?:/[^:]*|[^.~/:][^/:]*):/[^:]*(?::[^:]*)?", _no_volume)
+_TMPFS = Grammar("/[^:]*(?::[^:]*)?", lambda item: f"{item!r} is no tmpfs: write /TARGET or /TARGET:OPTIONS")
+# What is none would be taken for the image.
+_OPTION = Grammar(
+    r"(?!--$)-[^ =]*(?:=[\s\S]*)?", lambda word: f"{word!r} is no option: write one word for each, such as --ipc=host"
+)
+_VARIABLE = Grammar(r"[^\s=\x00-\x1f]+", lambda name: f"{name!r} is no name of an environment variable")
 
 
 _IN_SERVICE = Elsewhere("`[Service]` of the unit")
@@ -225,10 +274,50 @@ class Container(Model):
         arguments: More options of podman-run(1) or docker-run(1), such as "--ipc=host"; each is one word.
         quadlet: More keys for the Quadlet file, by section: ``{Container: {Mask: ...}, Service: {...}}``. A value
             is a line or a list of lines, written as it is.
+
+    Examples:
+        image: docker.io/library/caddy:2
+        entrypoint: [/usr/bin/caddy]
+        command: [run, --config, /etc/caddy/Caddyfile]
+        environment: {GREETING: hello, PORT: 8080}
+        labels: {org.example.team: shop}
+        pod: app
+        networks: [backend]
+        ports: ["8080:80", "127.0.0.1:9000:9000", "53:53/udp"]
+        volumes: ["/var/lib/site:/srv:ro,z"]
+        files: [{target: /etc/caddy/Caddyfile, source: Caddyfile}]
+        tmpfs: ["/run:size=16m"]
+        depends_on: [db]
+        secrets: [db-password]
+        run_as: app
+        user: "1000:1000"
+        groups: [video]
+        working_dir: /srv
+        hostname: app.internal
+        add_hosts: ["db:10.77.0.10"]
+        dns: [9.9.9.9]
+        devices: [/dev/dri]
+        drop_capabilities: [all]
+        add_capabilities: [net_bind_service]
+        sysctl: {net.ipv4.ip_unprivileged_port_start: 80}
+        ulimits: ["nofile=65536"]
+        pids: 512
+        shm_size: 64m
+        stop_signal: SIGINT
+        stop_timeout: 60
+        health: {command: curl -f http://localhost:8080/}
+        schedule: daily
+        start_timeout: 300
+        memory: 512m
+        cpus: 1.5
+        arguments: [--ipc=host]
+        quadlet: {Container: {Mask: /proc/acpi}}
     """
 
     image: Annotated[
-        str, Field(pattern=r"^[^\s]+$"), Rendering(Line("Image"), Special("IMAGE"), Special("image build"))
+        str,
+        Grammar(f"{_REFERENCE}|{_LOCAL_IMAGE}", _no_reference),
+        Rendering(Line("Image"), Special("IMAGE"), Special("image build")),
     ]
     pull: Annotated[
         Literal["always", "missing", "never", "newer"],
@@ -239,7 +328,8 @@ class Container(Model):
     ] = []
     command: Annotated[list[Text], Rendering(Special("Exec"), Special("COMMAND"), Special("command"))] = []
     environment: Annotated[
-        dict[str, Text], Rendering(Words("Environment"), Special("--env --env-file"), Special("environment"))
+        dict[Annotated[str, _VARIABLE], Text],
+        Rendering(Words("Environment"), Special("--env --env-file"), Special("environment")),
     ] = {}
     labels: Annotated[dict[str, Text], Rendering(Words("Label"), Option("--label"), Key("labels"))] = {}
     pod: Annotated[
@@ -256,12 +346,15 @@ class Container(Model):
     ] = []
     ports: Annotated[list[Port], PLAIN, Rendering(Line("PublishPort"), Option("--publish"), Special("ports"))] = []
     volumes: Annotated[
-        list[str], Rendering(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes"))
+        list[Annotated[str, _VOLUME]],
+        Rendering(Special("Volume RequiresMountsFor"), Option("--volume"), Special("volumes")),
     ] = []
     files: Annotated[
         list[FileMount], Rendering(Special("Volume"), Special("--volume"), Special("configs volumes"))
     ] = []
-    tmpfs: Annotated[list[str], Rendering(Line("Tmpfs"), Special("--tmpfs"), Special("tmpfs volumes"))] = []
+    tmpfs: Annotated[
+        list[Annotated[str, _TMPFS]], Rendering(Line("Tmpfs"), Special("--tmpfs"), Special("tmpfs volumes"))
+    ] = []
     depends_on: Annotated[
         list[Name],
         Rendering(
@@ -354,7 +447,7 @@ class Container(Model):
         float | None, Field(gt=0), Rendering(Elsewhere("`PodmanArgs=--cpus`"), Option("--cpus"), Special("cpus deploy"))
     ] = None
     arguments: Annotated[
-        list[str],
+        list[Annotated[str, _OPTION]],
         Rendering(
             Words("PodmanArgs"), Special("OPTIONS"), Elsewhere("keys that no field has, such as `ipc` and `privileged`")
         ),
@@ -384,42 +477,6 @@ class Container(Model):
         name, dot, kind = self.image.rpartition(".")
         return (name, kind) if dot and kind in ("image", "build") and "/" not in name else None
 
-    @field_validator("image")
-    @classmethod
-    def _fully_qualified(cls, image: str) -> str:
-        return image if image.endswith((".image", ".build")) and "/" not in image else fully_qualified(image)
-
-    @field_validator("environment")
-    @classmethod
-    def _variable_names(cls, environment: dict[str, str]) -> dict[str, str]:
-        for name in environment:
-            if not name or "=" in name or any(c.isspace() or c < " " for c in name):
-                raise ValueError(f"{name!r} is no name of an environment variable")
-        return environment
-
-    @field_validator("volumes")
-    @classmethod
-    def _volume_form(cls, volumes: list[str]) -> list[str]:
-        for volume in volumes:
-            source, colon, rest = volume.partition(":")
-            if not source or not colon or not rest.startswith("/") or rest.count(":") > 1:
-                raise ValueError(f"{volume!r} is no volume: write SOURCE:/TARGET or SOURCE:/TARGET:OPTIONS")
-            if source.startswith((".", "~")) or ("/" in source and not source.startswith("/")):
-                raise ValueError(
-                    f"{volume!r} begins with a path that is relative, and the node has no folder of the spec: write an "
-                    "absolute path of the node or a volume's name; `files` puts files of the spec into the container"
-                )
-        return volumes
-
-    @field_validator("arguments")
-    @classmethod
-    def _options(cls, arguments: list[str]) -> list[str]:
-        for argument in arguments:
-            # What is none would be taken for the image.
-            if not argument.startswith("-") or argument == "--" or " " in argument.partition("=")[0]:
-                raise ValueError(f"{argument!r} is no option: write one word for each, such as --ipc=host")
-        return arguments
-
     @field_validator("quadlet")
     @classmethod
     def _known_keys(cls, quadlet: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -428,14 +485,6 @@ class Container(Model):
                 if problem := unknown_key(section, key):
                     raise ValueError(problem)
         return quadlet
-
-    @field_validator("tmpfs")
-    @classmethod
-    def _tmpfs_form(cls, tmpfs: list[str]) -> list[str]:
-        for item in tmpfs:
-            if not item.startswith("/") or item.count(":") > 1:
-                raise ValueError(f"{item!r} is no tmpfs: write /TARGET or /TARGET:OPTIONS")
-        return tmpfs
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:

@@ -24,15 +24,14 @@ stays so).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from fleet.config import Snippet
 from fleet.config.ignition import drop_in, file, unit
-from fleet.model import PLAIN, Model
+from fleet.model import PLAIN, Grammar, Model
 from fleet.plan.unit_name import AWAIT_DISK, escape_path
 
 DiskName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$")]
@@ -43,6 +42,23 @@ PATIENCE = 120
 
 _WHO = r"([a-z_][a-z0-9_-]{0,31}|0|[1-9][0-9]{0,8})"
 """A user or group, by its name (useradd(8)) or number."""
+
+
+_OWNED_BY = Grammar(
+    f"({_WHO}(:{_WHO})?)?",
+    lambda owner: f"{owner!r} is no owner: write USER or USER:GROUP, by their names or numbers",
+)
+_PERMISSIONS = Grammar(
+    "([0-7]?[0-7]{3})?",
+    lambda mode: f'{mode!r} are no permission bits: write an octal text such as "0750"',
+)
+_BELOW_VAR = Grammar(
+    r"/var(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+",
+    lambda mount: (
+        f"a data disk is mounted below /var, not at {mount!r}: Fedora CoreOS keeps data there, and /srv, /home and "
+        "/opt are links into it; letters, digits and _.@- may be in the path"
+    ),
+)
 
 
 class DataDisk(Model):
@@ -56,38 +72,20 @@ class DataDisk(Model):
         owner: Whose its root folder is: "USER" or "USER:GROUP", by name or number; by default root, and the user's own
             group. It is set whenever the disk is mounted, before what needs it starts; what is in it stays as it is.
         mode: The root folder's permission bits, an octal text such as "0750".
+
+    Examples:
+        size_gib: 10
+        mount: /var/lib/db
+        owner: app:app
+        mode: "0750"
     """
 
     size_gib: Annotated[int, PLAIN] = Field(ge=1, le=65536)
-    mount: str
+    mount: Annotated[str, _BELOW_VAR]
     format: Literal["xfs", "ext4"] = "xfs"
     snapshot: Annotated[bool, PLAIN] = False
-    owner: str = ""
-    mode: str = ""
-
-    @field_validator("owner")
-    @classmethod
-    def _user_and_group(cls, owner: str) -> str:
-        if not re.fullmatch(f"({_WHO}(:{_WHO})?)?", owner):
-            raise ValueError(f"{owner!r} is no owner: write USER or USER:GROUP, by their names or numbers")
-        return owner
-
-    @field_validator("mode")
-    @classmethod
-    def _octal(cls, mode: str) -> str:
-        if not re.fullmatch("([0-7]?[0-7]{3})?", mode):
-            raise ValueError(f'{mode!r} are no permission bits: write an octal text such as "0750"')
-        return mode
-
-    @field_validator("mount")
-    @classmethod
-    def _below_var(cls, mount: str) -> str:
-        if not re.fullmatch(r"/var(/[A-Za-z0-9_][A-Za-z0-9_.@-]*)+", mount):
-            raise ValueError(
-                f"a data disk is mounted below /var, not at {mount!r}: Fedora CoreOS keeps data there, and /srv, /home "
-                "and /opt are links into it; letters, digits and _.@- may be in the path"
-            )
-        return mount
+    owner: Annotated[str, _OWNED_BY] = ""
+    mode: Annotated[str, _PERMISSIONS] = ""
 
 
 def data_disk_snippet(name: str, disk: DataDisk, device: str, rule: str = "", services: Sequence[str] = ()) -> Snippet:

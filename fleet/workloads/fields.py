@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StrictFloat, StrictInt, model_validator
 
-from fleet.model import Model
+from fleet.model import PORT_NUMBER, Grammar, MalformedError, Model
 
 
 def _scalar_to_text(value: Any) -> Any:
@@ -17,7 +17,7 @@ def _scalar_to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-Text = Annotated[str, BeforeValidator(_scalar_to_text)]
+Text = Annotated[str, BeforeValidator(_scalar_to_text, json_schema_input_type=str | StrictInt | StrictFloat)]
 """A string; a number in YAML is taken as it is written."""
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
@@ -35,15 +35,13 @@ Mode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
 """A file's permission bits: an octal text such as "0644"; YAML would read the bare number as another one."""
 
 
-def _memory(value: str) -> str:
-    if not re.fullmatch("([0-9]+[bkmg]?)?", value):
-        other = re.fullmatch(r"([0-9]+)\s*([bkmg])(?:i?b)?", value.lower())
-        hint = f'"{other[1]}{other[2]}"' if other else '"512m" or "2g", for example'
-        raise ValueError(f"{value!r} is no size, which is digits and one of b, k, m, g: write {hint}")
-    return value
+def _no_size(value: str) -> str:
+    other = re.fullmatch(r"([0-9]+)\s*([bkmg])(?:i?b)?", value.lower())
+    hint = f'"{other[1]}{other[2]}"' if other else '"512m" or "2g", for example'
+    return f"{value!r} is no size, which is digits and one of b, k, m, g: write {hint}"
 
 
-Memory = Annotated[Text, AfterValidator(_memory)]
+Memory = Annotated[Text, Grammar("([0-9]+[bkmg]?)?", _no_size)]
 """A size such as "512m": digits and a unit of 1024s; bytes without a unit. Empty: no limit."""
 
 SshKey = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*(ssh-|ecdsa-|sk-)[^\x00-\x1f\x7f]+ [^\x00-\x1f\x7f]+$")]
@@ -55,10 +53,8 @@ Word = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]+$")]
 UserName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 """The name of a user or a group of the node (useradd(8))."""
 
-_PORT = re.compile(
-    r"^(?:(?P<address>[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|\[[0-9a-fA-F:]+\]):)?(?:(?P<node>[0-9]+):)?(?P<container>[0-9]+)"
-    r"(?:/(?P<protocol>tcp|udp))?$"
-)
+_PORT = r"(?:([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+|\[[0-9a-fA-F:]+\]):)?(?:({number}):)?({number})(?:/(tcp|udp))?"
+"""Address, port of the node, port of the container, protocol; ``{number}`` is how a port's number is written."""
 
 
 class Port(Model):
@@ -70,7 +66,17 @@ class Port(Model):
         protocol: "tcp" or "udp".
         address: The node's address to listen on; empty for all. A port on a loopback address is not reachable from
             outside, so no firewall opens it.
+
+    Examples:
+        node: 8080
+        container: 80
+        address: 127.0.0.1
     """
+
+    other_forms = (
+        {"type": "integer", "minimum": 1, "maximum": 65535},
+        {"type": "string", "pattern": f"^{_PORT.replace('{number}', PORT_NUMBER)}$"},
+    )
 
     node: int = Field(ge=1, le=65535)
     container: int = Field(ge=1, le=65535)
@@ -84,15 +90,15 @@ class Port(Model):
             value = str(value)
         if not isinstance(value, str):
             return value
-        match = _PORT.match(value)
+        match = re.fullmatch(_PORT.replace("{number}", "[0-9]+"), value)
         if match is None:
-            raise ValueError('a port is written "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"')
-        container = int(match["container"])
+            raise MalformedError('a port is written "8080:80", "8080:80/udp" or "127.0.0.1:8080:80"')
+        address, node, container, protocol = match.groups()
         return {
-            "node": int(match["node"] or container),
-            "container": container,
-            "protocol": match["protocol"] or "tcp",
-            "address": match["address"] or "",
+            "node": int(node or container),
+            "container": int(container),
+            "protocol": protocol or "tcp",
+            "address": address or "",
         }
 
     @property

@@ -25,7 +25,7 @@ from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_bytes, read_text
 from fleet.hints import nearest
 from fleet.plan.report import Expect
-from fleet.workloads.container import fully_qualified
+from fleet.workloads.container import REFERENCE
 from fleet.workloads.fields import Port
 from fleet.workloads.quadlet_keys import KEYS, unknown_key
 from fleet.workloads.unit_file import UnitEntry, UnitFile, fill_unit, parse_unit
@@ -390,7 +390,7 @@ def _problems(unit: QuadletUnit) -> Iterator[tuple[str, Position, str]]:
         yield from _container_problems(unit)
     if unit.image:
         try:
-            fully_qualified(unit.image)
+            REFERENCE.read(unit.image)
         except ValueError as error:
             named = content.last(section, "Image")
             yield f"`Image={unit.image}`: {error}.", named.at if named else unit.at, ""

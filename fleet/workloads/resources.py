@@ -35,6 +35,13 @@ class Pod(Model):
         add_hosts: More lines of ``/etc/hosts``: ``NAME:ADDRESS``.
         dns: Name servers in place of the network's.
         run_as: A user of the group whose rootless Podman runs it; its containers say the same.
+
+    Examples:
+        networks: [backend]
+        ports: ["8080:80"]
+        add_hosts: ["db:10.77.0.10"]
+        dns: [9.9.9.9]
+        run_as: app
     """
 
     networks: Annotated[list[NetworkUse], Rendering(Special("Network"), *_NO_PODS)] = []
@@ -56,6 +63,11 @@ class Subnet(Shorthand):
         prefix: Such as 10.89.1.0/24.
         gateway: The node's address in it; its first by default.
         range: The part that addresses are given from by themselves.
+
+    Examples:
+        prefix: 10.89.1.0/24
+        gateway: 10.89.1.1
+        range: 10.89.1.128/25
     """
 
     shorthand = "prefix"
@@ -87,6 +99,13 @@ class Network(Model):
         options: Options of the bridge driver, such as ``mtu``.
         labels: Its labels.
         run_as: A user of the group whose rootless Podman has it.
+
+    Examples:
+        subnets: [10.89.1.0/24]
+        dns_servers: [9.9.9.9]
+        options: {mtu: 1400}
+        labels: {org.example.team: shop}
+        run_as: app
     """
 
     subnets: Annotated[
@@ -121,6 +140,13 @@ class Volume(Model):
         device: What is mounted, for example "tmpfs".
         options: Mount options.
         run_as: A user of the group whose rootless Podman has it.
+
+    Examples:
+        labels: {org.example.team: shop}
+        type: tmpfs
+        device: tmpfs
+        options: size=64m
+        run_as: app
     """
 
     labels: Annotated[dict[str, Text], Rendering(Words("Label"), _NO_VOLUMES, Key("labels"))] = {}
@@ -142,6 +168,11 @@ class ImagePull(Model):
         auth_file: Path on the node of a file with registry credentials (containers-auth.json(5)).
         tls_verify: Whether the registry's certificate must be good.
         run_as: A user of the group whose rootless Podman pulls it.
+
+    Examples:
+        image: registry.example.org/shop/app:1.4
+        auth_file: /etc/containers/auth.json
+        run_as: app
     """
 
     image: Annotated[ImageReference, Rendering(Line("Image"), *_NO_IMAGES)]
@@ -162,6 +193,15 @@ class Build(Model):
         environment: Variables of the build.
         args: Values of the Containerfile's ``ARG`` instructions.
         run_as: A user of the group whose rootless Podman builds it.
+
+    Examples:
+        tag: localhost/app:1
+        file: Containerfile.prod
+        context: app
+        target: runtime
+        environment: {HTTP_PROXY: "http://10.77.0.5:3128"}
+        args: {VERSION: "1.4"}
+        run_as: app
     """
 
     tag: Annotated[str, Field(pattern=r"^\S*$"), Rendering(Special("ImageTag"), _NO_BUILDS, Special("image"))] = ""
@@ -186,6 +226,11 @@ class User(Model):
         uid: The user's number: the same on every node, since data disks keep it.
         groups: Further groups of the node, such as "video".
         ssh_authorized_keys: Public keys that may log in.
+
+    Examples:
+        uid: 1001
+        groups: [video]
+        ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample me@laptop]
     """
 
     uid: int = Field(ge=1000, le=59999)

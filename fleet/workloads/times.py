@@ -12,6 +12,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from fleet.model import Grammar
+
 _SHORTHANDS = {
     "minutely", "hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "annually", "semiannually",
     "semi-annually", "biannually", "bi-annually",
@@ -214,42 +216,23 @@ def _is_chain(text: str, within: Range, unit: str = "", *, backwards: bool = Fal
     return True
 
 
-def time_span(text: str) -> str:
-    """A span of time, if systemd can read it (systemd.time(7), "Parsing time spans").
-
-    Args:
-        text: Such as "15min" or "1h 30min"; a bare number is seconds.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    if not re.fullmatch(rf"infinity|(?:\s*{_SECOND}\s*(?:{_SPAN_UNITS})?)+\s*", text):
-        raise ValueError(f'{text!r} is no span of time: write "15min" or "1h 30min", for example (systemd.time(7))')
-    return text
+def _no_duration(text: str) -> str:
+    hint = f'"{text}s"' if re.fullmatch("[0-9]+", text) else '"30s" or "1m30s", for example'
+    return f"{text!r} is no duration with units: write {hint}"
 
 
-def go_duration(text: str) -> str:
-    """A duration, if Go can read it (``time.ParseDuration``), as Podman and Docker have to.
-
-    Args:
-        text: Such as "30s" or "1m30s"; "disable" where Podman knows that word.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    if text not in ("0", "disable") and not re.fullmatch(
-        r"(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+", text
-    ):
-        hint = f'"{text}s"' if re.fullmatch("[0-9]+", text) else '"30s" or "1m30s", for example'
-        raise ValueError(f"{text!r} is no duration with units: write {hint}")
-    return text
+TIME_SPAN = Grammar(
+    rf"infinity|(?:\s*{_SECOND}\s*(?:{_SPAN_UNITS})?)+\s*",
+    lambda text: f'{text!r} is no span of time: write "15min" or "1h 30min", for example (systemd.time(7))',
+)
+GO_DURATION = Grammar(r"0|disable|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+", _no_duration)
 
 
 CalendarEvent = Annotated[str, AfterValidator(calendar_event)]
 """A calendar event of systemd."""
 
-TimeSpan = Annotated[str, AfterValidator(time_span)]
-"""A span of time of systemd."""
+TimeSpan = Annotated[str, TIME_SPAN]
+"""A span of time of systemd (systemd.time(7), "Parsing time spans"), such as "1h 30min"; a bare number is seconds."""
 
-GoDuration = Annotated[str, AfterValidator(go_duration)]
-"""A duration of Go."""
+GoDuration = Annotated[str, GO_DURATION]
+"""A duration of Go (``time.ParseDuration``), as Podman and Docker have to read it, such as "1m30s"; or "disable"."""

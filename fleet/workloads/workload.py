@@ -42,6 +42,15 @@ class Workload(Model):
         images: Each is a service ``NAME-image``.
         builds: Each is a service ``NAME-build``.
         users: Users of the node whose rootless Podman runs containers.
+
+    Examples:
+        containers: {app: {image: docker.io/library/caddy:2}}
+        pods: {app: {ports: ["8080:80"]}}
+        networks: {backend: {internal: true}}
+        volumes: {cache: {device: tmpfs, type: tmpfs}}
+        images: {app: {image: registry.example.org/shop/app:1.4}}
+        builds: {app: {context: app}}
+        users: {app: {uid: 1001}}
     """
 
     engine: Annotated[Engine, SEALED] = "podman"

@@ -21,7 +21,7 @@ from fleet.planner import plan_spec
 from fleet.platforms import platform
 from fleet.spec import Resolver
 from fleet.workloads import User
-from fleet.workloads.times import calendar_event, from_cron, go_duration, time_span
+from fleet.workloads.times import GO_DURATION, TIME_SPAN, calendar_event, from_cron
 from tests.conftest import Folder, file_text
 
 IMAGE = "docker.io/library/caddy:2"
@@ -273,15 +273,15 @@ def test_a_line_of_a_crontab_is_answered_with_its_calendar_event(cron: str, even
 
 def test_durations_are_read_as_systemd_and_go_do() -> None:
     for span in ("0", "15min", "1h 30min", "2.5h", "infinity"):
-        assert time_span(span) == span
+        assert TIME_SPAN.read(span) == span
     for span in ("", "soon", "5 parsecs"):
         with pytest.raises(ValueError, match="no span of time"):
-            time_span(span)
+            TIME_SPAN.read(span)
     for duration in ("30s", "1m30s", "1.5h", "disable", "0"):
-        assert go_duration(duration) == duration
+        assert GO_DURATION.read(duration) == duration
     for duration in ("30", "1 m", "5min", ""):
         with pytest.raises(ValueError, match="no duration with units"):
-            go_duration(duration)
+            GO_DURATION.read(duration)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel, create_model
 
+from fleet import platforms
 from fleet.core_schema import Loader
+from fleet.model import Model, examples
 from fleet.spec.model import FleetSpec
-from fleet.spec.schema import schema_text, spec_schema
-from tests.models import REQUIRED, built, places
+from fleet.spec.schema import schema_of, schema_text, spec_schema
+from tests.models import REQUIRED, built, places, whole
 from tools.cache import ROOT
 
 SCHEMA = spec_schema()
@@ -31,6 +34,7 @@ NEEDED = {
 }  # fmt: skip
 ANYTHING = {("groups", "a", "rollout", "window"), ("groups", "a", "ready", 0, "http", "json", "a")}
 """Places of which the schema does not say what may stand there."""
+OPTIONS = {name: platforms.platform_class(name).options_model for name in platforms.names()}
 PLACES = [place for place in places(FleetSpec) if place[0] != "name"]
 
 
@@ -64,7 +68,7 @@ def test_every_example_of_the_page_about_specs_fits() -> None:
     assert len(blocks) == 2
     for block in blocks:
         # What is left out there is not a part of it.
-        shown = yaml.load(re.sub(r", \.\.\.(?=})", "", block), Loader)
+        shown = yaml.load(re.sub(r"(, )?\.\.\.(?=})", "", block), Loader)
         assert wrong(_text_keys({"name": "web", **shown})) == [], block
 
 
@@ -84,7 +88,7 @@ def test_a_key_that_does_not_exist_is_marked_at_every_depth() -> None:
     for text in (
         "{name: web, groups: {web: {}}, cuont: 1}",
         "{name: web, groups: {web: {cuont: 1}}}",
-        "{name: web, groups: {web: {containers: {a: {image: b, prots: []}}}}}",
+        "{name: web, groups: {web: {containers: {a: {image: a.org/b, prots: []}}}}}",
         "{name: web, groups: {web: {snippets: [{use: hostname, colour: red}]}}}",
     ):
         assert len(wrong(yaml.safe_load(text))) == 1, text
@@ -103,3 +107,21 @@ def test_every_key_says_what_it_is() -> None:
     silent = [key for key, part in properties(SCHEMA) if "description" not in part]
     assert silent == []
     assert len([*properties(SCHEMA)]) > 200
+
+
+ROOTS: list[type[BaseModel]] = [FleetSpec, *OPTIONS.values()]
+PARTS = sorted({part for root in ROOTS for part in whole(root)}, key=lambda model: (model.__module__, model.__name__))
+
+
+@pytest.mark.parametrize("model", PARTS, ids=lambda model: f"{model.__module__}.{model.__name__}")
+def test_every_field_has_an_example_that_the_model_and_the_schema_take(model: type[BaseModel]) -> None:
+    shown = examples(model)
+    about = {field.alias or name: field for name, field in model.model_fields.items()}
+    assert shown.keys() == about.keys()
+    for key, field in about.items():
+        # Alone, since not all of them can stand beside each other.
+        alone = create_model("Alone", __base__=Model, x=(Any if field.annotation is None else field.annotation, field))
+        shown_alone = {field.alias or "x": shown[key]}
+        alone.model_validate(shown_alone)
+        checker = Draft202012Validator(schema_of(alone))
+        assert [error.message for error in checker.iter_errors(_text_keys(shown_alone))] == [], key

@@ -17,6 +17,10 @@ class Join(Model):
     Attributes:
         id: Its id, such as "vpc-0123".
         subnets: Ids of public subnets by availability zone.
+
+    Examples:
+        id: vpc-0123
+        subnets: {eu-central-1a: subnet-0123}
     """
 
     id: str = Field(pattern=r"^vpc-\w+$")
@@ -39,6 +43,16 @@ class Options(PlatformOptions):
         dns_zone: The id of a hosted zone of Route 53, for the groups' names.
         bucket: An S3 bucket for configs that are larger than user data can be; the instance profile must read it.
         tags: Put on every resource.
+
+    Examples:
+        zones: [eu-central-1a, eu-central-1b]
+        cidr: 10.20.0.0/16
+        vpc: {id: vpc-0123, subnets: {eu-central-1a: subnet-0123}}
+        root_size_gib: 20
+        instance_profile: shop-nodes
+        dns_zone: Z0123456789ABCDEFGHIJ
+        bucket: shop-configs
+        tags: {team: shop}
     """
 
     architecture: Literal["x86_64", "aarch64"] = "x86_64"

@@ -23,6 +23,14 @@ class Options(PlatformOptions):
         dns_zone: A domain in the account, for the groups' names; ``<node>.<fleet>.<domain>`` leads to each node's
             private address.
         tags: Put on every droplet and volume.
+
+    Examples:
+        region: fra1
+        ssh_keys: ["12345678"]
+        cidr: 10.20.0.0/16
+        vpc: 5a4981aa-9653-4bd1-bef5-d6bff52042e4
+        dns_zone: example.org
+        tags: [shop]
     """
 
     region: str = ""

@@ -18,6 +18,10 @@ class Join(Model):
     Attributes:
         network: Its name or self link.
         subnetwork: The name or self link of its subnetwork in the stack's region.
+
+    Examples:
+        network: shop
+        subnetwork: shop-nodes
     """
 
     network: str
@@ -42,6 +46,17 @@ class Options(PlatformOptions):
         bucket: A bucket for configs that are larger than metadata can be; the service account must read it.
         dns_zone: The name of a managed zone of Cloud DNS, for the groups' names.
         tags: Labels that are put on every resource that has labels.
+
+    Examples:
+        zones: [europe-west3-a]
+        cidr: 10.20.0.0/16
+        vpc: {network: shop, subnetwork: shop-nodes}
+        root_size_gib: 20
+        disk_type: pd-ssd
+        service_account: nodes@shop.iam.gserviceaccount.com
+        bucket: shop-configs
+        dns_zone: shop
+        tags: {team: shop}
     """
 
     architecture: Literal["x86_64", "aarch64"] = "x86_64"

@@ -25,6 +25,16 @@ class Options(PlatformOptions):
         machine: The machine type, such as "q35" or "virt"; libvirt's default if empty.
         firmware: Path of a firmware on the host; aarch64 needs one, such as "/usr/share/AAVMF/AAVMF_CODE.fd".
         emulator: Path of QEMU on the host; libvirt's choice if empty.
+
+    Examples:
+        pool: fast
+        cidr: 10.20.0.0/16
+        bridge: br0
+        gateway: 192.168.1.1
+        root_size_gib: 20
+        machine: pc
+        firmware: /usr/share/OVMF/OVMF_CODE.fd
+        emulator: /usr/bin/qemu-system-x86_64
     """
 
     pool: str = "default"

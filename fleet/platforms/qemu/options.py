@@ -21,6 +21,15 @@ class Options(PlatformOptions):
         host_ports: Host ports by ``<node>:<port>``, or ``<node>:<port>/udp``.
         accelerator: "kvm"; "tcg", which emulates; "auto" takes KVM where it works. It holds for machines that are
             started from then on. :data:`fleet.platforms.qemu.accelerator.VARIABLE` in the environment wins.
+
+    Examples:
+        state_dir: /var/tmp/shop
+        bind: 0.0.0.0
+        memory_mib: 2048
+        cpus: 4
+        root_size_gib: 20
+        port_offset: 10000
+        host_ports: {web-0/8080: 18080}
     """
 
     state_dir: str = ""
