@@ -179,6 +179,8 @@ class SecretSource(Model):
         env: DB_PASSWORD
     """
 
+    exactly_one = ("config", "file", "env")
+
     config: str = ""
     generate: Generate | None = None
     file: str = ""
@@ -187,7 +189,7 @@ class SecretSource(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
-        if sum(map(bool, (self.config, self.file, self.env))) != 1:
+        if sum(bool(getattr(self, source)) for source in self.exactly_one) != 1:
             raise ValueError("a secret comes from one of `config: KEY`, `file: PATH` or `env: VARIABLE`")
         if self.generate and not self.config:
             raise ValueError("what is generated is kept in the stack's config: say `config: KEY` too")
