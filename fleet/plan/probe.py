@@ -120,6 +120,8 @@ class Probe(Model):
         interval: 5
     """
 
+    exactly_one = ("tcp", "http", "ssh", "function")
+
     tcp: TcpProbe | None = None
     http: HttpProbe | None = None
     ssh: SshProbe | None = None
@@ -151,10 +153,8 @@ class Probe(Model):
 
 def probe_kinds() -> list[str]:
     """The kinds of probes: the fields of :class:`Probe` that say what is asked."""
-    return [name for name in Probe.model_fields if name not in _REPETITION]
+    return list(Probe.exactly_one)
 
 
-_REPETITION = ("successes", "interval")
-"""The fields that say how often."""
 _EXAMPLES = {"function": "module:function"}
 """What stands in messages as the value of a kind that is no mapping."""

@@ -210,7 +210,16 @@ class SecretSource(Model):
         generate: {bytes: 24, encoding: hex}
         file: secrets/db.txt
         env: DB_PASSWORD
+        sops: secrets.enc.yaml
+        key: db.password
+        age: secrets/db.age
+        identity: ~/.age/key.txt
+        command: [pass, show, web/db]
+        timeout: 30
+        outside: true
     """
+
+    exactly_one = ("config", "file", "env", "sops", "age", "command")
 
     config: str = ""
     generate: Generate | None = None
@@ -226,7 +235,7 @@ class SecretSource(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
-        if sum(map(bool, (self.config, self.file, self.env, self.sops, self.age, self.command))) != 1:
+        if sum(bool(getattr(self, source)) for source in self.exactly_one) != 1:
             raise ValueError(
                 "a secret comes from one of `config: KEY`, `file: PATH`, `env: VARIABLE`, `sops: FILE`, `age: FILE` or "
                 "`command: [PROGRAM, ...]`"

@@ -44,7 +44,10 @@ def wrong(document: Any) -> list[str]:
 
 def document(place: tuple[str | int, ...], value: Any) -> Any:
     """A spec with a value at a place, as JSON has it: its keys are text."""
-    return _text_keys({"name": "web", "groups": {"web": {}}, **built(FleetSpec, place, value, NEEDED)})
+    made = {"name": "web", "groups": {"web": {}}, **built(FleetSpec, place, value, NEEDED)}
+    if place[-1] in ("successes", "interval") and "ready" in place:
+        made["groups"]["a"]["ready"][0]["tcp"] = {"port": 8080}
+    return _text_keys(made)
 
 
 def _text_keys(value: Any) -> Any:
@@ -70,6 +73,33 @@ def test_every_example_of_the_page_about_specs_fits() -> None:
         # What is left out there is not a part of it.
         shown = yaml.load(re.sub(r"(, )?\.\.\.(?=})", "", block), Loader)
         assert wrong(_text_keys({"name": "web", **shown})) == [], block
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("examples/*/*.md")])
+BLOCKS = [
+    (page.name, block)
+    for page in dict.fromkeys(PAGES)
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    if re.search(r"^groups:", block, re.MULTILINE) and "..." not in block
+]
+
+
+def test_pages_show_specs() -> None:
+    assert BLOCKS
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[page for page, _ in BLOCKS])
+def test_every_spec_that_a_page_shows_fits_schema_and_model(page: str, block: str) -> None:
+    shown = {"name": "web", **yaml.load(block, Loader)}
+    assert wrong(_text_keys(shown)) == []
+    FleetSpec.model_validate(shown)
+
+
+def test_what_is_one_of_several_is_marked_where_it_is_none_or_two() -> None:
+    for probe in ({}, {"tcp": {"port": 1}, "http": {"port": 1}}):
+        assert wrong({"name": "web", "groups": {"web": {"ready": [probe]}}}) != []
+    for source in ({}, {"config": "a", "env": "A"}, {"env": ""}):
+        assert wrong({"name": "web", "groups": {"web": {}}, "secrets": {"a": source}}) != []
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(map(str, place)))
@@ -99,7 +129,8 @@ def properties(schema: Any) -> Iterator[tuple[str, Any]]:
     for key, part in schema.items() if isinstance(schema, dict) else enumerate(schema):
         if key == "properties":
             yield from part.items()
-        if isinstance(part, dict | list):
+        # What is one of several is said of keys that are described beside it.
+        if isinstance(part, dict | list) and key != "oneOf":
             yield from properties(part)
 
 
