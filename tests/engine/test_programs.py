@@ -279,4 +279,4 @@ def test_the_program_of_the_documentation_is_whole_and_its_commands_work_as_type
     assert "shop: 2 new." in told["up"]
     assert "shop: 2 removed." in told["destroy"]
     assert aws.started() == ["shop-web-0", "shop-web-1", "shop-web-0"]
-    assert aws.orphans() == []
+    assert aws.cloud.resources == {}
