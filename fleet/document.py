@@ -27,6 +27,7 @@ from fleet.core_schema import Loader, Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
 from fleet.hints import hint, nearest
+from fleet.model import WRITTEN
 
 Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
@@ -61,7 +62,7 @@ class Located:
             UsageError: It is not; names the place in the document.
         """
         try:
-            return model.model_validate(value)
+            return model.model_validate(value, context=WRITTEN)
         except ValidationError as error:
             raise self._invalid(model, error.errors(include_url=False)) from None
 

@@ -9,6 +9,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+WRITTEN: dict[str, Any] = {"written": True}
+"""The context of a model that is read from a document, where nothing stands for what Python says as ``None``."""
+
 
 class Model(BaseModel):
     """A frozen model that refuses unknown keys and non-finite numbers (``.inf``, ``.nan``)."""

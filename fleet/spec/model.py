@@ -26,13 +26,14 @@ from pydantic import (
     StrictInt,
     StrictStr,
     Tag,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.model import PLAIN, SEALED, Model, Shorthand
+from fleet.model import PLAIN, SEALED, WRITTEN, Model, Shorthand
 from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.spec.versions import FIRST, Version
 from fleet.workloads import DataDisk, DiskName, Name, Workload
@@ -330,18 +331,18 @@ class NodeReport(Model):
         return port
 
 
-def _switched(value: Any) -> Any:
+def _switched(value: Any, info: ValidationInfo) -> Any:
     """``true`` and ``false`` as what they stand for."""
     if isinstance(value, bool):
         return {} if value else None
-    if value is None:
+    if value is None and info.context is WRITTEN:
         raise ValueError("the report is `true`, `false` or `{port: NUMBER}`")
     return value
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: Any, info: ValidationInfo) -> Any:
     """``false`` as what it stands for; YAML's ``true`` is no number."""
-    if value is None or value is True:
+    if value is True or (value is None and info.context is WRITTEN):
         raise ValueError("is a number of seconds, or `false`")
     return None if value is False else value
 

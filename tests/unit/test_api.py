@@ -12,8 +12,9 @@ import pytest
 
 import fleet
 from fleet.dynamic import tokens
+from fleet.errors import UsageError
 from fleet.program.component import Fleet, FleetNode
-from fleet.spec.model import FleetSpec
+from fleet.spec.model import FleetSpec, Group
 from tests.models import built, places
 from tools.cache import ROOT
 
@@ -76,7 +77,7 @@ def test_what_is_exported_is_pinned_and_all_of_it_is_there() -> None:
     for name in EXPORTED:
         assert inspect.isclass(getattr(fleet, name)), name
     with pytest.raises(AttributeError, match="has no attribute 'Flete'"):
-        _ = fleet.Flete  # type: ignore[attr-defined]
+        _ = fleet.Flete
 
 
 def test_the_component_is_pinned() -> None:
@@ -134,6 +135,17 @@ def test_a_spec_as_models_is_the_document_that_it_was_read_from(tmp_path: Path) 
         _, text = spec.written(tmp_path)
         (tmp_path / "again.yaml").write_text(text or "")
         assert FleetSpec.load(tmp_path / "again.yaml").model_dump() == spec.model_dump()
+
+
+def test_what_is_switched_off_is_none_in_python_and_false_in_a_document(tmp_path: Path) -> None:
+    spec = FleetSpec(version=1, name="web", report=None, groups={"web": Group(settle=None)})
+    _, text = spec.written(tmp_path)
+    assert text == "version: 1\nname: web\nreport: false\ngroups:\n  web:\n    settle: false\n"
+    file = tmp_path / "fleet.yaml"
+    for right, wrong in (("report: false", "report:"), ("settle: false", "settle:")):
+        file.write_text(text.replace(right, wrong))
+        with pytest.raises(UsageError):
+            FleetSpec.load(file)
 
 
 def test_a_spec_that_was_loaded_and_not_changed_is_its_file(tmp_path: Path) -> None:
