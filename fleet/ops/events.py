@@ -75,9 +75,10 @@ class Begin(Event, type="begin"):
 
     Attributes:
         command: "preview", "up", "destroy", "rollback" or "replace".
-        fleet: The fleet's name.
+        fleet: The fleet's name; the project's for a program, which may have several.
         stack: The stack's name.
-        nodes: The names of the planned nodes, group by group; none where all are removed.
+        nodes: The names of the planned nodes, group by group; none where all are removed, and none for a program, which
+            plans as it runs.
     """
 
     command: str

@@ -61,7 +61,8 @@ class NodeStatus:
             longer. A node is ready if its probes answer and, as far as that is known, all of its workload does what it
             is to do.
         reason: Why it is not ready, as far as its probes and its machine show it; empty if these are well.
-        config: "current"; "outdated" if an update would re-provision the node; "-" if there is nothing to compare.
+        config: "current"; "outdated" if an update would re-provision the node; "-" if there is nothing to compare, as
+            for a program's stack, since the program is not run.
         containers: Its containers, as its report has them.
         problems: What its report shows to be wrong, each in words: of containers, and of pods, timers, data disks and
             what else the workload is made of.

@@ -79,6 +79,12 @@ class QuadletRef(Shorthand):
         run_as: A user of the group whose rootless Podman runs it; root's runs it otherwise.
         variables: Variables of the spec that fill its placeholders. Without any, it has none, whatever it looks like.
         outside: It, and files that it names, may be outside of the project's folder.
+
+    Examples:
+        path: caddy.container
+        run_as: app
+        variables: [domain]
+        outside: true
     """
 
     shorthand = "path"
@@ -278,6 +284,8 @@ class Variable(Model):
         config: greeting
         env: GREETING
         secret: db-password
+        stack: org/network/prod
+        output: db_address
         default: hello
     """
 
@@ -550,6 +558,7 @@ class Group(Workload):
         count: 3
         snippets: [base.bu, {use: zram}]
         compose: compose.yaml
+        quadlets: [caddy.container, data.volume]
         data_disks: {db: {size_gib: 10, mount: /var/lib/db}}
         ports: [6443, "51820/udp"]
         ready: [{http: {port: 8080}}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from tests.conftest import Result, file_text
 from tests.engine.places import CloudPlace
 from tests.engine.reports import text_of
 from tests.engine.stack import OFFSET, Stack
+from tools.cache import ROOT
 
 STACK = ("--stack", "test")
 
@@ -259,3 +261,22 @@ def test_two_fleets_on_two_platforms_are_one_stack(aws_program: tuple[Program, C
     program.done("view", "--export", "page.html")
     assert "cloud/web-0" in (program.path / "page.html").read_text()
     assert "2 removed" in program.done("destroy")
+
+
+PAGE = (ROOT / "docs/program.md").read_text()
+
+
+@pytest.mark.long
+def test_the_program_of_the_documentation_is_whole_and_its_commands_work_as_typed(aws: CloudPlace) -> None:
+    program = of(aws.stack)
+    files = re.findall(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    assert [name for name, _ in files] == ["Pulumi.yaml", "Pulumi.test.yaml", "web.yaml", "__main__.py"]
+    for name, text in files:
+        program.write(name, text)
+    shown = re.findall(r"^\$ fleet (.*)$", PAGE, re.MULTILINE)
+    told = {words: program.done(*words.split()) for words in shown}
+    assert "web-0: not known yet: variable db" in told["preview"]
+    assert "shop: 2 new." in told["up"]
+    assert "shop: 2 removed." in told["destroy"]
+    assert aws.started() == ["shop-web-0", "shop-web-1", "shop-web-0"]
+    assert aws.cloud.resources == {}
