@@ -7,12 +7,17 @@ machine refuses (:class:`OSError`); :func:`unexpected` says either in a paragrap
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 
 @dataclass(frozen=True)
@@ -149,24 +154,32 @@ def unexpected(error: BaseException) -> str:
     )
 
 
-def release() -> str:
-    """The installed release, with a blank before it; empty if it is not known."""
+def installed() -> Distribution | None:
+    """The metadata of the distribution that fleet is installed as; ``None`` if it runs without being installed.
+
+    One that was installed under the earlier name, ``fleet``, counts if its command is this package's: another project
+    has that name in the package index.
+    """
     from importlib import metadata  # slow to import, and seldom needed
 
-    try:
-        return f" {metadata.version(DISTRIBUTION)}"
+    for name in (DISTRIBUTION, "fleet"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            own = metadata.distribution(name)
+            if name == DISTRIBUTION or any(entry.value == "fleet.cli:main" for entry in own.entry_points):
+                return own
+    return None
+
+
+def release() -> str:
+    """The installed release, with a blank before it; empty if it is not known."""
     # Nothing that says what is wrong may fail, and it may be that fleet is not installed.
-    except metadata.PackageNotFoundError:
-        return ""
+    own = installed()
+    return f" {own.version}" if own else ""
 
 
 def _where_to_report() -> str:
     """The issue tracker's URL, from the package's metadata (``[project.urls]`` of ``pyproject.toml``, "Issues")."""
-    from importlib import metadata
-
-    try:
-        entries = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
-    except metadata.PackageNotFoundError:
-        entries = ()
-    urls = dict(entry.split(", ", 1) for entry in entries)
+    own = installed()
+    entries = own.metadata.get_all("Project-URL") if own else None
+    urls = dict(entry.split(", ", 1) for entry in entries or ())
     return f" at {urls['Issues']}" if "Issues" in urls else " to whom you have fleet from"

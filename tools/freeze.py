@@ -1,8 +1,8 @@
 """What stored specs render to: ``python -m tools.freeze`` stores it for those that are new, and refuses what changes.
 
 ``tests/unit/frozen/v1`` has a folder for each stored spec of version 1: ``fleet.yaml``, the files that it names, and
-``values.json`` with the stack's config and the environment that it reads, and the platforms, each with options of its
-own, if it is not for all; programs in its folder ``bin`` stand in for those that tell its secrets.
+``values.json`` with the stack's config, the environment and other stacks' outputs that it reads, and the platforms, each
+with options of its own, if it is not for all; programs in its folder ``bin`` stand in for those that tell its secrets.
 ``rendered.jsonl.xz`` holds, a JSON line for every platform and node, the node's config and its user data. Both are
 there for good: to freeze a new key of the spec, add a folder. ``--again`` stores all of a version anew, as long as the
 version is not released (:attr:`fleet.spec.versions.SpecVersion.released`).
@@ -23,6 +23,7 @@ from fleet.planner import plan_spec
 from fleet.platforms import platform
 from fleet.platforms.aws.platform import with_disk_rules
 from fleet.spec import Resolver
+from fleet.spec.values import Passed
 from fleet.spec.versions import VERSIONS
 from tools.cache import ROOT
 
@@ -61,10 +62,21 @@ def environment(folder: Path) -> dict[str, str]:
     return {**values, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
+def resolver_of(values: Mapping[str, Any]) -> Resolver:
+    """What resolves the values of a stored spec.
+
+    Args:
+        values: Its ``values.json``.
+    """
+    outputs = values.get("references", {})
+    config = values.get("config", {}).get
+    return Resolver(config, reveal=True, references=lambda stack, output: Passed(outputs[stack][output]))
+
+
 def rendered(folder: Path) -> Iterator[tuple[Key, dict[str, str]]]:
     """What a stored spec renders to on every platform, by the names of its folder, the platform, and the node."""
     values = json.loads((folder / "values.json").read_text()) if (folder / "values.json").exists() else {}
-    resolver = Resolver(values.get("config", {}).get, reveal=True)
+    resolver = resolver_of(values)
     for name, own in values.get("platforms", {each: {} for each in PLATFORMS}).items():
         options, config = PLATFORMS[name]
         where = platform(name, {**options, **own}, project=folder, stack="frozen", config=config.get)

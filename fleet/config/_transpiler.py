@@ -48,7 +48,7 @@ class Transpiler:
         except OSError as error:
             raise FleetError(
                 f"The transpiler at {binary} cannot be started ({error.strerror}).",
-                fix="Install fleet again with `pip install`; its wheel carries the binary.",
+                fix="Install it again with `pip install --force-reinstall fcos-fleet`; its wheel carries the binary.",
             ) from error
 
     def __enter__(self) -> Transpiler:

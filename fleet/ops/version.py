@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from importlib import metadata, resources
 
-from fleet.errors import DISTRIBUTION
+from fleet.errors import installed
 
 _NOTICES = "fleet-transpiler.NOTICES.txt"
 """Beside the transpiler: the modules that are linked into it, by path and version (``hatch_build.py``)."""
@@ -15,12 +15,12 @@ _LINKED = {"Butane": "github.com/coreos/butane", "Ignition": "github.com/coreos/
 
 def versions() -> Sequence[str]:
     """Names and versions: fleet's own first. What is not there is left out."""
-    shown = []
-    for name, package in (("fleet", DISTRIBUTION), ("Pulumi SDK", "pulumi")):
-        try:
-            shown.append(f"{name} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            shown.append(f"{name} (not installed)")
+    own = installed()
+    shown = [f"fleet {own.version if own else '(not installed)'}"]
+    try:
+        shown.append(f"Pulumi SDK {metadata.version('pulumi')}")
+    except metadata.PackageNotFoundError:
+        shown.append("Pulumi SDK (not installed)")
     try:
         notices = resources.files("fleet.config").joinpath(_NOTICES).read_text(encoding="utf-8")
     except OSError:

@@ -58,7 +58,7 @@ def platform_class(name: str) -> type[PlatformClass]:
     if not names():
         raise FleetError(
             "No platform is installed, not even fleet's own: the installed package's metadata is older than its code.",
-            fix="Install fleet again, with `pip install`.",
+            fix="Install it again: `pip install --force-reinstall fcos-fleet`.",
         )
     if not entries:
         raise UsageError(f"There is no platform {name!r}.", fix=f"The platforms are: {', '.join(names())}.")

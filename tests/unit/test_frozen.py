@@ -168,8 +168,7 @@ def loaded() -> tuple[FleetSpec, ...]:
             values = json.loads(file.read_text()) if file.exists() else {}
             for name, value in freeze.environment(folder).items():
                 patch.setenv(name, value)
-            resolver = Resolver(values.get("config", {}).get, reveal=True)
-            specs.append(load_spec(folder / "fleet.yaml", resolver, "qemu").fleet)
+            specs.append(load_spec(folder / "fleet.yaml", freeze.resolver_of(values), "qemu").fleet)
     return tuple(specs)
 
 

@@ -474,7 +474,10 @@ def test_why_a_rollout_stopped_is_noted_with_it_and_nowhere_else(stack: Deployme
     resources = with_history(stack.state(plan, began=began, ready=began), rollout, run=more.get("run", "a"))
     pending = {key: value for key, value in more.items() if key == "pending_operations"}
     exported = Exported(resources, **pending)
-    with pytest.raises(FleetError, match=re.escape(error[:20])), noting(exported, Begun("fleet up", run="a"), plan):  # type: ignore[arg-type]
+    with (
+        pytest.raises(FleetError, match=re.escape(error[:20])),
+        noting(exported, Begun("fleet up", run="a"), lambda: [plan]),
+    ):  # type: ignore[arg-type]
         raise FleetError(error)
     if expected is None:
         assert exported.imported is None
