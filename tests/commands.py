@@ -24,7 +24,7 @@ class Command:
     Attributes:
         words: Its name, such as ``("image", "lock")``.
         required: The arguments that it cannot do without, such as "spec".
-        options: Its options, such as "--stack".
+        options: Its options, such as "--stack", and what switches them off, such as "--no-open".
     """
 
     words: tuple[str, ...]
@@ -50,7 +50,12 @@ def _commands(group: Any, words: tuple[str, ...]) -> Iterator[Command]:
             yield from _commands(command, (*words, name))
             continue
         required = [each.name for each in command.params if each.param_type_name == "argument" and each.required]
-        options = [word for each in command.params if each.param_type_name == "option" for word in each.opts]
+        options = [
+            word
+            for each in command.params
+            if each.param_type_name == "option"
+            for word in (*each.opts, *each.secondary_opts)
+        ]
         yield Command((*words, name), tuple(required), frozenset(options))
 
 
