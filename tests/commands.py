@@ -24,7 +24,7 @@ class Command:
     Attributes:
         words: Its name, such as ``("image", "lock")``.
         required: The arguments that it cannot do without, such as "spec", which may be what its folder has.
-        options: Its options, such as "--stack".
+        options: Its options, such as "--stack", and what switches them off, such as "--no-open".
     """
 
     words: tuple[str, ...]
@@ -52,7 +52,12 @@ def _commands(group: Any, words: tuple[str, ...]) -> Iterator[Command]:
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         # One that is looked for where it is left out is needed all the same.
         required = [each.name for each in arguments if each.required or each.callback]
-        options = [word for each in command.params if each.param_type_name == "option" for word in each.opts]
+        options = [
+            word
+            for each in command.params
+            if each.param_type_name == "option"
+            for word in (*each.opts, *each.secondary_opts)
+        ]
         yield Command((*words, name), tuple(required), frozenset(options))
 
 

@@ -1,8 +1,9 @@
 """What stored specs render to: ``python -m tools.freeze`` stores it for those that are new, and refuses what changes.
 
 ``tests/unit/frozen/v1`` has a folder for each stored spec of version 1: ``fleet.yaml``, the files that it names, and
-``values.json`` with the stack's config, the environment and other stacks' outputs that it reads, and the platforms, each
-with options of its own, if it is not for all; programs in its folder ``bin`` stand in for those that tell its secrets.
+``values.json`` with the stack's config, the environment and other stacks' outputs that it reads, and the platforms,
+each with options of its own, if it is not for all; programs in its folder ``bin`` stand in for those that tell its
+secrets.
 ``rendered.jsonl.xz`` holds, a JSON line for every platform and node, the node's config and its user data. Both are
 there for good: to freeze a new key of the spec, add a folder. ``--again`` stores all of a version anew, as long as the
 version is not released (:attr:`fleet.spec.versions.SpecVersion.released`).

@@ -12,10 +12,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from fleet.config import Snippet
 from fleet.config.ignition import file, timer_text, unit
 from fleet.library.base import LibrarySnippet, NodeName
-from fleet.model import Model
+from fleet.model import Grammar, Model
 from fleet.workloads import CalendarEvent, Container, ImageReference, Text, Workload, workload_snippet
 
-SysctlValue = Annotated[Text, Field(pattern=r"^[^\x00-\x1f\x7f]*$")]
+SysctlValue = Annotated[
+    Text, Grammar(r"[^\x00-\x1f\x7f]*", lambda _: "the value of a kernel parameter is one line, without tabs")
+]
 """Several numbers may stand in one, with spaces between them."""
 
 
@@ -49,7 +51,9 @@ class Zram(LibrarySnippet):
     """
 
     use: Literal["zram"]
-    size: Text = Field(default="min(ram / 2, 4096)", pattern=r"^[a-z0-9 ()*/+,.-]+$")
+    size: Annotated[
+        Text, Grammar(r"[a-z0-9 ()*/+,.-]+", lambda _: "the size is MiB, or an expression such as min(ram / 2, 4096)")
+    ] = "min(ram / 2, 4096)"
     algorithm: Literal["zstd", "lz4", "lzo-rle"] = "zstd"
 
     def _sections(self, node: NodeName) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.spec.model import Authority, Certificate, FleetSpec, Generate, Group, Image
+from tests.commands import COMMANDS
 from tests.models import models
 from tools.cache import ROOT
 
@@ -94,3 +95,26 @@ def test_every_link_in_the_repository_leads_to_a_file_and_a_heading_of_it(page: 
         target = page.parent / url.path if url.path else page
         assert target.exists(), link
         assert not url.fragment or url.fragment in anchors(target), link
+
+
+GLOBAL = {"--version", "--help", "--install-completion", "--show-completion"}
+"""Options of ``fleet`` itself and of every command."""
+
+
+def calls(page: Path) -> list[list[str]]:
+    """The words of every call of ``fleet`` in a page's code; of a shell's line up to its comment or next command."""
+    code = re.findall(r"`fleet ([^`\n]+)`|^ +(?:\$ )?fleet (?!──)([^\n]+)", page.read_text(), re.M)
+    return [re.split(r" #| && |; | \| ", inline or block)[0].split() for inline, block in code]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_pages_name_only_commands_and_options_that_exist(page: Path) -> None:
+    if page.name == "CHANGELOG.md":  # names what earlier releases had
+        return
+    for words in calls(page):
+        matching = [each for each in COMMANDS if each.words[0] == words[0] or words[0] in GLOBAL]
+        assert matching, words
+        known = GLOBAL.union(*(each.options for each in matching))
+        own = words[: words.index("--")] if "--" in words else words
+        options = {option for word in own for option in re.findall(r"^\[?(--?[a-z][\w-]*)", word)}
+        assert options <= known, words

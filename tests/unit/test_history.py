@@ -476,8 +476,8 @@ def test_why_a_rollout_stopped_is_noted_with_it_and_nowhere_else(stack: Deployme
     exported = Exported(resources, **pending)
     with (
         pytest.raises(FleetError, match=re.escape(error[:20])),
-        noting(exported, Begun("fleet up", run="a"), lambda: [plan]),
-    ):  # type: ignore[arg-type]
+        noting(exported, Begun("fleet up", run="a"), lambda: [plan]),  # type: ignore[arg-type]
+    ):
         raise FleetError(error)
     if expected is None:
         assert exported.imported is None

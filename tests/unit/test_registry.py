@@ -74,7 +74,7 @@ def test_a_lock_keeps_what_the_other_platforms_need_whatever_a_broken_one_does(f
 def test_two_packages_with_one_platform_are_both_named(folder: Folder, other: Path) -> None:
     package(other, "fleet-one", "qemu = one:One")
     message = one_paragraph(folder.fleet("validate", "fleet.yaml", "--platform", "qemu"), 1)
-    assert message.startswith("Error: Several Python packages bring a platform 'qemu': fleet 0")
+    assert message.startswith("Error: Several Python packages bring a platform 'qemu': fcos-fleet 0")
     assert ", fleet-one 2.0. Uninstall all of them but one.\n" in message
     assert folder.fleet("validate", "fleet.yaml", "--platform", "aws").status == 0
 
