@@ -472,6 +472,7 @@ def test_why_a_rollout_stopped_is_noted_with_it_and_nowhere_else(stack: Deployme
     rollout = PastRollout(3, began=100, nodes=everything(plan))
     began = more.get("began", 10)
     resources = with_history(stack.state(plan, began=began, ready=began), rollout, run=more.get("run", "a"))
+    resources = [*resources, {"type": tokens.FLEET, "urn": f"urn:pulumi:test::web::{tokens.FLEET}::web"}]
     pending = {key: value for key, value in more.items() if key == "pending_operations"}
     exported = Exported(resources, **pending)
     with (
