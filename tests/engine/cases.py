@@ -8,10 +8,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import yaml
 
 from fleet.platforms import names
 from tests.engine.cloud import Cloud
+
+IN_CI = ("aws", "libvirt", "qemu")
+"""What differs most: a cloud, a daemon, processes of fleet's own."""
+SLOWLY = [pytest.param(name, marks=() if name in IN_CI else pytest.mark.long) for name in names()]
+"""The platforms, for a test that takes a minute of each: CI runs it on some."""
 
 
 @dataclass(frozen=True)

@@ -178,6 +178,7 @@ groups:
 """
 
 
+@pytest.mark.long
 def test_secret_outputs_are_secrets_end_to_end_and_two_fleets_of_one_stack_are_apart(program: Stack) -> None:
     program.write("web.yaml", SPEC)
     program.write("__main__.py", SECRETS.replace("OFFSET", str(OFFSET + 5000)))

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import FLEET, STACK
+from tests.engine.cases import SLOWLY
 from tests.engine.places import STATELESS, CloudPlace, Place, QemuPlace
 from tests.engine.stack import Stack
 
@@ -164,6 +165,7 @@ MACHINES = {
 }
 
 
+@pytest.mark.parametrize("place", SLOWLY, indirect=True)
 def test_a_machine_whose_making_was_cut_off_is_not_left_behind(place: Place) -> None:
     change(place, "one")
     assert place.fleet("up").status == 0

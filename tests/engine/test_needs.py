@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Result
+from tests.engine.cases import SLOWLY
 from tests.engine.places import STATELESS, CloudPlace, Place
 
 
@@ -17,6 +18,7 @@ def pulumi(place: Place, *arguments: str) -> Result:
     return place.stack.pulumi(*arguments, "--stack", "test", "--non-interactive")
 
 
+@pytest.mark.parametrize("place", SLOWLY, indirect=True)
 def test_no_machine_is_stopped_while_the_image_of_the_next_is_gone(place: Place) -> None:
     write(place, "one", "rollout: {strategy: recreate}")
     assert place.fleet("up").status == 0

@@ -12,7 +12,7 @@ import random
 import pytest
 
 from tests.engine import reports
-from tests.engine.cases import CLOUDS, case
+from tests.engine.cases import CLOUDS, SLOWLY, case
 from tests.engine.on.aws import REGION, Aws
 from tests.engine.places import STATELESS, CloudPlace, Place, cloud
 from tests.engine.secrecy import digests, text_of
@@ -120,7 +120,7 @@ def test_a_rollout_stops_at_a_node_whose_container_restarts_though_its_probe_ans
     assert place.fleet("status").status == 0
 
 
-@pytest.mark.parametrize("name", ["aws", "gcp", "digitalocean"])
+@pytest.mark.parametrize("name", [each for each in SLOWLY if each.values[0] not in ("libvirt", "qemu", "toy")])
 def test_where_nobody_can_know_of_containers_probes_decide_and_that_is_told(name: str, stack: Stack) -> None:
     with cloud(name, stack) as place:
         place.lock("44.1")
@@ -132,6 +132,7 @@ def test_where_nobody_can_know_of_containers_probes_decide_and_that_is_told(name
         assert place.fleet("status").status == 0
 
 
+@pytest.mark.parametrize("place", SLOWLY, indirect=True)
 def test_an_unready_node_holds_the_others_back_on_every_platform(place: Place) -> None:
     place.write("one", count=3)
     assert place.fleet("up").status == 0
