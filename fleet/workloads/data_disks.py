@@ -19,7 +19,8 @@ would be written below it fails, instead of being on the root disk and under the
 
 When a disk goes and comes back, what systemd stopped with it is started again: the device wants the mount unit, and
 that the services (systemd starts what an active unit wants only when it becomes active, so what was stopped by hand
-stays so).
+stays so). One that is back before all that goes with it has stopped is not noticed: that waits for its next going and
+coming, or for ``systemctl start`` of the mount.
 """
 
 from __future__ import annotations
