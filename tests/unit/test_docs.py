@@ -103,7 +103,7 @@ GLOBAL = {"--version", "--help", "--install-completion", "--show-completion"}
 
 def calls(page: Path) -> list[list[str]]:
     """The words of every call of ``fleet`` in a page's code; of a shell's line up to its comment or next command."""
-    code = re.findall(r"`fleet ([^`\n]+)`|^ +(?:\$ )?fleet (?!──)([^\n]+)", page.read_text(), re.M)
+    code = re.findall(r"`fleet ([^`\n]+)`|^(?: +(?:\$ )?|\$ )fleet (?!──)([^\n]+)", page.read_text(), re.M)
     return [re.split(r" #| && |; | \| ", inline or block)[0].split() for inline, block in code]
 
 
