@@ -11,7 +11,7 @@ help:
 	@echo "make test           linters, unit tests, engine tests, one machine"
 	@echo "make test-machines  every test that boots machines"
 	@echo "make bench          speed tables"
-	@echo "make docs           docs/reference, and pictures, anew"
+	@echo "make docs           docs/reference, and pictures, anew; the site in build/docs"
 	@echo "make wheels         dist/: the packages, for Linux and macOS"
 	@echo "make lock           requirements-dev.lock anew"
 
@@ -53,10 +53,13 @@ bench:
 lock:
 	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --group dev --extra all --generate-hashes --no-emit-index-url \
 		--no-header --upgrade -o requirements-dev.lock pyproject.toml
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --upgrade -o requirements-docs.lock requirements-docs.in
 
 docs:
 	@tools/bootstrap base
 	.venv/bin/python -m tools.reference
+	.venv/bin/python -m tools.site
 
 wheels:
 	@tools/bootstrap
