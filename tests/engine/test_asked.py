@@ -46,6 +46,7 @@ GROUP_KEYS: dict[str, Any] = {
     "containers": {"hello": {"image": "docker.io/library/caddy:2", "environment": {"GREETING": "two"}}},
     "snippets": [{"use": "time-zone", "zone": "Europe/Berlin"}],
     "compose": "compose.yaml",
+    "quadlets": ["two.container"],
     "data_disks": {"site": {"size_gib": 1, "mount": "/var/site"}},
     "ports": [8080, 9443],
     "ready": [{"http": {"port": 8080, "path": "/other"}, "interval": 0.1}],
@@ -68,6 +69,7 @@ TOGETHER = {
 }
 """Options and keys that need other ones."""
 
+QUADLET = "[Container]\nImage=docker.io/library/caddy:2\n\n[Install]\nWantedBy=multi-user.target\n"
 GROUP: dict[str, Any] = {
     "count": 2,
     "containers": {"hello": {"image": "docker.io/library/caddy:2", "environment": {"GREETING": "one"}}},
@@ -143,6 +145,7 @@ class Changing:
         self.place.stack.write("Pulumi.test.yaml", yaml.safe_dump({**settings, "config": config}))
         self.place.stack.write("fleet.yaml", yaml.safe_dump(spec))
         self.place.stack.write("compose.yaml", "services: {one: {image: docker.io/library/caddy:2}}\n")
+        self.place.stack.write("two.container", QUADLET)
         self.place.stack.write("drains.py", "def drain(node, address):\n    pass\n")
         self._options = {key: value for key, value in config.items() if not key.startswith("fleet:")}, options
 
