@@ -41,6 +41,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "Group": {
         "containers": {"hello": {"image": "docker.io/library/caddy:3"}}, "pods": {"pod": {}}, "networks": {"net": {}},
         "volumes": {"vol": {}}, "images": {}, "builds": {}, "users": {}, "snippets": ["base.bu"], "compose": "",
+        "quadlets": ["two.container"],
         "ports": [8090], "ready": [], "addresses_from": None, "drain": {"function": "draining:drain"}, "after": [],
         "size": "medium", "names": ["web.example.org"], "rollout": {"strategy": "recreate"}, "count": 2, "settle": 20,
     },
