@@ -56,6 +56,7 @@ REFUSED_LATER = ("NodeOverride.data_disks", "fleet:qemu.state_dir")
 in it has the ports: refused in a preview, too, but by the engine."""
 WALKED = {"groups", "data_disks", "nodes", "version"}
 """Fields whose models have an entry of their own; of versions of the spec, there is one."""
+QUADLET = "[Container]\nImage=docker.io/library/caddy:2\n\n[Install]\nWantedBy=multi-user.target\n"
 BASE: dict[str, Any] = {
     "version": 1,
     "name": "web",
@@ -195,6 +196,7 @@ def test_no_option_and_no_key_of_a_spec_makes_a_second_data_disk(
         for change in wanted:
             change(spec, config)
         stack.write("fleet.yaml", yaml.safe_dump(spec))
+        stack.write("two.container", QUADLET)
         stack.write("Pulumi.test.yaml", yaml.safe_dump({"config": {"fleet:platform": platform, **config}}))
         return config
 
