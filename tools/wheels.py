@@ -29,7 +29,7 @@ from packageurl import PackageURL
 from packaging.requirements import Requirement
 
 from hatch_build import TARGETS, Go, Target
-from tools import cache
+from tools import cache, tree
 from tools.go import go
 
 DIST = "dist"
@@ -91,29 +91,22 @@ def build(out: Path, names: Sequence[str] = tuple(TARGETS)) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
     project = tomllib.loads((cache.ROOT / "pyproject.toml").read_text())["project"]
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder)
-        for name in _sources():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(cache.ROOT / name, tree / name)
-        _hatch(tree, out, "sdist", {})
+        copy = Path(folder)
+        for name in tree.files():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(cache.ROOT / name, copy / name)
+        _hatch(copy, out, "sdist", {})
         for name in names:
-            (tree / "fleet.cdx.json").write_text(bill_of_materials(TARGETS[name], project))
-            _hatch(tree, out, "wheel", {"FLEET_WHEEL": name, "FLEET_SBOM": "fleet.cdx.json"})
+            (copy / "fleet.cdx.json").write_text(bill_of_materials(TARGETS[name], project))
+            _hatch(copy, out, "wheel", {"FLEET_WHEEL": name, "FLEET_SBOM": "fleet.cdx.json"})
     prefix = f"{project['name'].replace('-', '_')}-{project['version']}"
     return sorted(file for file in out.iterdir() if file.name.startswith(prefix))
 
 
-def _sources() -> list[str]:
-    # The tree may be another user's than who builds, as in a container.
-    command = ["git", "-c", "safe.directory=*", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=cache.ROOT, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.splitlines() if (cache.ROOT / name).is_file()]
-
-
-def _hatch(tree: Path, out: Path, kind: str, environment: dict[str, str]) -> None:
+def _hatch(folder: Path, out: Path, kind: str, environment: dict[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(out)],
-        cwd=tree,
+        cwd=folder,
         env={**os.environ, "PATH": f"{Path(go()).parent}:{os.environ['PATH']}", **environment},
         check=True,
         stdout=subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import fleet.config  # noqa: F401  (before its own distribution is out of sight)
 from fleet.errors import DISTRIBUTION, installed
 from fleet.ops.version import versions
+from tools import tree
 from tools.cache import ROOT
 
 
@@ -21,13 +21,10 @@ def test_the_name_is_the_one_of_the_metadata() -> None:
 
 
 def test_no_text_tells_anyone_to_install_the_other_project() -> None:
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True
-    ).stdout
     wrong = []
-    for name in listed.splitlines():
+    for name in tree.files():
         file = ROOT / name
-        if file.suffix in (".py", ".md", ".1", ".yaml", ".yml", ".toml", ".html", ".js") and file.is_file():
+        if file.suffix in (".py", ".md", ".1", ".yaml", ".yml", ".toml", ".html", ".js"):
             for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
                 # A name that ends before, with quotes, an extra or a release; `pip uninstall fleet` is meant.
                 if re.search(r"""(?<!un)install [^`]*?(?<![\w/.-])["']?fleet(?=[\["'`=]|\s*$)""", line):

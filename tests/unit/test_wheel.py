@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleet import platforms
+from tools import tree
 from tools.cache import ROOT
 from tools.go import go
 
@@ -61,8 +62,7 @@ def git(*arguments: str) -> list[str]:
 @pytest.fixture(scope="module")
 def files() -> set[str]:
     """The tree's own files: what git has, and what is new and not ignored."""
-    listed = git("ls-files", "--cached", "--others", "--exclude-standard")
-    return {name for name in listed if (ROOT / name).is_file()}
+    return set(tree.files())
 
 
 @pytest.fixture(scope="module")
