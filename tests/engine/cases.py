@@ -14,6 +14,8 @@ import yaml
 from fleet.platforms import names
 from tests.engine.cloud import Cloud
 
+QUADLET = "[Container]\nImage=docker.io/library/caddy:2\n\n[Install]\nWantedBy=multi-user.target\n"
+"""A Quadlet file of a user's own."""
 IN_CI = ("aws", "libvirt", "qemu")
 """What differs most: a cloud, a daemon, processes of fleet's own."""
 SLOWLY = [pytest.param(name, marks=() if name in IN_CI else pytest.mark.long) for name in names()]

@@ -25,7 +25,7 @@ from fleet.platforms.base import Platform
 from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group
 from fleet.workloads import Workload
-from tests.engine.cases import case
+from tests.engine.cases import QUADLET, case
 from tests.engine.cloud import FACTS
 from tests.engine.places import Place, QemuPlace
 from tests.engine.stack import OFFSET
@@ -69,7 +69,6 @@ TOGETHER = {
 }
 """Options and keys that need other ones."""
 
-QUADLET = "[Container]\nImage=docker.io/library/caddy:2\n\n[Install]\nWantedBy=multi-user.target\n"
 GROUP: dict[str, Any] = {
     "count": 2,
     "containers": {"hello": {"image": "docker.io/library/caddy:2", "environment": {"GREETING": "one"}}},

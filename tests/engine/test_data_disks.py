@@ -25,7 +25,7 @@ from fleet.program.state import with_state
 from fleet.spec import Resolver
 from fleet.spec.model import FleetSpec, Group, NodeOverride
 from fleet.workloads import DataDisk
-from tests.engine.cases import CLOUDS, case
+from tests.engine.cases import CLOUDS, QUADLET, case
 from tests.engine.cloud import FACTS
 from tests.engine.places import Place, QemuPlace, cloud
 from tests.engine.stack import Stack
@@ -56,7 +56,6 @@ REFUSED_LATER = ("NodeOverride.data_disks", "fleet:qemu.state_dir")
 in it has the ports: refused in a preview, too, but by the engine."""
 WALKED = {"groups", "data_disks", "nodes", "version"}
 """Fields whose models have an entry of their own; of versions of the spec, there is one."""
-QUADLET = "[Container]\nImage=docker.io/library/caddy:2\n\n[Install]\nWantedBy=multi-user.target\n"
 BASE: dict[str, Any] = {
     "version": 1,
     "name": "web",
