@@ -10,6 +10,7 @@ import typer
 
 import fleet.cli  # noqa: F401 (adds every command)
 from fleet.cli.app import app
+from fleet.cli.exit_statuses import TABLE
 
 _HEAD = """\
 .\\" Made by `make docs` from the command line's own help.
@@ -40,8 +41,7 @@ A server of Fedora CoreOS's stream metadata, in place of Fedora's.
 .B FLEET_DEBUG
 If set, an error that fleet did not expect shows its traceback.
 .SH EXIT STATUS
-0 done; 1 failed; 2 wrong usage; 130, 143, 129 stopped by Ctrl\\-C, SIGTERM, SIGHUP.
-.SH SEE ALSO
+{statuses}.SH SEE ALSO
 .BR pulumi (1),
 .BR podman\\-systemd.unit (5)
 """
@@ -52,7 +52,14 @@ def manual() -> str:
     root = typer.main.get_command(app)
     parts = [_HEAD, ".SH DESCRIPTION\n", *_paragraphs(root.help or ""), ".SH OPTIONS\n", *_options(root)]
     parts += [".SH COMMANDS\n", *_commands(root, ("fleet",))]
-    return "".join(parts) + _TAIL
+    return "".join(parts) + _TAIL.replace("{statuses}", "".join(_statuses()))
+
+
+def _statuses() -> Iterator[str]:
+    for number in dict.fromkeys(number for number, _, _ in TABLE):
+        meanings = [f"{f'`{command}`: ' if command else ''}{meaning}" for n, command, meaning in TABLE if n == number]
+        yield f".TP\n.B {'another' if number is None else number}\n{_line(meanings[0])}"
+        yield from (f".br\n{_line(meaning)}" for meaning in meanings[1:])
 
 
 def _commands(group: Any, words: tuple[str, ...]) -> Iterator[str]:

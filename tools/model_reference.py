@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import textwrap
-import types
-import typing
 from collections.abc import Iterator
 from typing import Any
 
 import typer
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined, to_jsonable_python
+from pydantic_core import PydanticUndefined
 
 import fleet.cli  # noqa: F401 (adds every command)
 from fleet.cli.app import app
@@ -19,17 +15,18 @@ from fleet.model import attributes, examples
 from fleet.platforms import platform_class
 from fleet.spec.model import FleetSpec
 from fleet.spec.schema import unsaid
-
-_WIDTH = 118
+from tools.refusals import refusals
+from tools.wording import classes, item, limits, measured, paragraph, type_words, yaml_words
 
 
 def spec() -> str:
     """The page ``spec.md``."""
     parts = _models(FleetSpec)
-    head = "# Keys of a spec\n\n" + _text(
+    head = "# Keys of a spec\n\n" + paragraph(
         "Made by `make docs` from the models, as the JSON Schema is that `fleet schema` prints. What the keys are for "
         "and how they go together is on the page [Spec](../spec.md). Each section is a mapping; a key that is not "
-        "marked as needed may be left out."
+        "marked as needed may be left out. Where a platform, with the options that it has by default, or Docker "
+        "refuses a key, that is said."
     )
     return head + "".join(map(_section, parts)) + _rules(parts)
 
@@ -37,7 +34,7 @@ def spec() -> str:
 def options(platform: str) -> str:
     """The page of a platform's options."""
     parts = _models(platform_class(platform).options_model)
-    head = f"# Options of `{platform}`\n\n" + _text(
+    head = f"# Options of `{platform}`\n\n" + paragraph(
         f"Made by `make docs` from the models, as the JSON Schema is that `fleet schema --options {platform}` prints. "
         f"They are `fleet:{platform}` in `Pulumi.<stack>.yaml`; see [the platform's page](../platforms/{platform}.md)."
     )
@@ -46,9 +43,8 @@ def options(platform: str) -> str:
 
 def commands() -> str:
     """The page ``commands.md``."""
-    head = "# Commands\n\n" + _text(
-        "Made by `make docs` from the command line's own help. Exit statuses: 0 done; 1 failed; 2 wrong usage; 130, "
-        "143, 129 stopped by Ctrl-C, SIGTERM, SIGHUP."
+    head = "# Commands\n\n" + paragraph(
+        "Made by `make docs` from the command line's own help. [Exit statuses](exit-statuses.md) have a page."
     )
     return head + "".join(_commands(typer.main.get_command(app), ("fleet",)))
 
@@ -61,13 +57,13 @@ def _commands(group: Any, words: tuple[str, ...]) -> Iterator[str]:
         arguments = [each for each in command.params if each.param_type_name == "argument"]
         usage = [each.name.upper() if each.required else f"[{each.name.upper()}]" for each in arguments]
         yield f"\n## `{' '.join((*words, name, *usage))}`\n\n"
-        yield "\n".join(_text(" ".join(part.split())) for part in (command.help or "").split("\n\n"))
+        yield "\n".join(paragraph(" ".join(part.split())) for part in (command.help or "").split("\n\n"))
         items = [f"- `{each.name.upper()}`: {each.help}" for each in arguments if each.help]
         for each in command.params:
             if each.param_type_name == "option" and not each.hidden and each.help:
                 items.append(f"- `{', '.join((*each.opts, *each.secondary_opts))}`: {each.help}")
         if items:
-            yield "\n" + "".join(_text(item, "  ") for item in items)
+            yield "\n" + "".join(paragraph(item, "  ") for item in items)
 
 
 def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
@@ -75,74 +71,36 @@ def _models(root: type[BaseModel]) -> list[type[BaseModel]]:
     seen = [root]
     for model in seen:
         for field in model.model_fields.values():
-            seen += [each for each in _inside(field.annotation) if each not in seen]
+            seen += [each for each in classes(field.annotation) if each not in seen]
     return seen
 
 
-def _inside(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return list(dict.fromkeys(each for part in typing.get_args(annotation) for each in _inside(part)))
-
-
 def _section(model: type[BaseModel]) -> str:
-    about, shown = attributes(model), examples(model)
+    about, shown, refused = attributes(model), examples(model), refusals(model)
     lead = " ".join((model.__doc__ or "").strip().partition("\n\n")[0].split()).replace("``", "`")
-    made = [f"\n## {model.__name__}\n\n", _text(lead), "\n"]
+    if len(refused) == len(model.model_fields) and len(set(refused.values())) == 1:
+        lead += f" {next(iter(refused.values()))}"
+        refused = {}
+    made = [f"\n## {model.__name__}\n\n", paragraph(lead), "\n"]
     for name, field in model.model_fields.items():
-        key = field.alias or name
-        facts = [_type(field.annotation), *_limits(field.metadata)]
+        key, text = field.alias or name, about.get(name, "")
+        links = {each: f"#{each.__name__.lower()}" for each in classes(field.annotation)}
+        facts = [measured(type_words(field.annotation, links=links), key, text), *limits(field.metadata)]
         if field.is_required():
             facts.append("needed")
         else:
             default = field.get_default(call_default_factory=True)
             if default not in (None, "", PydanticUndefined) and default != [] and default != {}:
-                facts.append(f"default `{_yaml(default)}`")
-        text = f"- `{key}` ({'; '.join(facts)}): {about.get(name, '')} Example: `{key}: {_yaml(shown[key])}`."
-        made.append(_text(text, "  "))
+                facts.append(f"default `{yaml_words(default)}`")
+        sentences = (text, refused.get(name, ""), f"Example: `{key}: {yaml_words(shown[key])}`.")
+        made.append(item(key, facts, " ".join(filter(None, sentences))))
     return "".join(made)
 
 
 def _rules(parts: list[type[BaseModel]]) -> str:
-    head = "\n## Rules that the schema does not have\n\n" + _text(
-        "Functions of the models check what stands in several keys, or what only other parts of a spec tell; `fleet "
-        "validate` says what they find."
+    head = "\n## Rules that the schema does not have\n\n" + paragraph(
+        "These are checked of what stands in several keys, or in several parts of a spec; `fleet validate` says what "
+        "is wrong, and where."
     )
-    return head + "\n" + "".join(f"- `{name}`\n" for part in parts for name in unsaid(part))
-
-
-def _type(annotation: Any) -> str:
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _type(arguments[0])
-    if origin is typing.Literal:
-        return " or ".join(f"`{each}`" for each in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_type(each) for each in arguments if each is not type(None)))
-    if origin is list:
-        return f"list of {_type(arguments[0])}"
-    if origin is dict:
-        return f"by name: {_type(arguments[1])}"
-    words = {str: "text", int: "whole number", float: "number", bool: "switch", Any: "see below"}
-    if annotation in words:
-        return words[annotation]
-    name = getattr(annotation, "__name__", str(annotation))
-    return f"[{name}](#{name.lower()})" if _inside(annotation) else name
-
-
-def _limits(metadata: list[Any]) -> Iterator[str]:
-    words = {"ge": "{} at least", "gt": "more than {}", "le": "{} at most", "lt": "less than {}"}
-    lengths = {"min_length": "length {} at least", "max_length": "length {} at most"}
-    for constraint in metadata:
-        for name, text in (words | lengths).items():
-            if getattr(constraint, name, None) is not None:
-                yield text.format(getattr(constraint, name))
-
-
-def _yaml(value: Any) -> str:
-    return json.dumps(to_jsonable_python(value, by_alias=True), ensure_ascii=False).replace("`", "'")
-
-
-def _text(text: str, indent: str = "") -> str:
-    """A paragraph, or an item of a list, in lines."""
-    return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) + "\n"
+    rules = [(part.__name__, rule) for part in parts for rule in unsaid(part).values()]
+    return head + "\n" + "".join(paragraph(f"- [{name}](#{name.lower()}): {rule}", "  ") for name, rule in rules)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from fleet.cli.exit_statuses import CHANGES, FAILED, exit_status
 from fleet.cli.options import (
     AsJson,
     AsMarkdown,
@@ -33,7 +34,6 @@ from fleet.cli.options import (
     Spec,
     StackName,
     Yes,
-    exit_status,
 )
 from fleet.cli.terminal import Terminal, err, out
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
@@ -411,7 +411,7 @@ def main() -> None:
     try:
         app()
     except _Changes:
-        sys.exit(2)
+        sys.exit(CHANGES)
     except SystemExit as ended:
         # A usage error of the command line's.
         sys.exit(exit_status(ended.code) if isinstance(ended.code, int) else ended.code)
@@ -423,12 +423,12 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read the output has enough; Python would complain when it flushes at exit.
         sys.stdout = None
-        sys.exit(1)
+        sys.exit(FAILED)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         more = " Make room, and run the command again." if full else ""
         err.print(f"Error: {unexpected(error)}{more}", markup=False)
-        sys.exit(1)
+        sys.exit(FAILED)
     except Exception as error:
         err.print(f"Error: {unexpected(error)}", markup=False)
-        sys.exit(1)
+        sys.exit(FAILED)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fleet.cli.app import app
+from fleet.cli.exit_statuses import MISSING
 from fleet.cli.options import StackName
 from fleet.cli.terminal import out
 from fleet.errors import UsageError
@@ -42,4 +43,4 @@ def doctor(
         out.print(f"{_MARKS[finding.works]}  {escape(f'{finding.subject}: {finding.text}')}")
         complete = complete and finding.works is not False
     if not complete:
-        raise typer.Exit(1)
+        raise typer.Exit(MISSING)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fleet.cli import completion
+from fleet.cli.exit_statuses import DETAILED
 
 
 def _stack_of(context: typer.Context, name: str) -> str:
@@ -89,15 +89,5 @@ AsMarkdown = Annotated[
     bool, typer.Option("--markdown", help="A comment for a pull request, in Markdown: nodes, reasons and diffs.")
 ]
 Detailed = Annotated[
-    bool, typer.Option("--detailed-exitcode", help="Exit status 2 if something would change, 0 if not, 1 for errors.")
+    bool, typer.Option(DETAILED, help="Exit status 2 if something would change, 0 if not, 1 for errors.")
 ]
-
-
-def exit_status(code: int) -> int:
-    """The exit status of an error: with ``--detailed-exitcode``, 2 says that something would change, and nothing else.
-
-    Args:
-        code: The error's own.
-    """
-    # Of an option that is not there, say, nothing has been parsed when it is an error.
-    return 1 if code == 2 and "--detailed-exitcode" in sys.argv else code

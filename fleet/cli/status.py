@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet.cli.app import app
+from fleet.cli.exit_statuses import UNWELL
 from fleet.cli.options import OwnSource, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import Terminal, err, out
@@ -52,7 +53,7 @@ def status(
         for line in table(shown):
             out.print(line)
     if not shown.well:
-        raise typer.Exit(1)
+        raise typer.Exit(UNWELL)
 
 
 class _Once(Terminal):

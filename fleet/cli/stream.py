@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from fleet.cli.options import exit_status
+from fleet.cli.exit_statuses import exit_status
 from fleet.errors import FleetError, FleetWarning, unexpected
 from fleet.ops.events import Download, Error, Event, Note, Warned
 from fleet.ops.signals import Stopped

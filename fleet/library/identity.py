@@ -44,6 +44,7 @@ class Hostname(LibrarySnippet):
 
     @model_validator(mode="after")
     def _one(self) -> Hostname:
+        """One of `domain` and `names`."""
         if bool(self.domain) == bool(self.names):
             raise ValueError("a host name is made with one of `domain` or `names`")
         return self
@@ -84,6 +85,7 @@ class StaticNetwork(LibrarySnippet):
 
     @model_validator(mode="after")
     def _one_family(self) -> StaticNetwork:
+        """Addresses and gateway are of one family, IPv4 or IPv6."""
         versions = {address.version for address in self.addresses}
         if self.gateway is not None:
             versions.add(self.gateway.version)

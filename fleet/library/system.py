@@ -107,6 +107,7 @@ class Zincati(LibrarySnippet):
 
     @model_validator(mode="after")
     def _fits(self) -> Zincati:
+        """`windows` are for the strategy `periodic`, `lock_url` for `fleet-lock`; either needs them."""
         if (self.strategy == "periodic") != bool(self.windows):
             raise ValueError("`windows` belongs to the strategy periodic, which needs at least one")
         if (self.strategy == "fleet-lock") != bool(self.lock_url):
@@ -268,7 +269,7 @@ class MetadataGuard(LibrarySnippet):
     users'. The node itself, and SSH, start all the same.
 
     Attributes:
-        addresses: Those of the service; by default all of :data:`METADATA_ADDRESSES`.
+        addresses: Those of the service; by default those of all platforms.
 
     Examples:
         addresses: [169.254.169.254]

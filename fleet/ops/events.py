@@ -303,7 +303,7 @@ class NodeResult:
         group: Its group's name.
         result: "new", "re-provisioned", "removed" or "unchanged"; in a preview, what would have happened.
         seconds: From its stop, or, if it is new, its start, until it was ready; `null` if it was not made.
-        address: Where it is; empty in previews, and if there is nothing of it.
+        address: Where it is; empty in previews, and if there is nothing of it, as `endpoints` and `ssh` are.
         endpoints: By port of the node, the host and port that reach it from outside, such as "127.0.0.1:8080".
         ssh: The command that logs in to it.
     """
@@ -326,10 +326,7 @@ class Summary(Event, type="summary"):
         fleet: The fleet's name.
         changed: Whether anything changed, or, in a preview, would change: nodes, or what belongs to them.
         counts: How many nodes were "new", "re-provisioned", "removed" and "unchanged"; no zeros.
-        nodes: Each node, group by group, those that were removed last. Its keys are `node`, its name; `group`;
-            `result`, one of the words of `counts`; `seconds`, from its stop, or, if it is new, its start, until it was
-            ready, or `null`; `address`; `endpoints`, by port of the node the host and port that reach it from outside;
-            `ssh`, the command that logs in to it. The last three are empty in previews and for nodes that are gone.
+        nodes: Each node, group by group, those that were removed last.
     """
 
     command: str

@@ -74,7 +74,7 @@ class NodeStatus:
         ssh: The command that logs in to it; empty if that is not known.
         age_seconds: Seconds since it became ready, or, if it has not, since its machine was made; `null` if that is not
             known.
-        report: The whole report, which docs/report.md explains; `null` if there is none.
+        report: The whole report; `null` if there is none.
     """
 
     node: str

@@ -132,6 +132,7 @@ class Probe(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Probe:
+        """One of the kinds."""
         if sum(bool(getattr(self, kind)) for kind in probe_kinds()) != 1:
             *others, last = (f"`{kind}: {_EXAMPLES.get(kind, '{...}')}`" for kind in probe_kinds())
             raise ValueError(f"a probe is one of {', '.join(others)} or {last}")

@@ -55,8 +55,9 @@ class UnitReport(_Reported):
     Attributes:
         unit: Its name in systemd, such as "hello.service".
         name: Its name in the spec: a container's, a pod's, a data disk's.
-        kind: What of the spec it is.
-        expect: What it is to do.
+        kind: What of the spec it is; "secrets" gives secrets to Podman.
+        expect: What it is to do: "running", run for as long as the node does; "may-end", run until it ends well;
+            "done", end well, once; "on-demand", run when something else, such as a timer, starts it.
         user: Whose it is, if it is rootless; empty for root's.
         load: systemd's LoadState: "loaded", "not-found", "bad-setting", "masked", ...; empty while its manager, such as
             a user's, does not run.
@@ -69,9 +70,10 @@ class UnitReport(_Reported):
             not ended yet, or what it ended with is not known any more.
         seconds: Since its active state last changed; ``None``: it never has.
         health: "starting" (or not known yet), "healthy" or "unhealthy"; empty without a health check.
-        image: The digest, ``sha256:...``, of the image that the container runs; empty if there is no container.
+        image: The digest, ``sha256:...``, of the image that the container runs, with Docker the image's id; empty
+            if there is no container.
         pulling: Whether it is starting and its image is not on the node yet.
-        cause: Why it last failed, as far as that has a word in :data:`CAUSES`; empty if not.
+        cause: Why it last failed, as far as there is a word for it; empty if not.
     """
 
     unit: str
@@ -157,19 +159,19 @@ class Report(_Reported):
     """The document.
 
     Attributes:
-        version: Of the document: :data:`REPORT_VERSION`.
+        version: Of the document.
         node: The node's name.
         os: What /etc/os-release calls the system, such as "Fedora CoreOS".
         release: The release, such as "44.20260705.3.0".
-        deployment: The checksum of the deployment that runs; empty where there is no OSTree.
+        deployment: The checksum of the OSTree deployment that runs; empty where there is none.
         kernel: The kernel's release.
         boot_id: Changes at every start.
         uptime_seconds: Seconds since the start.
         system: What ``systemctl is-system-running`` says: "starting", "running", "degraded", ...
         update: What Zincati is about to do.
         units: Those of the workload.
-        failed: Other units that failed.
-        jobs: What is being started.
+        failed: Names of the system's other units that failed.
+        jobs: What systemd has still to do.
         disks: The root file system, /var where that is another one, and data disks that are mounted.
     """
 

@@ -241,6 +241,7 @@ class SecretSource(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> SecretSource:
+        """One source; `generate` needs `config`, `key` needs `sops`, `identity` needs `age`."""
         if sum(bool(getattr(self, source)) for source in self.exactly_one) != 1:
             raise ValueError(
                 "a secret comes from one of `config: KEY`, `file: PATH`, `env: VARIABLE`, `sops: FILE`, `age: FILE` or "
@@ -315,6 +316,7 @@ class Variable(Model):
 
     @model_validator(mode="after")
     def _one_source(self) -> Variable:
+        """One source; `output` needs `stack`, `default` needs `config` or `env`; values are of the type."""
         if sum((self.value is not None, *map(bool, (self.config, self.env, self.secret, self.stack)))) != 1:
             raise ValueError(
                 "a variable is one of a value, `config: KEY`, `env: VARIABLE`, `secret: NAME` or `stack: STACK` with "
@@ -418,6 +420,7 @@ class GroupPort(Model):
     @field_validator("number")
     @classmethod
     def _not_ssh(cls, number: int) -> int:
+        """SSH's port, 22, is none of a group's."""
         if number == SSH_PORT:
             raise ValueError("port 22 is always there; `ssh_from` of the spec says from where it can be reached")
         return number
@@ -450,6 +453,7 @@ class NodeReport(Model):
     @field_validator("port")
     @classmethod
     def _not_ssh(cls, port: int) -> int:
+        """The report is not at SSH's port, 22."""
         if port == SSH_PORT:
             raise ValueError(f"port {SSH_PORT} of the node is SSH's: choose another")
         return port
@@ -611,6 +615,7 @@ class Group(Workload):
 
     @model_validator(mode="after")
     def _overridden_nodes_exist(self) -> Group:
+        """`nodes` names nodes, and data disks, that the group has."""
         for index, node in self.nodes.items():
             for disk in node.data_disks:
                 if disk not in self.data_disks:
@@ -622,6 +627,7 @@ class Group(Workload):
     @field_validator("data_disks")
     @classmethod
     def _apart(cls, disks: dict[str, DataDisk]) -> dict[str, DataDisk]:
+        """No two data disks have one mount point."""
         seen: dict[str, str] = {}
         for name, disk in disks.items():
             if disk.mount in seen:
@@ -719,6 +725,7 @@ class FleetSpec(Model):
 
     @model_validator(mode="after")
     def _addresses_apart(self) -> FleetSpec:
+        """With a private network every group has `addresses_from`; groups' addresses are in the network, apart."""
         if self.network is None:
             if any(group.addresses_from is not None for group in self.groups.values()):
                 raise ValueError("`addresses_from` needs a private network: `network: {cidr: 10.77.0.0/24}`")
@@ -741,6 +748,7 @@ class FleetSpec(Model):
 
     @model_validator(mode="after")
     def _groups_in_order(self) -> FleetSpec:
+        """`after` names other groups, and no two come after each other."""
         for name, group in self.groups.items():
             for other in group.after:
                 if other not in self.groups:

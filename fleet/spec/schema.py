@@ -142,11 +142,12 @@ def schema_text(model: type[BaseModel] | None = None) -> str:
     return json.dumps(schema_of(model) if model else spec_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-def unsaid(model: type[BaseModel]) -> list[str]:
-    """The functions that check what the schema of a model does not say, as ``Model.function``."""
+def unsaid(model: type[BaseModel]) -> dict[str, str]:
+    """What the schema of a model does not say: by the function that checks it, the rule, the line of its docstring."""
     checks = model.__pydantic_decorators__
     after = [name for name, each in checks.model_validators.items() if each.info.mode == "after"]
-    return sorted(f"{model.__name__}.{name}" for name in (*after, *checks.field_validators))
+    names = sorted((*after, *checks.field_validators))
+    return {name: (getattr(model, name).__doc__ or "").strip().partition("\n")[0] for name in names}
 
 
 def _named(schema: Any, definitions: dict[str, Any], seen: frozenset[str] = frozenset()) -> Iterator[str]:

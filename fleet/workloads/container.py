@@ -117,6 +117,7 @@ class NetworkUse(Shorthand):
 
     @model_validator(mode="after")
     def _own_networks_take_no_options(self) -> Self:
+        """Podman's own networks have neither addresses nor aliases to choose."""
         if self.name in PODMAN_NETWORKS and (self.ip or self.ip6 or self.aliases):
             raise ValueError(f"the network {self.name} has no addresses or names to choose")
         return self
@@ -156,6 +157,7 @@ class FileMount(Model):
 
     @model_validator(mode="after")
     def _one_content(self) -> Self:
+        """One of `source` and `text`."""
         if bool(self.source) == (self.text is not None):
             raise ValueError("a file's content is one of `source: PATH` or `text: ...`")
         return self
@@ -480,6 +482,7 @@ class Container(Model):
     @field_validator("quadlet")
     @classmethod
     def _known_keys(cls, quadlet: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Sections and keys of `quadlet` are such that Podman's Quadlet knows."""
         for section, keys in quadlet.items():
             for key in keys:
                 if problem := unknown_key(section, key):
@@ -488,6 +491,7 @@ class Container(Model):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
+        """In a pod, ports and networks are the pod's; what is to end is not restarted always, and has no check."""
         if self.pod and (self.ports or self.networks):
             raise ValueError("a container in a pod has its pod's ports and networks: name them there")
         refuse_ports_of_the_host(self.networks, self.ports)

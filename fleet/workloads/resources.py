@@ -52,6 +52,7 @@ class Pod(Model):
 
     @model_validator(mode="after")
     def _has_ports_of_its_own(self) -> Self:
+        """A pod in the network `host` or `none` publishes no ports."""
         refuse_ports_of_the_host(self.networks, self.ports)
         return self
 
@@ -78,6 +79,7 @@ class Subnet(Shorthand):
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
+        """Gateway and range are in the prefix."""
         if self.gateway is not None and self.gateway not in self.prefix:
             raise ValueError(f"the gateway {self.gateway} is not in {self.prefix}")
         if self.range is not None and not (

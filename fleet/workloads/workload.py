@@ -201,6 +201,7 @@ class Workload(Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Workload:
+        """Names, services, ports, addresses and users' numbers differ; what is referred to is there."""
         for problem in self._problems():
             raise ValueError(problem)
         return self

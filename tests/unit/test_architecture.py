@@ -36,8 +36,8 @@ def test_the_page_names_only_what_is_in_the_code() -> None:
     named = set(re.findall(r"\b(?:[a-z]+_[a-z_]+|[A-Z][a-z]+[A-Z]\w+)\b", way))
     assert len(named) > 5
     assert named - defined - OTHERS == set()
-    rows = re.findall(r"^\| .+ \| (.+) \|$", page.partition("## Where to put what")[2].partition("\n## ")[0], re.M)
-    paths = {path for row in rows for path in re.findall(r"`([\w/]+(?:/|\.py))`", row)}
+    places = re.findall(r"^- \*\*.+?\*\*: (.+(?:\n  .+)*)", page.partition("## Where to put what")[2], re.M)
+    paths = {path for place in places for path in re.findall(r"`([\w/]+(?:/|\.py))`", place)}
     assert len(paths) > 10
     folders = (ROOT, ROOT / "fleet", ROOT / "fleet/workloads")
     assert [path for path in paths if not any((folder / path).exists() for folder in folders)] == []

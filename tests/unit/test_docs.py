@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,32 +11,30 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from fleet.cli.exit_statuses import TABLE
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.spec.model import Authority, Certificate, FleetSpec, Generate, Group, Image
+from fleet.plan.rollout import Rollout
+from fleet.spec.model import Authority, Certificate, FleetSpec, Generate, Group, Image, PrivateNetwork
+from fleet.spec.schema import unsaid
+from fleet.workloads import Container
+from fleet.workloads.data_disks import DataDisk
 from tests.commands import COMMANDS
-from tests.models import models
+from tests.models import whole
+from tools import tree
 from tools.cache import ROOT
+from tools.refusals import refusals
 
 DOCS = ROOT / "docs"
 SPEC = (DOCS / "spec.md").read_text()
-CODE = re.findall(r"```yaml\n.*?```|`[^`\n]+`", SPEC, re.DOTALL)
 
 
-def documented(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str]]:
-    """Every key of a model, and of those in it, but for the library's, which have a page of their own."""
-    if model in seen or issubclass(model, LibrarySnippet):
-        return
-    seen.add(model)
-    for name, field in model.model_fields.items():
-        yield model.__name__, field.alias or name
-        for inner in models(field.annotation):
-            yield from documented(inner, seen)
-
-
-def test_the_page_of_the_spec_has_every_key() -> None:
-    keys, words = list(documented(FleetSpec, set())), set(re.findall(r"\w+", " ".join(CODE)))
-    assert len(keys) > 150
-    assert [key for key in keys if key[1] not in words] == []
+def test_the_reference_has_every_key_of_a_spec() -> None:
+    page = (DOCS / "reference/spec.md").read_text()
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.M | re.S))
+    assert sum(len(model.model_fields) for model in whole(FleetSpec)) > 250
+    for model in whole(FleetSpec):
+        keys = re.findall(r"^- `(\w+)` \(", sections[model.__name__], re.M)
+        assert keys == [field.alias or name for name, field in model.model_fields.items()]
 
 
 DEFAULTS: list[tuple[type[BaseModel], dict[str, str]]] = [
@@ -62,13 +59,14 @@ def test_the_defaults_that_the_page_of_the_spec_names_are_the_models(
 @pytest.mark.parametrize("kind", LIBRARY, ids=lambda kind: kind.__name__)
 def test_the_page_of_the_library_has_every_parameter_and_its_default(kind: type[LibrarySnippet]) -> None:
     use = typing.get_args(kind.model_fields["use"].annotation)[0]
-    (row,) = [line for line in (DOCS / "library.md").read_text().splitlines() if line.startswith(f"| `{use}` |")]
+    (row,) = re.findall(rf"^- `{use}`: .+(?:\n  .+)*", (DOCS / "library.md").read_text(), re.M)
+    row = re.sub(r"\s+", " ", row)
     for name, field in kind.model_fields.items():
         if name not in ("use", "override"):
             assert f"`{name}`" in row, f"{use} has {name}"
             default = re.search(rf"`{name}` \(([^)`]+)\)", row)
             assert default is None or default[1] == str(field.default), f"{use}: {name}"
-    named = set(re.findall(r"`([a-z_]+)`", row.split("|")[2]))
+    named = set(re.findall(r"`([a-z_]+)`", row.partition("Parameters: ")[2]))
     assert named <= set(kind.model_fields), "a parameter that it does not have"
 
 
@@ -95,6 +93,71 @@ def test_every_link_in_the_repository_leads_to_a_file_and_a_heading_of_it(page: 
         target = page.parent / url.path if url.path else page
         assert target.exists(), link
         assert not url.fragment or url.fragment in anchors(target), link
+
+
+MARKDOWN = [ROOT / name for name in tree.files("*.md")]
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_is_longer_than_120_characters_but_one_that_cannot_be_broken(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    long = [f"{number}: {line}" for number, line in enumerate(lines, 1) if len(line) > 120 and " " in line.strip(" -")]
+    assert long == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "reference").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_of_the_reference_is_in_words_and_in_markdown_alone(page: Path) -> None:
+    text = page.read_text()
+    assert re.findall(r":\w+:`|``|\bNone\b", text) == []
+
+
+def test_every_rule_that_the_schema_does_not_have_is_a_sentence_of_the_reference() -> None:
+    rules = [rule for model in whole(FleetSpec) for rule in unsaid(model).items()]
+    assert len(rules) > 15
+    assert [name for name, rule in rules if not re.fullmatch(r"[A-Z`].{8,}\.", rule)] == []
+
+
+def test_every_number_that_is_a_time_or_a_size_has_its_unit_in_the_reference() -> None:
+    page = "\n".join((DOCS / "reference" / name).read_text() for name in ("spec.md", "options-qemu.md", "report.md"))
+    items = re.findall(r"^- `(\w+)` \(((?:whole )?number[^;)]*)[;)]", page, re.M)
+    measures = r"timeout|interval|pause|settle|delay|period|seconds|minutes|days|gib|mib|bytes|cpus"
+    measured = [(key, words) for key, words in items if re.search(measures, key)]
+    assert len(measured) > 20
+    assert [each for each in measured if " of " not in each[1]] == []
+
+
+REFUSED = [
+    (PrivateNetwork, "cidr", "Refused on `digitalocean`."),
+    (DataDisk, "snapshot", "Refused on `qemu`, `libvirt`."),
+    (Rollout, "strategy", "`surge` is refused on `qemu`, `gcp`, `libvirt`."),
+    (Group, "pods", "Refused with `engine: docker`."),
+    (Container, "pod", "Refused with `engine: docker`: Docker has no pods."),
+    (Container, "pull", "With `engine: docker`, not `newer`."),
+]
+
+
+@pytest.mark.parametrize(("model", "key", "text"), REFUSED, ids=lambda each: str(getattr(each, "__name__", each)))
+def test_the_reference_says_of_a_key_who_refuses_it(model: type[BaseModel], key: str, text: str) -> None:
+    assert refusals(model)[key] == text
+
+
+def test_what_nobody_refuses_has_no_such_sentence() -> None:
+    assert refusals(DataDisk).keys() == {"snapshot"}
+    assert "containers" not in refusals(Group)
+
+
+def test_the_first_page_has_every_exit_status() -> None:
+    (text,) = re.findall(r"^Exit status: (.+(?:\n.+)*)", (ROOT / "README.md").read_text(), re.M)
+    said = {int(number) for number in re.findall(r"\b\d{1,3}\b", text.replace("FLEET_DEBUG=1", ""))}
+    assert said == {number for number, _, _ in TABLE if number is not None}
+
+
+def test_statuses_of_single_commands_are_of_commands_and_options_that_there_are() -> None:
+    for _, command, _ in TABLE:
+        words = command.split()[1:]
+        if words:
+            (known,) = [each for each in COMMANDS if each.words == (words[0],)]
+            assert set(words[1:]) <= known.options
 
 
 GLOBAL = {"--version", "--help", "--install-completion", "--show-completion"}

@@ -227,9 +227,3 @@ def test_what_compose_files_say_is_known_to_the_model_of_compose_files() -> None
 def test_the_reference_is_what_the_tables_say() -> None:
     for name, page in PAGES.items():
         assert (FOLDER / name).read_text() == page(), "run `make docs`"
-
-
-def test_the_guide_names_every_key_of_a_container() -> None:
-    guide = (FOLDER.parent / "spec.md").read_text().partition("## Containers\n")[2].partition("\n## ")[0]
-    table = "\n".join(line.split(" | ")[0] for line in guide.splitlines() if line.startswith("| `"))
-    assert Container.model_fields.keys() - set(re.findall(r"`(\w+)`", table)) == set()

@@ -20,7 +20,7 @@ class Options(PlatformOptions):
         port_offset: Added to every host port, so that stacks can run side by side.
         host_ports: Host ports by ``<node>:<port>``, or ``<node>:<port>/udp``.
         accelerator: "kvm"; "tcg", which emulates; "auto" takes KVM where it works. It holds for machines that are
-            started from then on. :data:`fleet.platforms.qemu.accelerator.VARIABLE` in the environment wins.
+            started from then on. ``FLEET_QEMU_ACCELERATOR`` in the environment wins.
 
     Examples:
         state_dir: /var/tmp/shop
@@ -29,7 +29,7 @@ class Options(PlatformOptions):
         cpus: 4
         root_size_gib: 20
         port_offset: 10000
-        host_ports: {web-0/8080: 18080}
+        host_ports: {"web-0:8080": 18080}
     """
 
     state_dir: str = ""
