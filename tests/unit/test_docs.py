@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 import typing
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import click
 import pytest
+import typer
 import yaml
 from pydantic import BaseModel
 
+from fleet.cli.app import app
 from fleet.cli.exit_statuses import TABLE
 from fleet.library import LIBRARY, LibrarySnippet
 from fleet.plan.rollout import Rollout
@@ -181,3 +187,38 @@ def test_pages_name_only_commands_and_options_that_exist(page: Path) -> None:
         own = words[: words.index("--")] if "--" in words else words
         options = {option for word in own for option in re.findall(r"^\[?(--?[a-z][\w-]*)", word)}
         assert options <= known, words
+
+
+def typed(page: Path) -> Iterator[str]:
+    """The lines of a page's blocks of code that call ``fleet``, as a shell has them, without what stands around."""
+    text = page.read_text()
+    code = [*re.findall(r"^```.*?^```", text, re.M | re.S), *re.findall(r"^ {4,}\S.*$", text, re.M)]
+    for line in re.findall(r"^ *(?:- )?(?:\$ |run: )?((?:[A-Z_]+=\S* )*fleet [a-z-][^\n]*)$", "\n".join(code), re.M):
+        for part in re.split(r" && |; | \| | > | \|\| | +# ", re.sub(r"^(?:[A-Z_]+=\S* )+", "", line)):
+            if part.startswith("fleet "):
+                # Of a usage, with all that may be left out.
+                yield re.sub(r"[][]|(?<=\w)\|[\w|]+", "", part)
+
+
+TYPED = [(page, line) for page in PAGES if page.name != "CHANGELOG.md" for line in typed(page) if "──" not in line]
+
+
+def test_pages_show_what_is_typed() -> None:
+    assert len({line for _, line in TYPED}) > 50
+
+
+@pytest.mark.parametrize("line", sorted({line for _, line in TYPED}))
+def test_every_command_that_a_page_shows_is_taken_by_the_command_lines_own_parser(line: str) -> None:
+    command: Any = typer.main.get_command(app)
+    words, context = shlex.split(line)[1:], None
+    while hasattr(command, "commands") and words and words[0] not in GLOBAL:
+        name, *words = words
+        assert name in command.commands, line
+        command = command.get_command(context, name)
+    context = click.Context(command, info_name="fleet", resilient_parsing=True)
+    said, rest, _ = command.make_parser(context).parse_args(args=words)
+    assert rest == [], "words that nothing takes"
+    # One that has a callback is looked for where it is left out.
+    needed = [each.name for each in command.params if each.param_type_name == "argument" and each.required]
+    callbacks = {each.name for each in command.params if each.callback}
+    assert [name for name in needed if said.get(name) is None and name not in callbacks] == []
