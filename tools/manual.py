@@ -10,7 +10,7 @@ import typer
 
 import fleet.cli  # noqa: F401 (adds every command)
 from fleet.cli.app import app
-from fleet.cli.exit_statuses import TABLE
+from tools.wording import statuses
 
 _HEAD = """\
 .\\" Made by `make docs` from the command line's own help.
@@ -56,10 +56,8 @@ def manual() -> str:
 
 
 def _statuses() -> Iterator[str]:
-    for number in dict.fromkeys(number for number, _, _ in TABLE):
-        meanings = [f"{f'`{command}`: ' if command else ''}{meaning}" for n, command, meaning in TABLE if n == number]
-        yield f".TP\n.B {'another' if number is None else number}\n{_line(meanings[0])}"
-        yield from (f".br\n{_line(meaning)}" for meaning in meanings[1:])
+    for number, meanings in statuses().items():
+        yield f".TP\n.B {number}\n" + ".br\n".join(map(_line, meanings))
 
 
 def _commands(group: Any, words: tuple[str, ...]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fleet.cli.exit_statuses import TABLE
 from fleet.model import Model, attributes
 from fleet.ops.events import EVENTS_VERSION, TYPES, NodeResult
 from fleet.ops.graph import drawn
@@ -22,7 +21,7 @@ from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, P
 from fleet.workloads.rendering import Refused, Way, keys
 from tools import model_reference
 from tools.manual import manual
-from tools.wording import item, measured, paragraph, type_words
+from tools.wording import item, measured, paragraph, statuses, type_words
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
@@ -161,13 +160,11 @@ Made by `make docs` from `fleet/cli/exit_statuses.py`. What holds for one comman
 
 def exit_statuses() -> str:
     """The page ``exit-statuses.md``."""
-    numbers = list(dict.fromkeys(number for number, _, _ in TABLE))
     made = _EXITS
-    for number in numbers:
-        made += f"- {'another' if number is None else f'`{number}`'}:\n"
-        for other, command, meaning in TABLE:
-            if other == number:
-                made += "  " + paragraph(f"- {f'`{command}`: ' if command else ''}{meaning}", "    ")
+    for number, meanings in statuses().items():
+        first = f" {meanings.pop(0)}" if number.isdigit() else ""
+        made += paragraph(f"- {f'`{number}`' if first else number}:{first}", "  ")
+        made += "".join(f"  {paragraph(f'- {each}', '    ')}" for each in meanings)
     return made
 
 

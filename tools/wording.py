@@ -16,6 +16,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
+from fleet.cli.exit_statuses import TABLE
+
 WIDTH = 118
 """Characters of a line; one that cannot be broken, such as a URL, may be longer."""
 
@@ -141,3 +143,12 @@ def limits(metadata: Iterable[Any]) -> Iterator[str]:
 def yaml_words(value: Any) -> str:
     """A value as a spec may have it, in one line."""
     return json.dumps(to_jsonable_python(value, by_alias=True), ensure_ascii=False).replace("`", "'")
+
+
+def statuses() -> dict[str, list[str]]:
+    """By an exit status, or "another", what it means: of every command first, then of single ones, which are named."""
+    by_number: dict[str, list[str]] = {}
+    for number, command, meaning in TABLE:
+        meanings = by_number.setdefault("another" if number is None else str(number), [])
+        meanings.append(f"`{command}`: {meaning}" if command else meaning)
+    return by_number
