@@ -1,0 +1,77 @@
+"""fleet works on macOS, but for the platform that is a part of Linux."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.cache import ROOT
+
+LINUX_ONLY = ROOT / "fleet/platforms/qemu"
+OF_LINUX = re.compile(r"/(proc|sys|run|dev/(fd|shm|std(in|out|err)|mqueue)|etc/(os-release|machine-id))(/|$)")
+"""Files that this machine has only where it is Linux, or not in the same way elsewhere."""
+
+
+def portable() -> list[Path]:
+    return [file for file in sorted((ROOT / "fleet").rglob("*.py")) if LINUX_ONLY not in file.parents]
+
+
+def looked_at(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Texts that are paths of this machine: what functions are given that look at files, with their lines."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name in LOOK:
+                for argument in call.args:
+                    for each in ast.walk(argument):
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                            yield each.lineno, each.value
+
+
+LOOK = {"Path", "PurePath", "open", "stat", "lstat", "exists", "listdir", "scandir", "glob", "iglob", "readlink", "run"}
+LOOK |= {"access", "walk", "is_file", "is_dir", "isfile", "isdir", "Popen", "which", "connect", "realpath"}
+
+
+def test_nothing_but_the_platform_that_is_linux_looks_at_files_that_only_linux_has() -> None:
+    assert [*looked_at(ast.parse('Path(f"/proc/{number}/comm")')), *looked_at(ast.parse('os.listdir("/sys")'))]
+    linux = [
+        f"{file.relative_to(ROOT)}:{line}: {text}"
+        for file in portable()
+        for line, text in looked_at(ast.parse(file.read_text()))
+        if OF_LINUX.match(text)
+    ]
+    assert not linux
+    in_platform = [each for file in LINUX_ONLY.rglob("*.py") for each in looked_at(ast.parse(file.read_text()))]
+    assert any(OF_LINUX.match(text) for _, text in in_platform)
+
+
+def test_nothing_that_is_polled_is_asked_nothing_of() -> None:
+    """Of what is registered with a mask of 0, macOS tells nothing."""
+    polled = [
+        f"{file.relative_to(ROOT)}:{call.lineno}"
+        for file in portable()
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "register"
+        and any(isinstance(each, ast.Constant) and each.value == 0 for each in call.args[1:])
+    ]
+    assert not polled
+
+
+@pytest.mark.slow
+def test_what_python_itself_has_only_on_linux_is_used_by_the_platform_alone_that_is_linux(tmp_path: Path) -> None:
+    # The types of Python's own modules know which of their names each system has. Nothing else is followed.
+    quick = ["--config-file", "/dev/null", "--follow-imports", "skip", "--cache-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mypy", "--platform", "darwin", *quick, "fleet"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    missing = [line for line in told if 'error: Module has no attribute "' in line]
+    platform = f"{LINUX_ONLY.relative_to(ROOT)}/"
+    assert any(line.startswith(platform) for line in missing)
+    assert [line for line in missing if not line.startswith(platform)] == []
