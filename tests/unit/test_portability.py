@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fleet.errors import FleetError
+from fleet.platforms.qemu.platform import Qemu
+from fleet.stack_config import no_config
+from tests.conftest import Folder
 from tools.cache import ROOT
 
 LINUX_ONLY = ROOT / "fleet/platforms/qemu"
@@ -75,3 +79,15 @@ def test_what_python_itself_has_only_on_linux_is_used_by_the_platform_alone_that
     platform = f"{LINUX_ONLY.relative_to(ROOT)}/"
     assert any(line.startswith(platform) for line in missing)
     assert [line for line in missing if not line.startswith(platform)] == []
+
+
+def test_a_stack_whose_nodes_would_run_on_macos_is_refused_and_its_spec_can_still_be_checked(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    platform = Qemu.from_options({}, project=folder.path, stack="test")
+    platform.check_stack(account=False)
+    with pytest.raises(FleetError, match="on Linux alone"):
+        platform.check_stack()
+    (check,) = platform.checks(no_config)
+    assert check.look().works is False
