@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import ast
+import errno
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fleet.errors import FleetError
+from fleet.errors import FleetError, release
+from fleet.ops.program import _listening
+from fleet.planner import plan_spec
 from fleet.platforms.qemu.platform import Qemu
+from fleet.program.order import Answer, Order, tell
+from fleet.spec import Resolver
 from fleet.stack_config import no_config
-from tests.conftest import Folder
+from tests.conftest import SPEC, Folder
 from tools.cache import ROOT
 
 LINUX_ONLY = ROOT / "fleet/platforms/qemu"
@@ -91,3 +98,34 @@ def test_a_stack_whose_nodes_would_run_on_macos_is_refused_and_its_spec_can_stil
         platform.check_stack()
     (check,) = platform.checks(no_config)
     assert check.look().works is False
+
+
+def test_what_a_program_plans_is_heard_and_listening_ends_where_only_a_connection_wakes_who_waits_for_one(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_down = socket.socket.shutdown
+
+    def as_on_macos(self: socket.socket, how: int) -> None:
+        if self.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(errno.ENOTCONN, "Socket is not connected")
+        close_down(self, how)
+
+    monkeypatch.setattr(socket.socket, "shutdown", as_on_macos)
+    folder.write("fleet.yaml", SPEC.format(count=2, greeting="hello"))
+    platform = Qemu.from_options({}, project=folder.path, stack="test")
+    answer = Answer("web", "qemu", {}, plan_spec(folder.path / "fleet.yaml", Resolver(), platform, need_lock=False))
+    heard: list[Answer] = []
+
+    def listen() -> None:
+        with _listening(heard.append) as (path, trouble):
+            order = Order("up", "1", path, release())
+            tell(order, answer)
+            tell(order, answer)
+            assert not trouble
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert [each.fleet for each in heard] == ["web", "web"]
+    assert [node.name for node in heard[0].plan.nodes] == ["web-0", "web-1"]
