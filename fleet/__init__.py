@@ -24,11 +24,15 @@ used. What a program needs is here; other modules may change from release to rel
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from fleet._moved import install
 
+TYPE_CHECKING = False
+"""Type checkers take it for true, as typing's, which takes longer to import than all else here."""
+
 if TYPE_CHECKING:
+    from typing import Any
+
     from fleet.errors import FleetError, FleetWarning, UsageError
     from fleet.plan import DrainPlan, Probe, Rollout
     from fleet.platforms.aws.options import Options as AwsOptions

@@ -189,3 +189,26 @@ def stack_folder(project: Path, stack: str) -> Path:
         stack: The stack's name.
     """
     return (project / OWN_FOLDER / stack).resolve()
+
+
+_SOCKET_PATH_MOST = 103
+"""Maximum bytes of a socket's path: macOS has the fewest, 104 with a zero at the end (unix(4))."""
+
+
+@contextlib.contextmanager
+def socket_folder() -> Iterator[Path]:
+    """A context with a temporary folder for sockets, which only its owner can enter.
+
+    It is in the usual place unless that, from which macOS and CIs have long paths, is too long for a socket's.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    import tempfile  # slow to import
+
+    prefix = "fleet-"
+    # A slash, eight random characters, a slash, and a short name.
+    longest = os.fsencode(tempfile.gettempdir() + f"/{prefix}12345678/12345678")
+    place = None if len(longest) <= _SOCKET_PATH_MOST else "/tmp"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place) as folder:
+        yield Path(folder)

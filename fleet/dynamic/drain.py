@@ -16,9 +16,10 @@ import pulumi
 from pulumi.dynamic import CreateResult, DiffResult, UpdateResult
 
 from fleet.dynamic import tokens
-from fleet.dynamic.provider import DynamicResource, Provider, kill_descendants, known, tell
+from fleet.dynamic.provider import DynamicResource, Provider, known, tell
 from fleet.dynamic.ready import watcher_of
 from fleet.errors import FleetError
+from fleet.processes import kill_descendants
 
 if TYPE_CHECKING:
     from fleet.plan import Watch
@@ -73,9 +74,11 @@ class DrainProvider(Provider, name="fleet.components.drain:DrainProvider"):
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    kill_descendants(os.getpid())
-    os._exit(1)
+    try:
+        parent.join()
+        kill_descendants(os.getpid())
+    finally:
+        os._exit(1)
 
 
 def _call(function: str, node: str, address: str, result: Any) -> None:

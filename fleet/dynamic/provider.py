@@ -12,15 +12,11 @@ A platform of another distribution makes resources of its own of the same two cl
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
-import select
-import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pulumi
@@ -31,6 +27,7 @@ from pulumi.runtime import rpc
 from fleet.dynamic import tokens
 from fleet.errors import FleetError, unexpected
 from fleet.masking import Mask
+from fleet.processes import kill_descendants, lost_reader
 
 
 class Provider(ResourceProvider):
@@ -95,46 +92,13 @@ def _end_with_engine() -> None:
     output = os.dup(sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
     def watch() -> None:
-        closed = select.poll()
-        # A closed pipe is reported without being asked for; that there is room in it is not asked.
-        closed.register(output, 0)
-        closed.poll()
-        kill_descendants(os.getpid())
-        os._exit(1)
+        try:
+            lost_reader(output, wait=True)
+            kill_descendants(os.getpid())
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def kill_descendants(process: int) -> None:
-    """End what a process has started, and what that has in turn, on the spot. Machines are daemons, and so none of it.
-
-    Args:
-        process: Its number.
-    """
-    for descendant in _descendants(process):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(descendant, signal.SIGKILL)
-
-
-def _descendants(process: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            children.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
-    descendants = [process]
-    for each in descendants:
-        descendants += children.get(each, [])
-    return descendants[1:]
-
-
-def parent_of(process: int) -> int:
-    """The number of the process that a process has as its parent now.
-
-    Raises:
-        OSError: It is gone.
-    """
-    # proc(5): the parent is the second field after the name in parentheses, which may hold any character.
-    return int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
 
 
 NOTE = "fleet: "

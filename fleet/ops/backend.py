@@ -36,6 +36,7 @@ from fleet.core_schema import Plain
 from fleet.dynamic.tokens import READY
 from fleet.errors import FleetError
 from fleet.files import read_json, write_whole
+from fleet.processes import is_engine, is_open
 from fleet.program.exported import is_of_node, is_own, outputs, pending_operations, resources_of
 from fleet.project import Project, short_name
 
@@ -446,24 +447,7 @@ def _is_abandoned(file: Path, *, wait: bool) -> bool:
         if not wait:
             return False
         time.sleep(_QUIET_SECONDS - age)
-    real = str(file.resolve())
-    for opened in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if str(opened.readlink()) == real:
-                return False
-    return True
-
-
-def is_engine(process: int) -> bool:
-    """Whether a process runs and is Pulumi: its number may be another's by now.
-
-    Args:
-        process: Its number.
-    """
-    folder = Path(f"/proc/{process}")
     try:
-        return "pulumi" in (folder / "comm").read_text() + str((folder / "exe").readlink())
+        return not is_open(file)
     except FileNotFoundError:
         return False
-    except OSError:
-        return True

@@ -8,7 +8,6 @@ terminal's Ctrl-C does not reach, and gets exactly one interrupt, from fleet, wh
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import secrets
@@ -16,17 +15,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable, Mapping
+from typing import IO, TYPE_CHECKING
 
 from pulumi import automation
 from pulumi.automation import CommandResult, EngineEvent
 from pulumi.automation.errors import create_command_error
 
-from fleet.dynamic.provider import parent_of
-from fleet.ops.backend import is_engine
 from fleet.ops.signals import SIGNALS
+from fleet.processes import as_told, is_engine, may_be, others
+
+if TYPE_CHECKING:
+    from psutil import Process
 
 _MARK = "FLEET_ENGINE"
 """The environment variable by which the processes of one engine are known: the number of fleet's own process, a dash,
@@ -160,12 +160,12 @@ class Engine(automation.PulumiCommand):
     def _end_what_is_left(self) -> None:
         # Processes that were just being started may have started others.
         for _ in range(20):
-            processes = _marked(f"{_MARK}={self._mark}".encode())
+            processes = _marked(self._mark)
             if not processes:
                 return
             for process in processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+                with as_told():
+                    process.kill()
             time.sleep(0.05)
 
 
@@ -174,53 +174,37 @@ def end_idle_providers() -> None:
 
     Until then nothing of fleet's runs in them, so they do not notice by themselves.
     """
-    prefix = f"{_MARK}=".encode()
-    for number, variables in _environments():
-        with contextlib.suppress(OSError):
-            mark = next((each.removeprefix(prefix) for each in variables if each.startswith(prefix)), None)
-            words = Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0")
-            is_provider = (b"-m", b"pulumi.dynamic") in itertools.pairwise(words)
-            if mark and is_provider and not _is_fleet(mark.partition(b"-")[0].decode()) and _is_orphan(number):
-                os.kill(number, signal.SIGKILL)
+    for process in others():
+        with as_told():
+            if ("-m", "pulumi.dynamic") in itertools.pairwise(process.cmdline()):
+                command, _, _ = process.environ().get(_MARK, "").partition("-")
+                if command.isdecimal() and not may_be(int(command), _is_fleet) and _is_orphan(process):
+                    process.kill()
 
 
-def _is_fleet(number: str) -> bool:
-    """Whether the process that marked a provider may still run: its number may be another's by now."""
-    try:
-        return b"fleet" in Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:
-        return False
+def _is_fleet(process: Process) -> bool:
+    """Whether the number of the process that marked a provider is not another's by now."""
+    return any("fleet" in word for word in process.cmdline())
 
 
-def _is_orphan(number: int) -> bool:
+def _is_orphan(process: Process) -> bool:
     """Whether nothing of Pulumi's is among what started a process.
 
     Raises:
-        OSError: It is gone.
+        psutil.Error: It is gone.
     """
-    while (number := parent_of(number)) > 1:
-        if is_engine(number):
-            return False
-    return True
+    return not any(is_engine(parent.pid) for parent in process.parents() if parent.pid > 1)
 
 
-def _marked(mark: bytes) -> list[int]:
+def _marked(mark: str) -> list[Process]:
     """The processes of this session whose environment holds a mark. Machines have a session of their own."""
     session = os.getsid(0)
-    marked: list[int] = []
-    for number, variables in _environments():
-        with contextlib.suppress(OSError):
-            if mark in variables and os.getsid(number) == session:
-                marked.append(number)
+    marked: list[Process] = []
+    for process in others():
+        with as_told():
+            if process.environ().get(_MARK) == mark and os.getsid(process.pid) == session:
+                marked.append(process)
     return marked
-
-
-def _environments() -> Iterator[tuple[int, Sequence[bytes]]]:
-    """The number and the environment of each process of this user but this one."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int(entry.name) != os.getpid():
-                yield int(entry.name), (entry / "environ").read_bytes().split(b"\0")
 
 
 def _lines(stream: IO[str] | None, on_line: Callable[[str], object] | None) -> Callable[[], str]:

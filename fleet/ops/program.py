@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from pulumi.automation import EngineEvent
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.tokens import FLEET
 from fleet.errors import FleetError, UsageError, release
-from fleet.files import stack_folder
+from fleet.files import socket_folder, stack_folder
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
@@ -465,18 +464,18 @@ class ProgramSession(Session):
 def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[FleetError]]]:
     """A context in which fleets of a program can answer; gives the socket's path, and what was wrong with answers."""
     trouble: list[FleetError] = []
-    with tempfile.TemporaryDirectory(prefix="fleet-") as folder, socket.socket(socket.AF_UNIX) as listener:
-        path = str(Path(folder) / "plans")
+    ended = threading.Event()
+    with socket_folder() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = str(folder / "plans")
         listener.bind(path)
         listener.listen()
 
         def listen() -> None:
             while True:
-                try:
-                    connection, _ = listener.accept()
-                except OSError:
-                    return
+                connection, _ = listener.accept()
                 with connection:
+                    if ended.is_set():
+                        return
                     try:
                         answered(read(connection))
                         confirm(connection)
@@ -490,9 +489,10 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
         try:
             yield path, trouble
         finally:
-            # Closing alone does not wake who waits in `accept`.
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
+            # What wakes a thread in `accept` on every system is a connection.
+            ended.set()
+            with socket.socket(socket.AF_UNIX) as last:
+                last.connect(path)
             thread.join()
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
+
+from fleet.processes import lost_reader
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SAME_HANG_UP = 1.0
@@ -114,9 +115,7 @@ class Signals:
 def _drop_dead_outputs() -> None:
     """Have what is still to be said go nowhere where nobody reads it any more: what is cut off must not fail for it."""
     for number in (1, 2):
-        poll = select.poll()
-        poll.register(number, 0)
-        if any(state & (select.POLLHUP | select.POLLERR) for _, state in poll.poll(0)):
+        if lost_reader(number, wait=False):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, number)
             os.close(nowhere)

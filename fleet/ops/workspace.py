@@ -27,9 +27,10 @@ from pulumi.automation._stack import StackInitMode
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, UsageError
 from fleet.files import locked, read_text
-from fleet.ops.backend import Backend, Update, backend_of, is_engine, is_in_service, logged_in_backend
+from fleet.ops.backend import Backend, Update, backend_of, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
 from fleet.ops.ui import Ui
+from fleet.processes import is_engine
 from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
 from fleet.project import Project, short_name
 from fleet.stack_config import Secure

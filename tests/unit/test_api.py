@@ -95,7 +95,8 @@ def test_importing_fleet_imports_nothing_that_takes_time() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     own = [module for module in loaded if module.partition(".")[0] == "fleet"]
     assert own == ["fleet", "fleet._moved"]
-    assert not {"pulumi", "pydantic", "yaml", "httpx", "pathlib", "asyncio", "typing_extensions"} & {*loaded}
+    # `typing` alone, with what it imports, takes ten times as long as all of these.
+    assert {module.partition(".")[0] for module in loaded} <= {"fleet", "__future__", "importlib", "warnings"}
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 
 from fleet.errors import FleetError
@@ -12,7 +13,9 @@ from fleet.platforms.qemu import accelerator, network
 
 
 def host_checks() -> Sequence[Check]:
-    """QEMU, its version, its accelerator."""
+    """The system; QEMU, its version, its accelerator."""
+    if sys.platform != "linux":
+        return [Check("system", lambda: Verdict(False, "nodes run on Linux alone"))]
     checks = [command(accelerator.BINARY, "qemu-system-x86", "qemu-system-x86-core"),
               command("qemu-img", "qemu-utils", "qemu-img")]  # fmt: skip
     if shutil.which(accelerator.BINARY):

@@ -18,12 +18,13 @@ Whatever collides even so is refused.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fleet.errors import UsageError
+from fleet.errors import FleetError, UsageError
 from fleet.files import stack_folder
 from fleet.images import QEMU_DISK, Progress, obtain
 from fleet.plan import (
@@ -159,7 +160,13 @@ class Qemu(BasePlatform):
                 used[port.protocol, host] = what
 
     def check_stack(self, *, account: bool = True) -> None:
-        """Nothing has to be told."""
+        """Refuse to make machines where there is no Linux: what nodes send is carried, and KVM used, as it does."""
+        if account and sys.platform != "linux":
+            raise FleetError(
+                "Platform qemu runs nodes on Linux alone.",
+                fix="Run the command on a Linux machine, or take another platform; `fleet validate` and "
+                "`fleet render` work here.",
+            )
 
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         disk = image.disks[QEMU_DISK.name]
