@@ -80,8 +80,8 @@ class Fleet(pulumi.ComponentResource):
         spec: What it is: models, :meth:`FleetSpec.load` of a file, or a file's path, relative to the project's folder.
         platform: Where it runs: a platform's name, or a platform's options; by default what the stack's config says.
         options: The options of the platform that is named; by default ``fleet:<platform>`` of the stack's config.
-        variables: Values of the spec's variables, and others beside, by name.
-        secrets: Values of its secrets, and others beside, by name.
+        variables: Values of the variables that the spec declares or uses, by name.
+        secrets: Values of the secrets that it declares or uses, by name.
         opts: Resource options. What it depends on is there before any of its nodes is touched.
 
     Attributes:
