@@ -74,7 +74,7 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
 
     With a stack, for its platform and options, as `preview` would, but without what that needs to look at the stack:
     no secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the
-    stack's state is in files.
+    stack's state is in files; outputs of other stacks are read if the spec takes any.
     """
     from fleet.ops import check
 
