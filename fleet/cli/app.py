@@ -20,17 +20,18 @@ import typer
 from typer.core import TyperGroup
 
 from fleet.cli.exit_statuses import CHANGES, FAILED, exit_status
+from fleet.cli.first import SpecFirst
 from fleet.cli.options import (
     AsJson,
     AsMarkdown,
     ConfigOf,
     Detailed,
+    FirstSource,
     Identity,
     NewImage,
     Node,
     OwnSource,
     PlatformOf,
-    Source,
     Spec,
     StackName,
     Yes,
@@ -74,7 +75,7 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
 
     With a stack, for its platform and options, as `preview` would, but without what that needs to look at the stack:
     no secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the
-    stack's state is in files.
+    stack's state is in files; outputs of other stacks are read if the spec takes any.
     """
     from fleet.ops import check
 
@@ -170,9 +171,9 @@ def up(
         begun.up()
 
 
-@app.command()
+@app.command(cls=SpecFirst)
 def ssh(
-    spec: Source,
+    spec: FirstSource,
     node: Node,
     command: Annotated[
         list[str] | None, typer.Argument(help="Run this, after `--`, in place of a shell.", show_default=False)
@@ -187,9 +188,9 @@ def ssh(
     become(session(spec, stack, Terminal()).login(node, command or [], identity=identity))
 
 
-@app.command()
+@app.command(cls=SpecFirst)
 def logs(
-    spec: Source,
+    spec: FirstSource,
     node: Node,
     service: Annotated[
         str | None,
@@ -214,9 +215,9 @@ def logs(
         become(looking.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 
 
-@app.command()
+@app.command(cls=SpecFirst)
 def replace(
-    spec: Source,
+    spec: FirstSource,
     node: Node,
     stack: StackName,
     yes: Yes = False,

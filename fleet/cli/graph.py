@@ -50,9 +50,9 @@ def graph(
     if live:
         if not stack:
             raise UsageError("`--live` is about the nodes of a stack.", fix="Name it: `--stack NAME`.")
-        from fleet.ops.session import Session
+        from fleet.ops.session import session
 
-        nodes = Session(spec, stack, Terminal()).status().nodes
+        nodes = session(spec, stack, Terminal()).status().nodes
         topology = with_states(topology, {node.node: (node.state, node.reason) for node in nodes})
     text = drawn(topology, form.value)
     if output is None:

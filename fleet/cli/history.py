@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fleet.cli.app import app
-from fleet.cli.options import Source, StackName
+from fleet.cli.first import SpecFirst
+from fleet.cli.options import FirstSource, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import out
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from fleet.ops.history import Listed
 
 
-@app.command()
+@app.command(cls=SpecFirst)
 def history(
-    spec: Source,
+    spec: FirstSource,
     number: Annotated[int | None, typer.Argument(min=1, help="Show this rollout in full.", show_default=False)] = None,
     *,
     stack: StackName,

@@ -35,7 +35,6 @@ def _source_of(context: typer.Context, source: Path | None) -> Path | None:
 
 Spec = Annotated[Path, typer.Argument(help="The spec, such as fleet.yaml.", show_default=False, readable=False)]
 _SOURCE = "The spec, such as fleet.yaml, or the folder of a Pulumi program that declares fleets"
-Source = Annotated[Path, typer.Argument(help=f"{_SOURCE}.", show_default=False, readable=False)]
 OwnSource = Annotated[
     Path,
     typer.Argument(
@@ -47,6 +46,18 @@ OwnSource = Annotated[
     ),
 ]
 """For commands that take no other argument."""
+FirstSource = Annotated[
+    Path,
+    typer.Argument(
+        help=f"{_SOURCE}; by default this folder's.",
+        default_factory=lambda: None,
+        callback=_source_of,
+        autocompletion=completion.sources,
+        show_default=False,
+        readable=False,
+    ),
+]
+"""For commands that take others after it (:class:`fleet.cli.first.SpecFirst`)."""
 StackName = Annotated[
     str,
     typer.Option(

@@ -76,7 +76,7 @@ def fill_text(text: str, values: Mapping[str, Scalar], *, name: str) -> str:
     return text
 
 
-def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], at: At) -> None:
+def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], at: At) -> set[str]:
     """Fill the placeholders of a parsed document, in place.
 
     Args:
@@ -84,11 +84,16 @@ def fill_nodes(root: yaml.Node, values: Mapping[str, Scalar], at: At) -> None:
         values: The variables.
         at: Where a node of it stands.
 
+    Returns:
+        The names of the variables that it uses.
+
     Raises:
         FleetError: As :func:`fill_text`; a variable need not be used.
     """
     _refuse_in_keys(root, at)
-    fill_matches(root, _PLACEHOLDER, lambda node: _value_of(node, values, set(), at))
+    used: set[str] = set()
+    fill_matches(root, _PLACEHOLDER, lambda node: _value_of(node, values, used, at))
+    return used
 
 
 def fill_matches(root: yaml.Node, pattern: re.Pattern[str], reader: Callable[[yaml.ScalarNode], ValueOf]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fleet import platforms
@@ -10,14 +11,16 @@ from fleet.errors import UsageError
 from fleet.ops.backend import Backend
 from fleet.ops.ui import Ui
 from fleet.planner import plan_spec
+from fleet.program.references import References
 from fleet.program.stack_plan import stack_platform
 from fleet.program.state import with_state
 from fleet.project import Project, short_name
 from fleet.spec import Resolver
-from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader
+from fleet.spec.values import Passed
+from fleet.stack_config import DEFAULT_PLATFORM
 
-Place = tuple[platforms.Platform, ConfigReader | None]
-"""A platform, and what reads the stack's config, where there is a stack."""
+Place = tuple[platforms.Platform, Resolver]
+"""A platform, and where a spec's values come from."""
 
 
 def validate(spec: Path, *, platform: str | None, stack: str | None) -> list[str]:
@@ -25,7 +28,7 @@ def validate(spec: Path, *, platform: str | None, stack: str | None) -> list[str
 
     With a stack, for its platform and options, as a preview would, but without what that needs to look at the stack: no
     secret and no passphrase, no image lock, no region or credentials. What is deployed is looked at where the stack's
-    state is in files.
+    state is in files; outputs of other stacks are read if the spec takes any.
 
     Args:
         spec: The spec.
@@ -38,10 +41,10 @@ def validate(spec: Path, *, platform: str | None, stack: str | None) -> list[str
     Raises:
         FleetError: Something is wrong.
     """
-    where, config = place(spec, platform=platform, stack=stack)
+    where, resolver = place(spec, platform=platform, stack=stack)
     if stack:
         where.check_stack(account=False)
-    plan = plan_spec(spec, Resolver(config), where, need_lock=False)
+    plan = plan_spec(spec, resolver, where, need_lock=False)
     if stack:
         files = Backend.of_stack(Project.around(spec), stack)
         where.check_deployed(with_state(plan, files.resources() if files else []))
@@ -68,19 +71,20 @@ def render(
         from fleet.ops.workspace import Stack  # slow to import: it brings Pulumi
 
         project = Project.around(spec)
-        where, config = _of_stack(project, stack, Stack(project, stack, "read", ui).config, platform)
+        where, resolver = _of_stack(project, stack, Stack(project, stack, "read", ui).config, platform, reveal=True)
     else:
-        where, config = place(spec, platform=platform, stack=stack)
+        where, resolver = place(spec, platform=platform, stack=stack)
     # This machine may not have as many ports as nodes would take under QEMU: their configs can be had all the same.
-    plan = plan_spec(spec, Resolver(config, reveal=reveal), where, need_lock=False, node=node, check=False)
+    plan = plan_spec(spec, replace(resolver, reveal=reveal), where, need_lock=False, node=node, check=False)
     for each in plan.nodes:
         yield each.name, each.config.ignition
 
 
 def place(spec: Path, *, platform: str | None, stack: str | None) -> Place:
-    """Where a spec's nodes are to run, and the config of the stack, where one is named, as its file has it.
+    """Where a spec's nodes are to run, and where its values come from: of a stack that is named, its config's file.
 
-    Secrets are replaced by a text that says so.
+    Secrets are replaced by a text that says so. Outputs of other stacks are read when they are asked for, in the
+    project's backend; without a stack, they are not known.
 
     Args:
         spec: The spec.
@@ -91,15 +95,23 @@ def place(spec: Path, *, platform: str | None, stack: str | None) -> Place:
         UsageError: The stack is on another platform, or its config is wrong.
     """
     if not stack:
-        return platforms.platform(platform or DEFAULT_PLATFORM, project=spec.parent, stack="local"), None
+        return platforms.platform(platform or DEFAULT_PLATFORM, project=spec.parent, stack="local"), Resolver()
     project = Project.around(spec)
-    return _of_stack(project, stack, project.plain_config(stack), platform)
+    return _of_stack(project, stack, project.plain_config(stack), platform, reveal=False)
 
 
-def _of_stack(project: Project, stack: str, config: Mapping[str, str], platform: str | None) -> Place:
+def _of_stack(project: Project, stack: str, config: Mapping[str, str], platform: str | None, *, reveal: bool) -> Place:
     # What a stack's config does not say yet.
     values = {**({"fleet:platform": platform} if platform else {}), **config}
     where = stack_platform(values.get, folder=project.folder, stack=short_name(stack))
     if platform not in (None, where.name):
         raise UsageError(f"Stack {stack} is on {where.name}, not on {platform}.", fix="Leave out `--platform`.")
-    return where, lambda key: values.get(project.full_key(key))
+    references = References(project.folder, reveal=reveal)
+
+    def output(other: str, name: str) -> Passed:
+        from fleet.ops.workspace import use_pulumi  # slow to import, and seldom needed
+
+        use_pulumi(project)
+        return references.output(other, name)
+
+    return where, Resolver(lambda key: values.get(project.full_key(key)), references=output)

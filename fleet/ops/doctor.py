@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.workspace import find_pulumi
 from fleet.platforms.diagnosis import LIMIT, Check, Verdict, command, run
 from fleet.project import Project, short_name
-from fleet.spec import Resolver, load_references, load_sources
+from fleet.spec import load_references, load_sources
 from fleet.spec.model import SecretSource
 from fleet.spec.sources import INSTALL, program_of, usual_identity, where_is
 from fleet.stack_config import DEFAULT_PLATFORM, no_config
@@ -64,9 +64,11 @@ def findings(spec: Path | None = None, stack: str = "") -> Iterator[Finding]:
     else:
         project = Project.around(spec)
         config = project.plain_config(stack)
-        where, values = place(spec, platform=None, stack=stack)
-        references = load_references(spec, where.name, Resolver(values))
-        sources = _sources(spec.parent, load_sources(spec, where.name, Resolver(values)))
+        where, known = place(spec, platform=None, stack=stack)
+        # Another stack that cannot be read is no fault of this machine's.
+        resolver = replace(known, references=None)
+        references = load_references(spec, where.name, resolver)
+        sources = _sources(spec.parent, load_sources(spec, where.name, resolver))
         folder = stack_folder(project.folder, short_name(stack))
         checks = [*_machine(), *where.checks(config.get), *sources, *_registries(references), *_disks(folder), _clock()]
     yield from map(_looked_at, checks)

@@ -11,7 +11,7 @@ from fleet.errors import FleetError, Remedy, UsageError
 from fleet.ops.check import place
 from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.ui import Ui
-from fleet.spec import Resolver, load_image, load_tags
+from fleet.spec import load_image, load_tags
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def pin(
     """
     _, path = load_image(spec)
     lock = images.read_lock(path)
-    where, config = place(spec, platform=platform, stack=stack)
-    tags = load_tags(spec, where.name, Resolver(config))
+    where, resolver = place(spec, platform=platform, stack=stack)
+    tags = load_tags(spec, where.name, resolver)
     unchanged = {} if update else {tag: lock.containers[tag] for tag in tags & lock.containers.keys()}
     pins = {**unchanged, **images.current_digests(tags - unchanged.keys())}
     images.write_lock(path, lock.model_copy(update={"containers": pins}))

@@ -14,7 +14,7 @@ from fleet.errors import FleetError, UsageError
 from fleet.files import read_bytes, write_whole
 from fleet.ops.check import place
 from fleet.planner import plan_spec
-from fleet.spec import Resolver, load_version
+from fleet.spec import load_version
 from fleet.spec.python import SUFFIX
 from fleet.spec.versions import FIRST, VERSION_KEY, VERSIONS, known, newest
 
@@ -62,14 +62,13 @@ def migration(spec: Path, *, platform: str | None, stack: str | None, to: int | 
         target = newest() if to is None else known(to)
     except ValueError as error:
         raise UsageError(f"`--to {to}`: {error}.") from None
-    where, config = place(spec, platform=platform, stack=stack)
-    said = load_version(spec, where.name, config)
+    where, resolver = place(spec, platform=platform, stack=stack)
+    said = load_version(spec, where.name, resolver.config)
     version = FIRST if said is None else said
     if version == target:
         return Migration(version, said is not None, target)
     before, after = (
-        plan_spec(spec, Resolver(config), where, need_lock=False, check=False, version=number)
-        for number in (version, target)
+        plan_spec(spec, resolver, where, need_lock=False, check=False, version=number) for number in (version, target)
     )
     nodes = {
         old.name: changes(old.config.ignition, new.config.ignition)

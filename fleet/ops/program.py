@@ -281,7 +281,7 @@ class ProgramSession(Session):
         called = program_name(fleet.name, name)
         kinds = fleet.platform.replaced_types
         parts = [r["urn"] for r in stack.resources if r["type"] in kinds and name_of(r) == called]
-        targets = targets_of(_called(fleet.name, fleet.plan), fleet.platform, [called], disks=new_config)
+        targets = targets_of(fleet.plan, fleet.platform, [name], disks=new_config, fleet=fleet.name)
         reporter = ProgramReporter(fleets, self._ui.event, preview=False)
         with (
             noting(stack, self._begun, lambda: reporter.plans.values()),
@@ -340,8 +340,7 @@ class ProgramSession(Session):
             if plan and (first := not_ready_first(fleet.deployed, plan)):
                 names = ", ".join(looked.shown(fleet.name, name) for name in first)
                 self._ui.say("", f"Not ready, so re-provisioned first: {names}.")
-                called = [program_name(fleet.name, name) for name in first]
-                targets += targets_of(_called(fleet.name, plan), fleet.platform, called)
+                targets += targets_of(plan, fleet.platform, first, fleet=fleet.name)
         return [*looked.others, *targets] if targets else []
 
     def _mend(self, stack: Stack) -> None:
@@ -494,11 +493,6 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
             with socket.socket(socket.AF_UNIX) as last:
                 last.connect(path)
             thread.join()
-
-
-def _called(fleet: str, plan: FleetPlan) -> FleetPlan:
-    """A plan whose nodes have the names of their resources in the program."""
-    return plan.with_nodes(lambda node: replace(node, name=program_name(fleet, node.name)))
 
 
 def _is_ending(text: str) -> bool:

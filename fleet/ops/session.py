@@ -34,7 +34,7 @@ from fleet.plan import SSH_PORT, FleetPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
-from fleet.program.fleets import fleets_of
+from fleet.program.fleets import fleets_of, program_name
 from fleet.program.history import REPLACE, History, with_change
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
 from fleet.program.state import immutable_settings, with_state
@@ -569,7 +569,9 @@ def not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
     return first
 
 
-def targets_of(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True) -> list[str]:
+def targets_of(
+    plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, disks: bool = True, fleet: str = ""
+) -> list[str]:
     """URN patterns of all that belongs to nodes, of the rules that their tags need, and the history.
 
     Args:
@@ -577,12 +579,17 @@ def targets_of(plan: FleetPlan, platform: Platform, nodes: Sequence[str], *, dis
         platform: Where it is.
         nodes: Their names.
         disks: Whether their data disks are among it, or only what attaches them.
+        fleet: The fleet's name in a program, which its resources are called after; empty for a spec's.
     """
+
+    def called(name: str) -> str:
+        return program_name(fleet, name)
+
     # A `*` is of one part of a type, which a disk's component adds some to (pulumi, pkg/resource/deploy/target.go).
     where = "**" if disks else f"**${tokens.NODE}$*:*:*"
     attached = [f"{node.name}-{disk.name}" for node in plan.nodes if node.name in nodes for disk in node.disks]
-    shared = [f"**{tokens.FLEET}${kind}::*" for kind in (*platform.rule_types, tokens.HISTORY)]
-    return [*shared, *(f"**::{name}" for name in nodes), *(f"{where}::{name}" for name in attached)]
+    shared = [f"**{tokens.FLEET}${kind}::{called('*')}" for kind in (*platform.rule_types, tokens.HISTORY)]
+    return [*shared, *(f"**::{called(name)}" for name in nodes), *(f"{where}::{called(name)}" for name in attached)]
 
 
 @contextlib.contextmanager

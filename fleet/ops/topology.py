@@ -14,7 +14,7 @@ from fleet.program.exported import is_live, name_of, outputs, resources_of
 from fleet.program.fleets import fleets_of, said
 from fleet.program.topology import Topology, called, together, topology_of, with_addresses
 from fleet.project import Project
-from fleet.spec import Resolver, load_spec
+from fleet.spec import load_spec
 from fleet.spec.loader import warn_of_no_version
 
 
@@ -36,8 +36,8 @@ def read_topology(spec: Path, *, platform: str | None = None, stack: str | None 
     """
     if spec.is_dir():
         return _of_program(spec, stack)
-    where, config = check.place(spec, platform=platform, stack=stack)
-    loaded = load_spec(spec, Resolver(config), where.name)
+    where, resolver = check.place(spec, platform=platform, stack=stack)
+    loaded = load_spec(spec, resolver, where.name)
     warn_of_no_version(loaded.document)
     plan = plan_fleet(loaded, where, None)
     addresses: dict[str, str] = {}

@@ -71,9 +71,7 @@ class Stack:
         self.project, self.name, self._ui = project, name, ui
         if not project.may_have(name):
             raise project.no_stack(name)
-        find_pulumi()
-        if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or logged_in_backend()):
-            os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
+        use_pulumi(project)
         end_idle_providers()
         self._files = Backend.of_stack(project, name)
         self._settings = project.settings_file(name)
@@ -411,6 +409,20 @@ def retained_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def _nothing() -> None:
     """The program until there is one."""
+
+
+def use_pulumi(project: Project) -> None:
+    """Have Pulumi's command be found, and the states of a project that names no backend be in its folder.
+
+    Args:
+        project: The project.
+
+    Raises:
+        FleetError: The Pulumi CLI is not there.
+    """
+    find_pulumi()
+    if not (os.environ.get("PULUMI_BACKEND_URL") or project.backend or logged_in_backend()):
+        os.environ["PULUMI_BACKEND_URL"] = f"file://{project.folder}?metadata=skip"
 
 
 def find_pulumi() -> None:

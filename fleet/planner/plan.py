@@ -65,6 +65,34 @@ def plan_spec(
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
     """
     spec = load_spec(path, resolver, platform.name, version=version, text=text)
+    plan = plan_loaded(spec, platform, need_lock=need_lock, node=node, new_image=new_image, check=check)
+    if version is None:
+        warn_of_no_version(spec.document)
+    return plan
+
+
+def plan_loaded(
+    spec: LoadedSpec,
+    platform: PlanningPlatform,
+    *,
+    need_lock: bool,
+    node: str | None = None,
+    new_image: bool = False,
+    check: bool = True,
+) -> FleetPlan:
+    """Plan the nodes of a loaded spec, with the image lock beside it, as :func:`plan_spec` does.
+
+    Args:
+        spec: The spec.
+        platform: Where the nodes are to run.
+        need_lock: Whether the image lock has to be there.
+        node: Plan only this node.
+        new_image: Nodes are to be re-provisioned if the lock has another image for them.
+        check: Whether the platform has to be able to make them.
+
+    Raises:
+        FleetError: As :func:`plan_spec`.
+    """
 
     def planned(spec: LoadedSpec) -> FleetPlan:
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
@@ -75,7 +103,7 @@ def plan_spec(
 
     try:
         with concealed(spec.values.plain):
-            plan = planned(spec)
+            return planned(spec)
     except FleetError as error:
         failure: FleetError | None = None
         if spec.masked:
@@ -85,9 +113,6 @@ def plan_spec(
             except FleetError as other:
                 failure = other
         raise error_to_report(error, failure, spec.values) from None
-    if version is None:
-        warn_of_no_version(spec.document)
-    return plan
 
 
 def plan_fleet(

@@ -25,7 +25,7 @@ from fleet.dynamic import tokens
 from fleet.errors import FleetError, UsageError, unexpected
 from fleet.files import stack_folder
 from fleet.plan import FleetPlan
-from fleet.planner import plan_fleet, plan_spec
+from fleet.planner import plan_fleet, plan_loaded, plan_spec
 from fleet.platforms.base import Platform
 from fleet.platforms.options import PlatformOptions
 from fleet.program.fleets import about, platform_stack, program_name
@@ -34,6 +34,7 @@ from fleet.program.running import Running
 from fleet.program.stack_plan import Secrets, platform_options, stack_resolver
 from fleet.program.topology import TOPOLOGY_VERSION, Topology, topology_of
 from fleet.spec import FleetSpec, LoadedSpec, Resolver, load_spec
+from fleet.spec.loader import warn_of_no_version
 from fleet.spec.values import Passed
 
 T = TypeVar("T")
@@ -80,8 +81,8 @@ class Fleet(pulumi.ComponentResource):
         spec: What it is: models, :meth:`FleetSpec.load` of a file, or a file's path, relative to the project's folder.
         platform: Where it runs: a platform's name, or a platform's options; by default what the stack's config says.
         options: The options of the platform that is named; by default ``fleet:<platform>`` of the stack's config.
-        variables: Values of the spec's variables, and others beside, by name.
-        secrets: Values of its secrets, and others beside, by name.
+        variables: Values of the variables that the spec declares or uses, by name.
+        secrets: Values of the secrets that it declares or uses, by name.
         opts: Resource options. What it depends on is there before any of its nodes is touched.
 
     Attributes:
@@ -122,7 +123,12 @@ class Fleet(pulumi.ComponentResource):
             self._platform.check_stack()
             # Before this program declares anything, which would change it.
             _ = run.state
-            loaded, shape = self._shape()
+            self._plan: FleetPlan | None = None
+            if any(map(_is_later, (*self._variables.values(), *self._secrets.values()))):
+                loaded, shape = self._shape()
+            else:
+                loaded, shape = self._at_once()
+                self._plan = shape
             noted = about(self._platform.name, self._options, _topology(loaded, shape, self._platform))
         except FleetError as error:
             raise pulumi.RunError(str(error)) from None
@@ -174,6 +180,20 @@ class Fleet(pulumi.ComponentResource):
 
         return _first_valid(standing)
 
+    def _at_once(self) -> tuple[LoadedSpec, FleetPlan]:
+        """The spec and its plan, where there is nothing to wait for."""
+        run = self._run
+        variables, secrets = (
+            {name: Passed(_scalar(name, value), is_output=False) for name, value in values.items()}
+            for values in (self._variables, self._secrets)
+        )
+        resolver = self._resolver(variables, secrets, run.secrets)
+        with run.warning():
+            loaded = load_spec(self._path, resolver, self._platform.name, text=self._text)
+            plan = plan_loaded(loaded, self._platform, need_lock=True, new_image=run.new_image)
+            warn_of_no_version(loaded.document)
+        return loaded, plan
+
     def _resolver(self, variables: Mapping[str, Passed], secrets: Mapping[str, Passed], access: Secrets) -> Resolver:
         run = self._run
         return stack_resolver(
@@ -191,9 +211,7 @@ class Fleet(pulumi.ComponentResource):
         """Wait for what the fleet is given, plan it, and declare its resources."""
         run, after = self._run, [*await _listed(self._after)]
         try:
-            variables, secrets = await self._awaited(self._variables, after), await self._awaited(self._secrets, after)
-            with run.warning():
-                plan = self._planned(variables, secrets)
+            plan = await self._later(after) if self._plan is None else self._plan
             for node in plan.nodes:
                 if node.pending:
                     pulumi.log.info(f"{node.name}: not known yet: {', '.join(node.pending)}", self)
@@ -214,18 +232,28 @@ class Fleet(pulumi.ComponentResource):
         except Exception as error:
             raise pulumi.RunError(unexpected(error)) from None
 
+    async def _later(self, after: list[pulumi.Resource]) -> FleetPlan:
+        """The plan once all values are there; the resources that they come from are added to what is waited for."""
+        variables, secrets = await self._awaited(self._variables, after), await self._awaited(self._secrets, after)
+        with self._run.warning():
+            return self._planned(variables, secrets)
+
     async def _awaited(self, values: Mapping[str, Any], after: list[pulumi.Resource]) -> dict[str, Passed]:
         """Values once they are there; the resources that they come from are added to what is waited for."""
         passed: dict[str, Passed] = {}
         for name, value in values.items():
-            if not isinstance(value, pulumi.Output | Awaitable):
+            if not _is_later(value):
                 passed[name] = Passed(_scalar(name, value), is_output=False)
                 continue
             output: pulumi.Output[Any] = pulumi.Output.from_input(value)
             is_known, is_secret = await output.is_known(), await output.is_secret()
             after += sorted(await output.resources() - set(after), key=lambda resource: resource.pulumi_resource_name)
             if not is_known and not self._run.preview:
-                raise FleetError(f"{name}, which the fleet {self._fleet} is given, is not known in this update.")
+                raise FleetError(
+                    f"{name}, which the fleet {self._fleet} is given, is not known in this update.",
+                    fix="It comes from a resource that is not there yet, or changes, and that an update of some nodes "
+                    "alone leaves as it is: `fleet up` updates all.",
+                )
             known = _scalar(name, await output.future()) if is_known else ""
             passed[name] = Passed(known, is_secret, is_known)
         return passed
@@ -310,9 +338,14 @@ def _first_valid(standing: Callable[[str], T]) -> T:
     raise error
 
 
+def _is_later(value: Any) -> bool:
+    """Whether a value has to be waited for."""
+    return isinstance(value, pulumi.Output | Awaitable)
+
+
 def _standing(name: str, value: Any, text: str) -> Passed:
     """A value before it is awaited."""
-    if isinstance(value, pulumi.Output | Awaitable):
+    if _is_later(value):
         return Passed(text.format(name), is_known=False)
     return Passed(_scalar(name, value), is_output=False)
 

@@ -53,9 +53,22 @@ class Order:
 
     @classmethod
     def current(cls) -> Order | None:
-        """The order of the command that runs this program; ``None``: no command of fleet's does."""
+        """The order of the command that runs this program; ``None``: no command of fleet's does.
+
+        Raises:
+            FleetError: The command is of another release, whose orders may say what this one does not know.
+        """
         text = os.environ.get(VARIABLE)
-        return cls(**json.loads(text)) if text else None
+        if not text:
+            return None
+        values = json.loads(text)
+        if (other := values.get("release")) != release():
+            raise FleetError(
+                f"This program has fleet{release()} in its virtual environment, and the command that runs it is of "
+                f"fleet{other or ' of an unknown release'}.",
+                fix="Run the `fleet` of the program's own virtual environment, or install the same release there.",
+            )
+        return cls(**values)
 
     def environment(self) -> dict[str, str]:
         """The environment variables that a program gets it by."""
@@ -97,13 +110,8 @@ def tell(order: Order, answer: Answer) -> None:
         answer: The answer.
 
     Raises:
-        FleetError: The command is of another release, or listens no more.
+        FleetError: The command listens no more.
     """
-    if order.release != release():
-        raise FleetError(
-            f"The program has fleet{release()}, and the command is of fleet{order.release}.",
-            fix="Run the `fleet` of the program's own virtual environment.",
-        )
     # Errors about secrets are not for others; in what is to be deployed there are none.
     plan = answer.plan.with_nodes(lambda node: replace(node, unread=(), unasked=()))
     try:

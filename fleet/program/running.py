@@ -44,6 +44,9 @@ class Running:
         preview: Nothing is to be changed.
         order: What the command of fleet's asks for that runs the program; ``None``: plain Pulumi runs it.
         run: As :attr:`fleet.plan.Change.run`.
+
+    Raises:
+        FleetError: As :meth:`Order.current`.
     """
 
     def __init__(self) -> None:
@@ -64,7 +67,10 @@ class Running:
         if root is None:
             raise pulumi.RunError("A `Fleet` is a part of a Pulumi program: run it by `pulumi up` or `fleet up`.")
         if root not in _RUNS:
-            _RUNS[root] = cls()
+            try:
+                _RUNS[root] = cls()
+            except FleetError as error:
+                raise pulumi.RunError(str(error)) from None
         return _RUNS[root]
 
     def config(self, key: str) -> str | None:

@@ -24,9 +24,10 @@ from fleet.boundary import Boundary
 from fleet.config.template import NAME, Scalar, fill_nodes
 from fleet.document import Document, fields_at
 from fleet.errors import FleetError, FleetWarning, Position, UsageError
+from fleet.hints import nearest
 from fleet.model import Secrecy
 from fleet.spec import python as program
-from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead, QuadletRef, SecretSource
+from fleet.spec.model import ComposeRef, FleetSpec, Group, Image, ImageHead, QuadletRef, SecretSource, SnippetRef
 from fleet.spec.python import SpecConfig
 from fleet.spec.values import Head, Resolver, Values, concealed, mask
 from fleet.spec.versions import FIRST, VERSION_KEY
@@ -215,6 +216,7 @@ class _Source:
         value = self._document.value()
         keys = value if isinstance(value, dict) else {}
         head = self._document.read(Head, {key: keys[key] for key in Head.model_fields if key in keys})
+        self._written, self._passed, self._used = head, resolver, set[str]()
         self._resolver = resolver.with_references(head, self._document.at)
         passed = self._resolver.variables, self._resolver.secrets
         self._head = head.with_secure(config.is_secret).with_passed(*passed)
@@ -245,7 +247,44 @@ class _Source:
         if self._all_marks is None:
             self._all_marks = self._marks_with_compose_files(values)
         _check_open(document, self._all_marks, values)
-        return LoadedSpec(_with_quadlets(spec, values, document), values, document, self._all_marks)
+        spec = _with_quadlets(spec, values, document)
+        self._check_passed(spec)
+        return LoadedSpec(spec, values, document, self._all_marks)
+
+    def _check_passed(self, spec: FleetSpec) -> None:
+        """Refuse a value that a program passes under a name that the spec does not know.
+
+        Raises:
+            UsageError: The spec neither declares nor uses the name.
+        """
+        if not self._passed.passed:
+            return
+        head, groups = self._written, spec.groups.values()
+        certificates = [each.generate.certificate for each in head.secrets.values() if each.generate]
+        known = {
+            "variable": {*head.variables, *self._used, *_given_to_files(spec)},
+            "secret": {
+                *head.secrets,
+                *(variable.secret for variable in head.variables.values() if variable.secret),
+                *(certificate.authority for certificate in certificates if certificate),
+                *(name for group in groups for name in group.secrets),
+            },
+        }
+        if any(group.compose for group in groups):
+            # What a Compose file says may depend on a variable that fills nothing: `${NAME:+text}`.
+            known["variable"].update(self._passed.variables)
+        for kind, other, passed in (
+            ("variable", "secret", self._passed.variables),
+            ("secret", "variable", self._passed.secrets),
+        ):
+            for name in sorted(passed.keys() - known[kind]):
+                fix = f"It is a {other} there: pass it in `{other}s`." if name in known[other] else ""
+                listed = ", ".join(sorted(known[kind])) or "none"
+                raise UsageError(
+                    f"The program passes the {kind} {name}, which the spec neither declares nor uses.",
+                    at=self._document.at(),
+                    fix=fix or nearest(name, known[kind]) or f"The {kind}s there are: {listed}.",
+                )
 
     def _filled(self, variables: Mapping[str, Scalar]) -> tuple[Document, Any]:
         """The document with its variables, and its value."""
@@ -254,7 +293,7 @@ class _Source:
             assert isinstance(document.root, yaml.MappingNode)
             for key, part in document.root.value:
                 if key.value not in Head.model_fields:
-                    fill_nodes(part, variables, document.of)
+                    self._used |= fill_nodes(part, variables, document.of)
         return document, document.value()
 
     def _marked(self, values: Values) -> tuple[Document, Any]:
@@ -451,6 +490,14 @@ def check_variables(what: str, variables: Iterable[str], values: Values, at: Pos
             at=at,
             fix="Define it under `variables`.",
         )
+
+
+def _given_to_files(spec: FleetSpec) -> set[str]:
+    """The variables that snippets and Quadlet files of a spec are given."""
+    files: list[Any] = []
+    for group in spec.groups.values():
+        files += [*group.snippets, *group.quadlets, *(each for node in group.nodes.values() for each in node.snippets)]
+    return {name for file in files if isinstance(file, SnippetRef | QuadletRef) for name in file.variables}
 
 
 def _names(things: Any) -> frozenset[str]:

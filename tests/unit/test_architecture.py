@@ -22,9 +22,14 @@ def layers() -> list[list[str]]:
     return [re.split(r" [|:] ", layer) for layer in contract("layers")["layers"]]
 
 
+def joined(picture: str) -> str:
+    """The picture with a layer that is too long for a line in one."""
+    return picture.replace(" :\n", " : ")
+
+
 def test_the_picture_in_the_docs_has_the_layers_of_the_contract() -> None:
     (picture,) = re.findall(r"^```layers\n(.*?)^```", (ROOT / "docs/architecture.md").read_text(), re.S | re.M)
-    drawn = [re.split(" {2,}", line)[0] for line in picture.splitlines() if not line.startswith("---")]
+    drawn = [re.split(" {2,}", line)[0] for line in joined(picture).splitlines() if not line.startswith("---")]
     assert [re.split(r" [|:] ", layer) for layer in drawn] == layers()
 
 
@@ -49,7 +54,7 @@ OTHERS = {"CoreOS"}
 
 def test_pulumi_is_forbidden_below_the_line_of_the_picture() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    below = text.partition("---- Pulumi")[2].partition("```")[0].splitlines()[1:]
+    below = joined(text.partition("---- Pulumi")[2].partition("```")[0]).splitlines()[1:]
     drawn = {f"fleet.{part}" for line in below for part in re.split(r" [|:] ", re.split(" {2,}", line)[0])}
     assert set(contract("pulumi")["source_modules"]) == drawn
 

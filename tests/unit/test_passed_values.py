@@ -138,3 +138,85 @@ def test_a_variable_is_the_output_of_another_stack(plan: Plan) -> None:
         plan(Resolver(reveal=True, references=fail), declared)
     with pytest.raises(UsageError, match="an output of another stack is"):
         plan(Resolver(reveal=True), "  db: {stack: org/network/prod}")
+
+
+_DECLARED = "web:\n    containers: {app: {image: docker.io/library/caddy:2%s}}\n"
+VARIABLES = {
+    "declared": ("variables: {name: text}", _DECLARED % "", {}),
+    "declared as a secret": ("variables: {name: {secret: token}}\nsecrets: {token: {env: HOME}}", _DECLARED % "", {}),
+    "a placeholder": ("", _DECLARED % ", environment: {A: '-${name}-'}", {}),
+    "a snippet": ("", "web: {snippets: [{path: a.bu, variables: [name]}]}", {"a.bu": SNIPPET.replace("db}", "name}")}),
+    "a node's snippet": (
+        "",
+        "web: {nodes: {0: {snippets: [{path: a.bu, variables: [name]}]}}}",
+        {"a.bu": SNIPPET.replace("db}", "name}")},
+    ),
+    "a Quadlet file": (
+        "",
+        "web: {quadlets: [{path: a.container, variables: [name]}]}",
+        {"a.container": "[Container]\nImage=docker.io/library/caddy:2\nEnvironment=A=${name}\n"},
+    ),
+    "a Compose file": (
+        "",
+        "web: {compose: compose.yaml}",
+        {"compose.yaml": 'services: {app: {image: "docker.io/library/caddy:2", environment: {A: "${name:+a}"}}}\n'},
+    ),
+}
+SECRETS = {
+    "declared": ("secrets: {name: {env: HOME}}", _DECLARED % "", {}),
+    "a container": ("", _DECLARED % ", secrets: [name]", {}),
+    "a variable": ("variables: {it: {secret: name}}", _DECLARED % "", {}),
+    "a Quadlet file": (
+        "",
+        "web: {quadlets: [a.container]}",
+        {"a.container": "[Container]\nImage=docker.io/library/caddy:2\nSecret=name\n"},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "head", "group", "files"),
+    [
+        pytest.param(kind, *case, id=f"{kind}: {label}")
+        for kind, cases in (("variables", VARIABLES), ("secrets", SECRETS))
+        for label, case in cases.items()
+    ],
+)
+def test_what_is_passed_is_declared_or_used_and_other_names_are_refused(
+    tmp_path: Path, kind: str, head: str, group: str, files: dict[str, str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "fleet.yaml").write_text(f"version: 1\nname: web\n{head}\ngroups:\n  {group}\n")
+    qemu = platforms.platform("qemu", project=tmp_path, stack="test")
+
+    def plan(**passed: dict[str, Passed]) -> FleetPlan:
+        return plan_spec(tmp_path / "fleet.yaml", Resolver(reveal=True, **passed), qemu, need_lock=False)  # type: ignore[arg-type]
+
+    value = Passed("text", is_output=False)
+    plan(**{kind: {"name": value}})
+    if "compose" in group:
+        return
+    with pytest.raises(UsageError) as refused:
+        plan(**{kind: {"name": value, "nmae": value}})
+    assert str(refused.value) == (
+        f"{tmp_path}/fleet.yaml:1:1: The program passes the {kind[:-1]} nmae, which the spec neither declares nor "
+        "uses. Did you mean `name`?"
+    )
+    other = {"variables": "secrets", "secrets": "variables"}[kind]
+    with pytest.raises(UsageError, match=f"It is a {kind[:-1]} there: pass it in `{kind}`"):
+        plan(**{kind: {"name": value}, other: {"name": value}})
+
+
+def test_a_variable_is_used_wherever_it_may_stand(tmp_path: Path) -> None:
+    qemu = platforms.platform("qemu", project=tmp_path, stack="test")
+    resolver = Resolver(reveal=True, variables={"db": Passed("x", is_output=False)})
+    errors = []
+    for where in places(FleetSpec):
+        text = text_of(built(FleetSpec, where, "${db}"))
+        try:
+            plan_spec(tmp_path / "spec", resolver, qemu, need_lock=False, text=text)
+        except FleetError as error:
+            errors.append(str(error))
+    # Of some fields, the text is no value.
+    assert not [error for error in errors if "neither declares nor uses" in error]
