@@ -59,7 +59,11 @@ class Remedy(Enum):
     WRITE_LOCK = "Write one with `fleet image lock SPEC`, and commit it."
     WRITE_LOCK_ANEW = "Write a new one with `fleet image update SPEC`."
     LOCK_ARCHITECTURE = "Write a new lock with `fleet image update`."
-    LOCK_FILE = "Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`."
+    LOCK_FILE = (
+        "Check the network; `--base-url` names a mirror. For qemu and libvirt, an image file that you have can be "
+        "locked, too: `fleet image lock SPEC --file IMAGE.qcow2`."
+    )
+    LOCK_ONLINE = "Check the network, and lock one: `fleet image lock SPEC`; its `--base-url` names a mirror."
     LOCK_NEWER = "Old releases are removed upstream; lock a newer one with `fleet image update`."
     LOCK_NEWER_OR_UNSIGNED = (
         "Old releases are removed upstream; lock a newer one with `fleet image update`. An image that nobody signs is "
