@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -100,8 +101,8 @@ class FleetError(Exception):
 
     def __init__(self, what: str, *, at: Position | None = None, fix: str | Remedy = "") -> None:
         self.remedy = fix if isinstance(fix, Remedy) else None
-        self.what, self.at, self.fix = what, at, fix.value if isinstance(fix, Remedy) else fix
-        super().__init__(what)
+        self.what, self.at, self.fix = _ended(what), at, _ended(fix.value if isinstance(fix, Remedy) else fix)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.fix)))
@@ -116,6 +117,12 @@ class FleetError(Exception):
         if self.at:
             self.at = replace(self.at, source=mask(self.at.source))
         self.args = (self.what,)
+
+
+def _ended(text: str) -> str:
+    """A text whose sentences end once: what is put before an end mark, such as another's message, may have one."""
+    text = re.sub(r"([?!])\.(?=\s|$)", r"\1", text)
+    return re.sub(r"(?:(?<=[^\s./])\.|:)\.(?=\s|$)", ".", text)
 
 
 class UsageError(FleetError):

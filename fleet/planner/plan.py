@@ -119,7 +119,7 @@ def plan_fleet(
     render = RENDERERS[spec.fleet.version]
     names = [f"{name}-{index}" for name, group in spec.fleet.groups.items() for index in range(group.count)]
     if node is not None and node not in names:
-        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         raise UsageError(f"There is no node {node} in {spec.fleet.name}.", fix=f"The nodes are: {shown or 'none'}.")
     policy = spec.fleet.image.reprovision
     if new_image and policy == "never":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import typing
 from collections.abc import Callable, Iterator
@@ -159,3 +160,66 @@ def test_every_mistake_in_every_field_has_its_line_and_the_same_words(
     assert not wrong, f"{len(wrong)} of {sum(kinds.values())}: " + "\n".join(wrong)
     assert {"unknown", "type"} <= set(kinds)
     assert kind not in ("spec",) or {"literal", "range", "missing"} <= set(kinds)
+
+
+VALUES: dict[str, Any] = {
+    "bool": True, "int": 3, "negative": -1, "float": 2.5, "null": None, "text": "x y!", "empty text": "",
+    "date": datetime.date(2026, 1, 2), "list": ["x"], "empty list": [], "list of bool": [True], "list of lists": [[1]],
+    "map": {"x": 1}, "empty map": {}, "map of null": {"a": None},
+}  # fmt: skip
+"""Values of every type that YAML has, each of which is wrong in most places."""
+PYDANTIC = re.compile(
+    r"Input should|valid (string|list|dictionary|boolean|integer|number|tuple)|unable to|union_tag|discriminat"
+    r"|string should|after validation|[Vv]alue error|_type\b|pydantic|instance of|None\b|\bTrue\b|\bFalse\b"
+)
+DOUBLE = re.compile(r"[?!:]\.(\s|$)|[^.]\.\.(\s|$)|: \.$")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_no_value_of_any_type_is_refused_in_the_librarys_words_or_with_two_end_marks(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, required, read = READERS[kind]
+    said = set()
+    for where in {where: field for where, field in fields(model) if field}:
+        for value in VALUES.values():
+            try:
+                read(built(model, where, value, required), tmp_path)
+            except FleetError as error:
+                said |= set(str(error).splitlines())
+            except AssertionError as error:
+                # Where the schema and the models differ is no matter of words; other tests are about it.
+                assert "the schema " in str(error)  # noqa: PT017
+    # Patterns, and what fleet itself calls things, stand in quotes.
+    plain = {line: re.sub(r"'[^']*'|`[^`]*`", "", line) for line in said}
+    assert {line for line, text in plain.items() if PYDANTIC.search(text)} == set()
+    assert {line for line in said if DOUBLE.search(line)} == set()
+    assert len(said) > 3
+
+
+@pytest.mark.parametrize(("health", "problems"), [
+    ("{command: [true]}", ["`item 1 of command` should be text, but it is true."]),
+    ("{command: 3}", ["`command` should be text, but it is 3.", "`command` should be a list, but it is 3."]),
+    ("{command: [curl], notify: 7}", ["`notify` should be `true` or `false`, but it is 7."]),
+])  # fmt: skip
+def test_a_value_that_may_be_of_two_types_is_called_by_its_key(
+    health: str, problems: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value = built(FleetSpec, ("groups", "web", "containers", "a", "health"), yaml.safe_load(health), REQUIRED)
+    with pytest.raises(FleetError) as refused:
+        read_spec({"version": 1, "name": "web", **value}, tmp_path)
+    assert [line.split(" ", 1)[1] for line in str(refused.value).splitlines()] == problems
+
+
+@pytest.mark.parametrize(("written", "read"), [
+    ("did you mean `Image`?.", "did you mean `Image`?"),
+    ("It failed: no route to host..", "It failed: no route to host."),
+    ("The server said:.", "The server said."),
+    ("one?.\ntwo!. three..", "one?\ntwo! three."),
+    ("`a`, ... and ../x stay, and 1..3 ...", "`a`, ... and ../x stay, and 1..3 ..."),
+    ("", ""),
+])  # fmt: skip
+def test_a_sentence_ends_once_whatever_was_put_before_its_end_mark(written: str, read: str) -> None:
+    assert str(FleetError(written, fix=written)) == " ".join(filter(None, (read, read)))
