@@ -203,7 +203,14 @@ def plan_fleet(
 
 
 def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:
-    """The group with the digests of the lock, if it has any; then it must have all."""
+    """The group with the digests of the lock, if it has any; then it must have all.
+
+    Warns:
+        FleetWarning: An image stands where the lock pins none.
+
+    Raises:
+        FleetError: The lock has no digest of an image.
+    """
     if lock is None or not lock.containers:
         return group
     places = {("quadlets", unit.name): ("quadlets", unit.index) for unit in group.units}
@@ -213,6 +220,16 @@ def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -
                 f"The image lock has digests of containers' images, but none of {reference}.",
                 at=spec.at("groups", name, *places.get(where, where), "image"),
                 fix="Add it with `fleet image pin SPEC`.",
+            )
+    for unit in group.units:
+        moving = [image for image in unit.kube_images if "@" not in image and not image.startswith("localhost/")]
+        if moving:
+            warnings.warn(
+                f"{spec.at('groups', name, 'quadlets', unit.index)}: The image lock pins the images of containers, but "
+                f"not those in the YAML of {unit.name}: {', '.join(moving)}. Write them with a digest, "
+                "`NAME@sha256:...`.",
+                FleetWarning,
+                stacklevel=2,
             )
     return group.pinned(lock.containers)
 
