@@ -27,7 +27,7 @@ from fleet.core_schema import Loader, Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
 from fleet.hints import hint, nearest
-from fleet.model import WRITTEN
+from fleet.model import WRITTEN, PlacedError
 
 Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
@@ -71,6 +71,9 @@ class Located:
 
     def _problem(self, model: type[BaseModel], detail: ErrorDetails) -> tuple[Position, str]:
         location = [part for part in detail["loc"] if part != "[key]"]
+        error = detail.get("ctx", {}).get("error")
+        if isinstance(error, PlacedError):
+            location += error.where
         on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
         written = self._as_written(location)
         named = f"{'.'.join(map(str, written))}: " if self._by_path and location else ""
