@@ -27,7 +27,7 @@ from fleet.core_schema import Loader, Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_text
 from fleet.hints import hint, nearest
-from fleet.model import WRITTEN
+from fleet.model import WRITTEN, PlacedError
 
 Location = Sequence[str | int]
 M = TypeVar("M", bound=BaseModel)
@@ -67,10 +67,13 @@ class Located:
             raise self._invalid(model, error.errors(include_url=False)) from None
 
     def _invalid(self, model: type[BaseModel], details: list[ErrorDetails]) -> FleetError:
-        return several([self._problem(model, detail) for detail in details])
+        return several([self._problem(model, detail) for detail in _innermost(details)])
 
     def _problem(self, model: type[BaseModel], detail: ErrorDetails) -> tuple[Position, str]:
         location = [part for part in detail["loc"] if part != "[key]"]
+        error = detail.get("ctx", {}).get("error")
+        if isinstance(error, PlacedError):
+            location += error.where
         on_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
         written = self._as_written(location)
         named = f"{'.'.join(map(str, written))}: " if self._by_path and location else ""
@@ -191,19 +194,26 @@ def described(
         what: What errors call the whole document.
         show: The value itself may be shown.
     """
+    location = [part for part in location if not _is_label(part)]
     name = next((str(part) for part in reversed(location) if isinstance(part, str)), "")
     if location and isinstance(location[-1], int):
         name = f"item {location[-1] + 1} of {name}"
     subject = f"`{name}`" if name else f"The {what}"
     kind, value = detail["type"], detail["input"]
-    shown = repr(value) if show and isinstance(value, str | int | float | bool) else _kind_of(value)
+    shown = _written(value) if show and isinstance(value, str | int | float | bool) else _kind_of(value)
+    if kind in _EXPECTED and not (kind == "dict_type" and value is None):
+        return f"{subject} should be {_EXPECTED[kind]}, but it is {shown}."
     match kind:
         case "extra_forbidden":
             return f"There is no key `{name}`. {hint(name, _keys(model, location[:-1]))}"
         case "union_tag_invalid":
             # "path" stands for a file, which is named by its path and has no such key.
             known = sorted(tag.strip(" '") for tag in detail["ctx"]["expected_tags"].split(",") if "'path'" not in tag)
-            tag, every = str(detail["ctx"]["tag"]), ", ".join(known)
+            tag, every = detail["ctx"]["tag"], ", ".join(known)
+            use = value.get("use") if isinstance(value, dict) else tag
+            if not isinstance(use, str):
+                kind_of = _written(use) if isinstance(use, int | float) else _kind_of(use)
+                return f"`use` should be text, but it is {kind_of}. There are {every}."
             return f"There is no {tag!r} to `use`. There are {every}. {nearest(tag, known)}".rstrip()
         case "missing":
             return f"{subject} is missing here."
@@ -223,9 +233,63 @@ def described(
             expected = detail["ctx"]["expected"]
             close = nearest(value, re.findall(r"'([^']*)'", expected))
             return f"{subject} should be {expected}, but it is {shown}. {close}".rstrip()
+        case "string_pattern_mismatch":
+            return f"{subject} should match the pattern '{detail['ctx']['pattern']}', but it is {shown}."
+        case "too_short" | "string_too_short":
+            least, what_of = detail["ctx"]["min_length"], "characters" if isinstance(value, str) else "entries"
+            least_of = f"{least} {what_of}" if least != 1 else {"characters": "1 character"}.get(what_of, "1 entry")
+            return f"{subject} should have at least {least_of}, but it {'is empty' if not value else f'is {shown}'}."
+        case "too_long" | "string_too_long":
+            what_of = "characters" if isinstance(value, str) else "entries"
+            return f"{subject} should have at most {detail['ctx']['max_length']} {what_of}, but it is {shown}."
         case _:
             message = detail["msg"].removeprefix("Input ")
             return f"{subject} {message[0].lower()}{message[1:]}, but it is {shown}."
+
+
+_EXPECTED = {
+    **dict.fromkeys(("string_type", "string_sub_type"), "text"),
+    "list_type": "a list",
+    "dict_type": "a mapping (`key: value` lines)",
+    **dict.fromkeys(("bool_type", "bool_parsing"), "`true` or `false`"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "finite_number": "a finite number",
+    "ip_v4_address": "an IPv4 address",
+    "ip_v6_address": "an IPv6 address",
+    "ip_v4_network": "an IPv4 network",
+    "ip_v6_network": "an IPv6 network",
+    "ip_v4_interface": "an IPv4 address with a prefix length",
+    "ip_v6_interface": "an IPv6 address with a prefix length",
+    "ip_any_address": "an IP address",
+    "ip_any_network": "an IP network",
+    "ip_any_interface": "an IP address with a prefix length",
+}
+"""By pydantic's kind of error: what a value should be, in YAML's words."""
+
+
+def _is_label(part: str | int) -> bool:
+    """Whether a step of a finding's path is pydantic's name of a union's member, which no document has."""
+    return isinstance(part, str) and ("[" in part or part in ("str", "int", "float", "bool"))
+
+
+def _innermost(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The findings without those of a union's member that is not meant: another has taken more of the value."""
+    paths = [[part for part in detail["loc"] if not _is_label(part)] for detail in details]
+    return [
+        detail
+        for detail, path in zip(details, paths, strict=True)
+        if not (
+            detail["loc"]
+            and _is_label(detail["loc"][-1])
+            and any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+        )
+    ]
+
+
+def _written(value: str | float) -> str:
+    """A scalar as YAML has it; text in quotes."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _kind_of(value: Any) -> str:
@@ -273,7 +337,8 @@ def _fields(annotation: Any) -> list[tuple[str, FieldInfo]]:
 def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
     for option in _options(annotation):
         if _is_model(option):
-            if part in _kinds(option):
+            # pydantic counts the kind of a snippet as a step; that of a file is called "path".
+            if part in _kinds(option) or (part == "path" and "path" in option.model_fields):
                 yield option
             for key, field in _fields(option):
                 if part == key:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -59,7 +60,11 @@ class Remedy(Enum):
     WRITE_LOCK = "Write one with `fleet image lock SPEC`, and commit it."
     WRITE_LOCK_ANEW = "Write a new one with `fleet image update SPEC`."
     LOCK_ARCHITECTURE = "Write a new lock with `fleet image update`."
-    LOCK_FILE = "Check the network, or lock an image file that you have: `fleet image lock SPEC --file IMAGE.qcow2`."
+    LOCK_FILE = (
+        "Check the network; `--base-url` names a mirror. For qemu and libvirt, an image file that you have can be "
+        "locked, too: `fleet image lock SPEC --file IMAGE.qcow2`."
+    )
+    LOCK_ONLINE = "Check the network, and lock one: `fleet image lock SPEC`; its `--base-url` names a mirror."
     LOCK_NEWER = "Old releases are removed upstream; lock a newer one with `fleet image update`."
     LOCK_NEWER_OR_UNSIGNED = (
         "Old releases are removed upstream; lock a newer one with `fleet image update`. An image that nobody signs is "
@@ -96,8 +101,8 @@ class FleetError(Exception):
 
     def __init__(self, what: str, *, at: Position | None = None, fix: str | Remedy = "") -> None:
         self.remedy = fix if isinstance(fix, Remedy) else None
-        self.what, self.at, self.fix = what, at, fix.value if isinstance(fix, Remedy) else fix
-        super().__init__(what)
+        self.what, self.at, self.fix = _ended(what), at, _ended(fix.value if isinstance(fix, Remedy) else fix)
+        super().__init__(self.what)
 
     def __str__(self) -> str:
         return " ".join(filter(None, (f"{self.at}:" if self.at else "", self.what, self.fix)))
@@ -112,6 +117,12 @@ class FleetError(Exception):
         if self.at:
             self.at = replace(self.at, source=mask(self.at.source))
         self.args = (self.what,)
+
+
+def _ended(text: str) -> str:
+    """A text whose sentences end once: what is put before an end mark, such as another's message, may have one."""
+    text = re.sub(r"([?!])\.(?=\s|$)", r"\1", text)
+    return re.sub(r"(?:(?<=[^\s./])\.|:)\.(?=\s|$)", ".", text)
 
 
 class UsageError(FleetError):

@@ -112,7 +112,7 @@ def hint(word: str, known: Collection[str]) -> str:
     match = match or (close[0] if close and plain not in _WORDS and plain not in _SENTENCES else None)
     if match:
         return f"Did you mean `{match}`?"
-    return f"The keys here are: {', '.join(sorted(known))}."
+    return f"The keys here are: {', '.join(sorted(known))}." if known else "There are none here."
 
 
 def nearest(word: str, known: Collection[str]) -> str:

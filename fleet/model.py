@@ -57,6 +57,19 @@ class Shorthand(Model):
         return {cls.shorthand: value} if isinstance(value, str) else value
 
 
+class PlacedError(ValueError):
+    """A value contradicts another, at a place of its own below the model whose validator finds it.
+
+    Args:
+        problem: What is wrong.
+        where: The place, as keys and indices.
+    """
+
+    def __init__(self, problem: str, *where: str | int) -> None:
+        super().__init__(problem)
+        self.where = where
+
+
 class MalformedError(ValueError):
     """A text is not of its grammar: its shape is wrong, which the schema says, too."""
 

@@ -329,14 +329,15 @@ def ask_report(
 
     Raises:
         UnknownReportError: There is no way to it from here; says why.
-        NotReadyError: It does not answer, though there is a way, or answers with something else; says how.
+        NotReadyError: It does not answer, though there is a way, or answers with something else, such as the report
+            of another machine; says how.
     """
     if not access.direct and not access.ssh:
         raise UnknownReportError("neither `report_from` nor `ssh_from` of the spec lets anybody in")
     text: str | None = None
     reason = ""
+    host, port = endpoint(access.port)
     if access.direct:
-        host, port = endpoint(access.port)
         try:
             text = _fetch(f"http://{host}:{port}/", timeout)
         except NotReadyError as error:
@@ -344,8 +345,9 @@ def ask_report(
                 raise NotReadyError(f"its report does not answer: {mask(str(error))}") from None
             reason = str(error)
     if text is None:
+        host, port = endpoint(SSH_PORT)
         try:
-            text = _fetch_by_ssh(*endpoint(SSH_PORT), access.port)
+            text = _fetch_by_ssh(host, port, access.port)
         except UnknownReportError as error:
             if reason:
                 raise NotReadyError(f"its report does not answer: {mask(reason)}; and {mask(str(error))}") from None
@@ -353,9 +355,13 @@ def ask_report(
         except NotReadyError as error:
             raise NotReadyError(f"its report does not answer: {mask(reason or str(error))}") from None
     try:
-        return read_report(text)
+        report = read_report(text)
     except ValueError as error:
         raise NotReadyError(mask(str(error))) from None
+    if access.host and report.node and report.node.lower() != access.host.lower():
+        place = f"{host}:{port}" if ":" not in host else f"[{host}]:{port}"
+        raise NotReadyError(mask(f"the machine at {place} says that it is {report.node}, not {access.host}"))
+    return report
 
 
 def _fetch(url: str, timeout: float) -> str:

@@ -96,9 +96,10 @@ def new(
         written = image_lock.write_lock(begun.spec, source, renew=False, patience=_PATIENCE)
         _say(f"{written.path} locks the image: {written.releases[1]}.")
     except FleetError as error:
-        mend = error.fix.replace("SPEC", spec)
+        mirror = f" --base-url {shlex.quote(base_url)}" if base_url != os.environ.get("FLEET_STREAM_URL", "") else ""
+        mend = image_lock.remedy(error, platform).replace("SPEC", spec)
         _say(f"No image is locked yet. {error.what} {mend}".rstrip())
-        commands[0] = f"image lock {spec}"
+        commands[0] = f"image lock {spec}{mirror}"
     has_passphrase = any(name in os.environ for name in _PASSPHRASE)
     if not has_passphrase:
         asked = "`fleet up` asks for it, twice at first, unless" if interactive else "Without a terminal to ask for it,"

@@ -23,7 +23,7 @@ from fleet.dynamic.history import History
 from fleet.dynamic.ready import Ready
 from fleet.dynamic.record import Record
 from fleet.plan import FleetPlan, GroupPlan
-from fleet.platforms.base import Platform, Site
+from fleet.platforms.base import Platform, Site, report_access
 
 
 class NodeGroup(pulumi.ComponentResource):
@@ -61,7 +61,7 @@ class NodeGroup(pulumi.ComponentResource):
         child = pulumi.ResourceOptions(parent=self)
         addresses = {node.name: site.address(node, child) for node in plan.nodes}
         peers = [
-            replace(platform.peer(node, addresses[node.name]), hidden=node.hidden, report=platform.report_access(node))
+            replace(platform.peer(node, addresses[node.name]), hidden=node.hidden, report=report_access(platform, node))
             for node in plan.nodes
         ]
         if plan.names and plan.nodes:

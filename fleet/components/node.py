@@ -12,7 +12,7 @@ from fleet.dynamic.gate import Gate, Roster
 from fleet.dynamic.outputs import sealed
 from fleet.dynamic.ready import Ready
 from fleet.plan import NodePlan, Peer
-from fleet.platforms.base import Instance, Platform, Site
+from fleet.platforms.base import Instance, Platform, Site, report_access
 
 
 class DataDisk(pulumi.ComponentResource):
@@ -106,7 +106,7 @@ class Node(pulumi.ComponentResource):
                 plan.probes,
                 self.instance.watch,
                 plan.hidden,
-                platform.report_access(plan),
+                report_access(platform, plan),
             ),
             instance=self.instance.id,
             timeout=plan.ready_timeout,

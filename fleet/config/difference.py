@@ -10,7 +10,8 @@ import difflib
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
@@ -137,6 +138,22 @@ def _inline(contents: Mapping[str, Any]) -> bytes:
         return raw
 
 
+def host_name(ignition: str) -> str:
+    """The host name that an Ignition config gives a node; empty where it brings none, or one that is masked.
+
+    A kernel takes 64 characters (uname(2)), so a longer one is none.
+
+    Args:
+        ignition: The config, or what may be shown of it.
+    """
+    for text in _texts(json.loads(ignition), "/etc/hostname".__eq__):
+        # hostname(5): a comment, or the name, in a line.
+        names = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        if names and re.fullmatch(r"[A-Za-z0-9.-]{1,64}", names[0]):
+            return names[0]
+    return ""
+
+
 def file_texts(tree: Mapping[str, Any], folder: str) -> Iterator[str]:
     """The texts of the files in a folder that an Ignition config brings itself.
 
@@ -144,7 +161,11 @@ def file_texts(tree: Mapping[str, Any], folder: str) -> Iterator[str]:
         tree: The config, as parsed JSON.
         folder: Such as "/etc/sysctl.d/".
     """
+    yield from _texts(tree, lambda path: path.startswith(folder))
+
+
+def _texts(tree: Mapping[str, Any], wanted: Callable[[str], bool]) -> Iterator[str]:
     for entry in tree.get("storage", {}).get("files", []):
         contents = entry.get("contents", {})
-        if entry["path"].startswith(folder) and (contents.get("source") or "").startswith("data:"):
+        if wanted(entry["path"]) and (contents.get("source") or "").startswith("data:"):
             yield _inline(contents).decode("utf-8", "replace")

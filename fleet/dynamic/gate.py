@@ -114,7 +114,7 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
         patience: Seconds for which nodes are asked again that are not ready: one that works hard is not sick.
     """
     deadline = time.monotonic() + patience
-    left = [peer for peer in peers if peer["probes"] or peer.get("report")]
+    left = [peer for peer in peers if peer["probes"] or peer.get("report") or peer.get("watch")]
     with ThreadPoolExecutor(_CONCURRENT_PROBES) as pool:
         while True:
             answers = {

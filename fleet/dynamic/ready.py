@@ -52,7 +52,7 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
     """The provider of readiness: polls the probes and the report."""
 
     def check(self, olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Leave out what shows a console where the node is ready already, and its state has had none.
+        """Leave out what shows a console, and the host's name, where the node is ready, and its state has had none.
 
         The engine notes new inputs even where nothing is to be done, and a stack that an earlier fleet has deployed is
         to stay as it is.
@@ -60,6 +60,8 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         is_same = known(news.get("instance")) and (olds or {}).get("instance") == news.get("instance")
         if is_same and "watch" not in olds:
             news = {key: value for key, value in news.items() if key != "watch"}
+        if is_same and "host" in (news.get("report") or {}) and "host" not in (olds.get("report") or {}):
+            news = {**news, "report": {key: value for key, value in news["report"].items() if key != "host"}}
         return CheckResult(news, [])
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:

@@ -233,7 +233,7 @@ def _guarded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 def _written(address: object) -> object:
     # A number would be taken for an address, too.
     if not isinstance(address, str | IPv4Address | IPv6Address):
-        raise ValueError(f"an address is text, such as 169.254.169.254, but this is {address!r}")
+        raise ValueError(f"an address is text, such as 169.254.169.254, but this is {json.dumps(address, default=str)}")
     return address
 
 

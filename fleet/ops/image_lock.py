@@ -96,11 +96,26 @@ def check_file(platform: str) -> None:
     Raises:
         UsageError: There is no such platform, or its machines cannot start from a file of this machine.
     """
-    if images.QEMU_DISK not in platforms.platform_class(platform).artifacts:
+    if not _takes_files(platform):
         raise UsageError(
             f"Machines of {platform} cannot start from a disk image on this machine.",
             fix="Leave out `--image`: the current release of Fedora CoreOS is locked.",
         )
+
+
+def remedy(error: FleetError, platform: str) -> str:
+    """How to mend what kept an image from being locked, on a platform.
+
+    Args:
+        error: The error.
+        platform: The platform's name.
+    """
+    offline = error.remedy is Remedy.LOCK_FILE and not _takes_files(platform)
+    return Remedy.LOCK_ONLINE.value if offline else error.fix
+
+
+def _takes_files(platform: str) -> bool:
+    return images.QEMU_DISK in platforms.platform_class(platform).artifacts
 
 
 def _current(stream: str, base_url: str, patience: float | None) -> images.ImageLock:

@@ -29,7 +29,7 @@ from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
 from fleet.ops.recovery import recover_interrupted_update
 from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Tell, clean
-from fleet.ops.session import Session, failing, not_ready_first, targets_of
+from fleet.ops.session import Session, failing, not_ready_first, spare_peers, targets_of
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.workspace import Stack
@@ -261,14 +261,7 @@ class ProgramSession(Session):
         fleet, name = self._find(stack, fleets, node)
         command = f"{REPLACE} {node}{' --new-config' if new_config else ''}"
         self._begun = replace(self._begun, command=command, only=frozenset({name}))
-        group = fleet.plan.groups[place(name)[0]]
-        down = fleet.deployed.not_ready([each for each in group.nodes if each.name != name], patience=PATIENCE)
-        if len(down) >= group.window:
-            raise FleetError(
-                f"Node {node} is left as it is: "
-                + "; ".join(f"{peer} is not ready ({reason})" for peer, reason in down.items())
-                + f", and at most {group.window} of the group may be down at once."
-            )
+        spare_peers(fleet.deployed, fleet.plan.groups[place(name)[0]], name, called=node)
         order = Order(
             command,
             self._begun.run,

@@ -30,7 +30,7 @@ from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
 from fleet.ops.ui import Ui
 from fleet.ops.workspace import Access, Stack, retained_disks, translated
-from fleet.plan import SSH_PORT, FleetPlan, NodePlan
+from fleet.plan import SSH_PORT, FleetPlan, GroupPlan, NodePlan
 from fleet.platforms import Platform
 from fleet.program.deploy import deploy
 from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
@@ -269,14 +269,7 @@ class Session:
         plan = plan.only(deployed.known).with_nodes(lambda each: target if each.name == node else each)
         self._program(stack, plan, platform)
         reporter = Reporter(platform, plan, stack.resources, self._ui.event, preview=False)
-        group = plan.groups[target.group]
-        down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
-        if len(down) >= group.window:
-            raise FleetError(
-                f"Node {node} is left as it is: "
-                + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
-                + f", and at most {group.window} of the group may be down at once."
-            )
+        spare_peers(deployed, plan.groups[target.group], node)
         self._prepare(plan, platform, needed=True)
         parts = [r["urn"] for r in stack.resources if r["type"] in platform.replaced_types and name_of(r) == node]
         targets = targets_of(plan, platform, [node], disks=new_config)
@@ -567,6 +560,29 @@ def not_ready_first(deployed: Deployed, plan: FleetPlan) -> list[str]:
         if changing - down.keys():
             first += [name for name in down if name in changing or name not in deployed.machines]
     return first
+
+
+def spare_peers(deployed: Deployed, group: GroupPlan, node: str, *, called: str = "") -> None:
+    """Refuse to take down a node while too many of its peers are down; one that is down itself takes down no more.
+
+    Args:
+        deployed: What is deployed.
+        group: The node's group, as it is deployed.
+        node: The node's name.
+        called: What errors call it, where that is not its name.
+
+    Raises:
+        FleetError: Too many are down.
+    """
+    down = deployed.not_ready([each for each in group.nodes if each.name != node], patience=PATIENCE)
+    if len(down) < group.window or deployed.not_ready([each for each in group.nodes if each.name == node]):
+        return
+    raise FleetError(
+        f"Node {called or node} is left as it is: "
+        + "; ".join(f"{name} is not ready ({reason})" for name, reason in down.items())
+        + f", and at most {group.window} of the group may be down at once.",
+        fix=f"Replace {', '.join(down)} first: a node that is down itself may be.",
+    )
 
 
 def targets_of(

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from fleet.config import deliver
-from fleet.config.difference import UNKNOWN
+from fleet.config.difference import UNKNOWN, host_name
 from fleet.dynamic.gate import not_ready, reshaped
 from fleet.dynamic.ready import endpoints_of
 from fleet.dynamic.record import Configs, generations
@@ -20,7 +20,7 @@ from fleet.dynamic.tokens import READY, RECORD
 from fleet.errors import FleetError
 from fleet.masking import Mask
 from fleet.plan import MachineConfig, NodePlan, Peer, Probe, Report, ReportAccess
-from fleet.platforms.base import Platform
+from fleet.platforms.base import Platform, report_access
 from fleet.probes import NotReadyError, UnknownReportError, ask_report
 from fleet.program.changes import Compared
 from fleet.program.exported import Resource, inputs, outputs
@@ -190,11 +190,16 @@ class Deployed(Compared):
         """
         address = str(self.nodes.get(name, {}).get("address", ""))
         peer = self._platform.deployed_peer(name, address, self._machines[name], self._probes(name, probes))
-        return replace(peer, hidden=self.hidden(name, hidden), report=self._reports.get(name, report))
+        access = self._reports.get(name, report)
+        if access and not access.host:
+            # An earlier fleet has not noted it.
+            shown = str(self.nodes.get(name, {}).get("config") or "")
+            access = replace(access, host=host_name(shown) if shown.startswith("{") else "")
+        return replace(peer, hidden=self.hidden(name, hidden), report=access)
 
     def _planned_peer(self, node: NodePlan) -> Peer:
         """How a deployed node can be asked, as planned where it has not become ready yet."""
-        return self.peer(node.name, node.probes, node.hidden, self._platform.report_access(node))
+        return self.peer(node.name, node.probes, node.hidden, report_access(self._platform, node))
 
     def reports(self, nodes: Sequence[NodePlan]) -> dict[str, Report | str]:
         """What nodes say of themselves, asked all at once; why that is not known of those that say nothing.
@@ -205,7 +210,7 @@ class Deployed(Compared):
         """
         asked = [node for node in nodes if node.name in self.machines and node.name in self.nodes]
         with ThreadPoolExecutor(_CONCURRENT_REPORTS) as pool:
-            answers = pool.map(lambda node: _report(self._planned_peer(node)), asked)
+            answers = pool.map(lambda node: report_of(self._planned_peer(node)), asked)
             return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
     def not_ready(self, nodes: Sequence[NodePlan], *, patience: float = 0, by_report: bool = True) -> dict[str, str]:
@@ -252,7 +257,8 @@ class Deployed(Compared):
         return datetime.fromisoformat(str(created)).timestamp() if created else None
 
 
-def _report(peer: Peer) -> Report | str:
+def report_of(peer: Peer) -> Report | str:
+    """What a node says of itself, or why that is not known; a :class:`Silence` if it could be asked."""
     if peer.report is None:
         return "it has none: the spec says `report: false`, or an earlier fleet made the node"
     address = str(peer.address)

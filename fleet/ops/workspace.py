@@ -322,10 +322,13 @@ class Stack:
         Args:
             event: Told what is done.
             target: URN patterns of the only resources to touch.
-            replace: URNs of resources to replace in any case.
+            replace: URNs of resources to replace in any case; one that turns out to be gone is made anew.
         """
         heard = self.engine.hearing(event)
-        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=replace))
+        # The engine refuses to replace what the refresh has just removed from the state, unless a pattern names it
+        # (pulumi, pkg/resource/deploy/deployment_executor.go, `checkTargets`).
+        patterns = replace and [urn.replace("urn:pulumi:", "urn:*:", 1) for urn in replace]
+        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=patterns))
 
     def destroy(self, event: Listener) -> None:
         """Remove all resources.

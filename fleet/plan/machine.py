@@ -76,16 +76,19 @@ class ReportAccess:
         settle: Seconds that what is to run must have run; ``None``: readiness is not judged by the report.
         direct: Whether the port can be reached from here.
         ssh: Whether the node's SSH can be reached from here, in case a key lets in.
+        host: What the node calls itself in it; empty where that is not known, and anything is taken.
     """
 
     port: int
     settle: float | None
     direct: bool
     ssh: bool
+    host: str = ""
 
     def describe(self) -> dict[str, Any]:
         """As a resource's input."""
-        return {"port": self.port, "settle": self.settle, "direct": self.direct, "ssh": self.ssh}
+        host = {"host": self.host} if self.host else {}
+        return {"port": self.port, "settle": self.settle, "direct": self.direct, "ssh": self.ssh, **host}
 
     @classmethod
     def read(cls, described: Mapping[str, Any] | None) -> ReportAccess | None:
@@ -98,6 +101,7 @@ class ReportAccess:
             None if settle is None else float(settle),
             bool(described["direct"]),
             bool(described["ssh"]),
+            str(described.get("host", "")),
         )
 
 

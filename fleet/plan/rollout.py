@@ -5,6 +5,7 @@ A key is a field here, and what reads it: a method here, or :mod:`fleet.componen
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,8 @@ def _window(value: object) -> object:
         return value
     if isinstance(value, str) and re.fullmatch(_SHARE, value):
         return value
-    raise MalformedError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {value!r}')
+    shown = json.dumps(value, default=str)
+    raise MalformedError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {shown}')
 
 
 class Rollout(Model):

@@ -18,10 +18,12 @@ from fleet.errors import FleetError, FleetWarning, UsageError
 from fleet.images import ImageLock, read_lock
 from fleet.library import NodeName, StaticNetwork
 from fleet.plan import SSH_PORT, DiskPlan, FleetPlan, GroupPlan, MachineConfig, NodePlan, PlanningPlatform, PortPlan
+from fleet.planner.functions import check_function
 from fleet.planner.network import private_address
 from fleet.planner.renderer import RENDERERS
 from fleet.planner.secrecy import with_outputs, with_secrecy
 from fleet.planner.snippets import node_snippets, shared_snippets
+from fleet.project import Project
 from fleet.spec import LoadedSpec, Resolver, load_spec
 from fleet.spec.loader import error_to_report, warn_of_no_version
 from fleet.spec.model import Group
@@ -54,12 +56,13 @@ def plan_spec(
         need_lock: Whether the image lock has to be there.
         node: Plan only this node.
         new_image: Nodes are to be re-provisioned if the lock has another image for them.
-        check: Whether the platform has to be able to make them; configs are the same without.
+        check: Whether the platform has to be able to make them, and what a rollout calls has to be there; configs are
+            the same without.
         version: As if the spec were of this version.
         text: The spec, if a program has made it (:func:`fleet.spec.load_spec`).
 
     Warns:
-        FleetWarning: The spec says no version, and ``version`` none either.
+        FleetWarning: The spec says no version, and ``version`` none either; a file that a probe takes is not there.
 
     Raises:
         FleetError: Anything is wrong with the spec, or the platform cannot do it; never holds a secret's value.
@@ -98,6 +101,7 @@ def plan_loaded(
         lock = read_lock(spec.lock_path) if need_lock or spec.lock_path.exists() else None
         plan = plan_fleet(spec, platform, lock, node=node, new_image=new_image)
         if check:
+            _check_named(spec)
             platform.check(plan)
         return plan
 
@@ -140,7 +144,7 @@ def plan_fleet(
     render = RENDERERS[spec.fleet.version]
     names = [f"{name}-{index}" for name, group in spec.fleet.groups.items() for index in range(group.count)]
     if node is not None and node not in names:
-        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         raise UsageError(f"There is no node {node} in {spec.fleet.name}.", fix=f"The nodes are: {shown or 'none'}.")
     policy = spec.fleet.image.reprovision
     if new_image and policy == "never":
@@ -224,7 +228,14 @@ def plan_fleet(
 
 
 def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -> Group:
-    """The group with the digests of the lock, if it has any; then it must have all."""
+    """The group with the digests of the lock, if it has any; then it must have all.
+
+    Warns:
+        FleetWarning: An image stands where the lock pins none.
+
+    Raises:
+        FleetError: The lock has no digest of an image.
+    """
     if lock is None or not lock.containers:
         return group
     places = {("quadlets", unit.name): ("quadlets", unit.index) for unit in group.units}
@@ -234,6 +245,16 @@ def _pinned(spec: LoadedSpec, name: str, group: Group, lock: ImageLock | None) -
                 f"The image lock has digests of containers' images, but none of {reference}.",
                 at=spec.at("groups", name, *places.get(where, where), "image"),
                 fix="Add it with `fleet image pin SPEC`.",
+            )
+    for unit in group.units:
+        moving = [image for image in unit.kube_images if "@" not in image and not image.startswith("localhost/")]
+        if moving:
+            warnings.warn(
+                f"{spec.at('groups', name, 'quadlets', unit.index)}: The image lock pins the images of containers, but "
+                f"not those in the YAML of {unit.name}: {', '.join(moving)}. Write them with a digest, "
+                "`NAME@sha256:...`.",
+                FleetWarning,
+                stacklevel=2,
             )
     return group.pinned(lock.containers)
 
@@ -297,6 +318,47 @@ def _check_probes(spec: LoadedSpec, name: str, group: Group) -> None:
                 at=spec.at("groups", name, "ready", index),
                 fix=f"Publish it from a container, or add `ports: [{probe.port}]` to the group.",
             )
+
+
+def _check_named(spec: LoadedSpec) -> None:
+    """Make sure that what the spec names of this machine is there, which is looked up in the middle of a rollout.
+
+    Warns:
+        FleetWarning: A file that a probe takes is not there; it may be where nodes are deployed from.
+
+    Raises:
+        UsageError: A function is not there.
+    """
+    for name, group in spec.fleet.groups.items():
+        named: list[tuple[tuple[str | int, ...], str, str]] = []
+        if group.drain:
+            named.append((("drain", "function"), group.drain.function, "the node's name and its address"))
+        for index, probe in enumerate(group.ready):
+            about = "the node's address, and what turns a port of it into host and port"
+            if probe.function:
+                named.append((("ready", index, "function"), probe.function, about))
+        for where, function, arguments in named:
+            at = spec.at("groups", name, *where)
+            check_function(function, _project_folder(spec), arguments=arguments, at=at)
+        for index, probe in enumerate(group.ready):
+            for kind, key in (("http", "client_certificate"), ("http", "client_key"), ("ssh", "identity")):
+                file = getattr(getattr(probe, kind), key, "")
+                # Pulumi's providers, which ask, run in the project's folder.
+                if file and not (_project_folder(spec) / Path(file).expanduser()).is_file():
+                    at = spec.at("groups", name, "ready", index, kind, key)
+                    warnings.warn(
+                        f"{at}: There is no file {file} on this machine, which the probe of nodes of {name} takes.",
+                        FleetWarning,
+                        stacklevel=2,
+                    )
+
+
+def _project_folder(spec: LoadedSpec) -> Path:
+    """The folder in which Pulumi runs; the spec's own, where that is in no project."""
+    try:
+        return Project.around(spec.document.path).folder
+    except UsageError:
+        return spec.document.path.parent
 
 
 def _check_rootless_ports(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:

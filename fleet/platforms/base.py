@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fleet.config.difference import host_name
 from fleet.images import Artifact, Progress
 from fleet.plan import (
     SSH_PORT,
@@ -324,6 +325,12 @@ class PlatformClass(Platform, Protocol):
     def stack_file(cls) -> str:
         """What ``fleet new`` begins a stack's config file with; empty if the platform brings nothing for that."""
         ...
+
+
+def report_access(platform: Platform, node: NodePlan) -> ReportAccess | None:
+    """How a node's report can be had, and what the node calls itself in it; ``None``: it has none."""
+    access = platform.report_access(node)
+    return replace(access, host=host_name(node.shown)) if access else None
 
 
 class BasePlatform:

@@ -545,7 +545,8 @@ def load_references(path: Path, platform: str, resolver: Resolver) -> set[str]:
     groups = _groups(path, platform, resolver)
     named = {container.image for group in groups for container in group.containers.values()}
     named |= {image.image for group in groups for image in group.images.values()}
-    return named | {unit.image for group in groups for unit in group.units if unit.image}
+    named |= {unit.image for group in groups for unit in group.units if unit.image}
+    return named | {image for group in groups for unit in group.units for image in unit.kube_images}
 
 
 def load_sources(path: Path, platform: str, resolver: Resolver) -> Mapping[str, SecretSource]:

@@ -34,7 +34,7 @@ from pydantic import (
 
 from fleet.config.template import NAME, Scalar
 from fleet.library import LIBRARY, LibrarySnippet
-from fleet.model import PLAIN, PORT_NUMBER, SEALED, WRITTEN, MalformedError, Model, Shorthand
+from fleet.model import PLAIN, PORT_NUMBER, SEALED, WRITTEN, MalformedError, Model, PlacedError, Shorthand
 from fleet.plan import ANYWHERE, REPORT_PORT, SSH_PORT, DrainPlan, PortPlan, Probe, Rollout
 from fleet.spec.versions import FIRST, Version
 from fleet.workloads import DataDisk, DiskName, Name, Workload
@@ -619,9 +619,11 @@ class Group(Workload):
         for index, node in self.nodes.items():
             for disk in node.data_disks:
                 if disk not in self.data_disks:
-                    raise ValueError(f"`nodes` has data disk {disk} for {index}, but the group has no such disk")
+                    problem = f"`nodes` has data disk {disk} for {index}, but the group has no such disk"
+                    raise PlacedError(problem, "nodes", index, "data_disks", disk)
             if not 0 <= index < self.count:
-                raise ValueError(f"`nodes` has {index}, but the group's {self.count} are counted from 0")
+                problem = f"`nodes` has {index}, but the group's {self.count} are counted from 0"
+                raise PlacedError(problem, "nodes", index)
         return self
 
     @field_validator("data_disks")
@@ -631,7 +633,8 @@ class Group(Workload):
         seen: dict[str, str] = {}
         for name, disk in disks.items():
             if disk.mount in seen:
-                raise ValueError(f"{name} and {seen[disk.mount]} are both mounted at {disk.mount}")
+                problem = f"{name} and {seen[disk.mount]} are both mounted at {disk.mount}"
+                raise PlacedError(problem, name, "mount")
             seen[disk.mount] = name
         return disks
 
@@ -727,22 +730,30 @@ class FleetSpec(Model):
     def _addresses_apart(self) -> FleetSpec:
         """With a private network every group has `addresses_from`; groups' addresses are in the network, apart."""
         if self.network is None:
-            if any(group.addresses_from is not None for group in self.groups.values()):
-                raise ValueError("`addresses_from` needs a private network: `network: {cidr: 10.77.0.0/24}`")
+            for name, group in self.groups.items():
+                if group.addresses_from is not None:
+                    problem = "this needs a private network: `network: {cidr: 10.77.0.0/24}`"
+                    raise PlacedError(problem, "groups", name, "addresses_from")
             return self
         owners: dict[int, str] = {}
         size = self.network.cidr.num_addresses
         for name, group in self.groups.items():
             if group.addresses_from is None:
                 free = max(owners, default=9) + 1
-                raise ValueError(f"the group {name} needs `addresses_from` in the private network; {free} is free")
+                problem = f"the group {name} needs `addresses_from` in the private network; {free} is free"
+                raise PlacedError(problem, "groups", name)
             if group.count > group.capacity:
-                raise ValueError(f"the group {name} has {group.count} nodes, but a `capacity` of {group.capacity}")
+                problem = f"the group {name} has {group.count} nodes, but a `capacity` of {group.capacity}"
+                raise PlacedError(
+                    problem, "groups", name, "capacity" if "capacity" in group.model_fields_set else "count"
+                )
             for number in range(group.addresses_from, group.addresses_from + group.capacity):
                 if number >= size - 1:
-                    raise ValueError(f"the group {name} does not fit in {self.network.cidr}")
+                    problem = f"the group {name} does not fit in {self.network.cidr}"
+                    raise PlacedError(problem, "groups", name, "addresses_from")
                 if other := owners.get(number):
-                    raise ValueError(f"the groups {other} and {name} both have the address {self.network.cidr[number]}")
+                    problem = f"the groups {other} and {name} both have the address {self.network.cidr[number]}"
+                    raise PlacedError(problem, "groups", name, "addresses_from")
                 owners[number] = name
         return self
 
@@ -750,13 +761,16 @@ class FleetSpec(Model):
     def _groups_in_order(self) -> FleetSpec:
         """`after` names other groups, and no two come after each other."""
         for name, group in self.groups.items():
-            for other in group.after:
+            for index, other in enumerate(group.after):
                 if other not in self.groups:
-                    raise ValueError(f"the group {name} comes after {other}, which is no group")
+                    problem = f"the group {name} comes after {other}, which is no group"
+                    raise PlacedError(problem, "groups", name, "after", index)
         try:
             list(TopologicalSorter({name: group.after for name, group in self.groups.items()}).static_order())
         except CycleError as error:
-            raise ValueError(f"groups come after one another in a circle: {', '.join(error.args[1])}") from None
+            circle = error.args[1]
+            problem = f"groups come after one another in a circle: {', '.join(circle)}"
+            raise PlacedError(problem, "groups", circle[0], "after") from None
         return self
 
 

@@ -19,8 +19,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
+import yaml
+
 from fleet.boundary import Boundary
 from fleet.config.template import Scalar
+from fleet.core_schema import Plain
 from fleet.errors import FleetError, Position, UsageError
 from fleet.files import read_bytes, read_text
 from fleet.hints import nearest
@@ -140,6 +143,13 @@ class QuadletUnit:
         """Its image's reference, if that can be another one tomorrow, and is not meant to be; else empty."""
         moves = self.value("AutoUpdate") != "registry" and self.value("Pull") != "never"
         return self.image if moves and "@" not in self.image and not self.image.startswith("localhost/") else ""
+
+    @cached_property
+    def kube_images(self) -> list[str]:
+        """References of images that the YAML of a ``.kube`` file names, as far as that is here; nothing pins them."""
+        named = {entry.value for entry in self.all("Yaml")} if self.kind == "kube" else set()
+        texts = [file.content for file in self.files if file.path in named]
+        return sorted({image for text in texts for image in _images(text)})
 
     @property
     def secrets(self) -> list[str]:
@@ -351,6 +361,24 @@ class _Reader:
                 content = read_bytes(file, f"file of {unit.name}", at=entry.at, kind=FleetError)
                 place = PurePosixPath(inside, file.relative_to(path)) if path.is_dir() else PurePosixPath(inside)
                 yield LocalFile(str(place), content, private, (path, file) if path.is_dir() else None)
+
+
+def _images(text: bytes) -> Iterator[str]:
+    """The images of containers in Kubernetes' YAML; none where it cannot be read, which is for Podman to say."""
+    try:
+        pending = list(yaml.load_all(text, Loader=Plain))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError):
+        return
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            for key in ("containers", "initContainers"):
+                for each in value[key] if isinstance(value.get(key), list) else ():
+                    if isinstance(each, dict) and isinstance(each.get("image"), str):
+                        yield each["image"]
+            pending += value.values()
+        elif isinstance(value, list):
+            pending += value
 
 
 def _relative(unit: QuadletUnit) -> Iterator[tuple[str, UnitEntry, bool, bool]]:

@@ -45,11 +45,8 @@ def report_of(config: str, node: str, troubles: Troubles) -> dict[str, Any]:
         node: Its name.
         troubles: What is not well.
     """
-    listed = next(
-        content(each["contents"]).decode()
-        for each in _whole(config)["storage"]["files"]
-        if each["path"] == "/etc/fleet/report.units"
-    )
+    files = {each["path"]: each for each in _whole(config)["storage"]["files"]}
+    listed = content(files["/etc/fleet/report.units"]["contents"]).decode()
     units, disks = [], [{"mount": "/", "size_bytes": 10 << 30, "used_bytes": 3 << 30}]
     for line in listed.splitlines():
         kind, unit, name, user, _, expect, mount = line.split()
@@ -66,7 +63,7 @@ def report_of(config: str, node: str, troubles: Troubles) -> dict[str, Any]:
             disks.append({"mount": mount, "name": name, "size_bytes": 1 << 30, "used_bytes": 1 << 20})
     return {
         "version": 1,
-        "node": node,
+        "node": content(files["/etc/hostname"]["contents"]).decode().strip(),
         "os": "Fedora CoreOS",
         "release": "44.1",
         "deployment": "cd" * 32,

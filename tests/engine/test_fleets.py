@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -207,6 +209,26 @@ def test_one_node_is_replaced_by_hand_if_its_peers_are_well(stack: Stack) -> Non
     assert refused.status == 1
     assert "web-0 is not ready" in refused.err
     assert stack.started() == []
+
+
+def test_a_node_that_is_down_itself_is_replaced_whatever_its_peers_are(stack: Stack) -> None:
+    write(stack, group(3, "one"))
+    assert stack.up().status == 0
+    stack.started()
+    stack.sicken("web-0")
+    for pid in [pid for pid, line in stack.running("qemu").items() if "-name web-1-" in line]:
+        os.kill(pid, signal.SIGKILL)
+    replaced = stack.fleet("replace", "fleet.yaml", "web-1", "--stack", "test", "--yes")
+    assert replaced.status == 0, replaced
+    assert stack.started() == ["web-1"]
+    refused = stack.fleet("replace", "fleet.yaml", "web-2", "--stack", "test", "--yes")
+    assert refused.status == 1
+    assert "Node web-2 is left as it is: web-0 is not ready" in refused.err
+    assert "Replace web-0 first" in refused.err
+    write(stack, group(3, "two"))
+    renewed = stack.fleet("replace", "fleet.yaml", "web-0", "--stack", "test", "--yes", "--new-config")
+    assert renewed.status == 1, renewed  # it is sick whatever its config
+    assert stack.started() == ["web-0"]
 
 
 def test_a_second_update_waits_for_the_first_and_then_says_who_holds_the_stack(stack: Stack) -> None:

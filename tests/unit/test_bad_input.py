@@ -20,7 +20,7 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
     ("old", "new", "wanted"),
     [
         ("count: 1", "cuont: 1", "fleet.yaml:5:5: There is no key `cuont`. Did you mean `count`?"),
-        ("count: 1", "count: three", "fleet.yaml:5:12: `count` should be a valid integer"),
+        ("count: 1", "count: three", "fleet.yaml:5:12: `count` should be a whole number"),
         ("count: 1", "count: -1", "fleet.yaml:5:12: `count` should be greater than or equal to 0"),
         ("name: web\n", "", "fleet.yaml:1:1: `name` is missing here"),
         ('ports: ["8080:80"]', 'ports: ["8080:eighty"]', "fleet.yaml:10:17"),
@@ -44,7 +44,7 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
         ("count: 1", "nodes: {1: {snippets: [base.bu]}}", "`nodes` has 1, but the group's 1 are counted from 0"),
         ("count: 1", "rollout: {strategy: surge}", "The group web cannot surge: on qemu a node's ports"),
         ("count: 1", "ready: [{http: {port: 81}}]", "The probe asks port 81, which nodes of web do not offer"),
-        ("count: 1", "drain: {function: os.system}", "`function` string should match"),
+        ("count: 1", "drain: {function: os.system}", "`function` should match the pattern"),
         ("groups:", "image: {reprovision: sometimes}\ngroups:", "never"),
     ],
 )

@@ -31,13 +31,20 @@ def shown() -> Iterator[tuple[str, str, str]]:
                 yield f"{page.stem}, {number}", spec + "\n", printed[1] if printed else ""
 
 
+def modules(page: str) -> Iterator[tuple[str, str]]:
+    """Python files that a guide shows, each under a line that ends with its name."""
+    yield from re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```", (FOLDER / f"{page}.md").read_text(), re.M | re.S)
+
+
 SHOWN = list(shown())
 
 
-@pytest.mark.parametrize(("spec", "printed"), [each[1:] for each in SHOWN], ids=[each[0] for each in SHOWN])
+@pytest.mark.parametrize(("where", "spec", "printed"), SHOWN, ids=[each[0] for each in SHOWN])
 def test_a_spec_of_a_guide_is_valid_and_has_the_nodes_that_the_guide_says(
-    folder: Folder, spec: str, printed: str
+    folder: Folder, where: str, spec: str, printed: str
 ) -> None:
+    for file, text in modules(where.partition(",")[0]):
+        folder.write(file, text)
     try:
         nodes = validate(folder.write("fleet.yaml", spec), platform=None, stack=None)
     except FleetError as error:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import datetime
+import inspect
 import re
+import textwrap
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -159,3 +163,104 @@ def test_every_mistake_in_every_field_has_its_line_and_the_same_words(
     assert not wrong, f"{len(wrong)} of {sum(kinds.values())}: " + "\n".join(wrong)
     assert {"unknown", "type"} <= set(kinds)
     assert kind not in ("spec",) or {"literal", "range", "missing"} <= set(kinds)
+
+
+VALUES: dict[str, Any] = {
+    "bool": True, "int": -1, "float": 2.5, "null": None, "text": "x y!", "date": datetime.date(2026, 1, 2),
+    "list": [True], "map": {"a": None},
+}  # fmt: skip
+"""Values of every type that YAML has, each of which is wrong in most places."""
+PYDANTIC = re.compile(
+    r"Input should|valid (string|list|dictionary|boolean|integer|number|tuple)|unable to|union_tag|discriminat"
+    r"|string should|after validation|[Vv]alue error|_type\b|pydantic|instance of|None\b|\bTrue\b|\bFalse\b"
+)
+DOUBLE = re.compile(r"[?!:]\.(\s|$)|[^.]\.\.(\s|$)|: \.$")
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_no_value_of_any_type_is_refused_in_the_librarys_words_or_with_two_end_marks(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model, required, read = READERS[kind]
+    said = set()
+    for where in {where: field for where, field in fields(model) if field}:
+        for value in VALUES.values():
+            try:
+                read(built(model, where, value, required), tmp_path)
+            except FleetError as error:
+                said |= set(str(error).splitlines())
+            except AssertionError as error:
+                # Where the schema and the models differ is no matter of words; other tests are about it.
+                assert "the schema " in str(error)  # noqa: PT017
+    # Patterns, and what fleet itself calls things, stand in quotes.
+    plain = {line: re.sub(r"'[^']*'|`[^`]*`", "", line) for line in said}
+    assert {line for line, text in plain.items() if PYDANTIC.search(text)} == set()
+    assert {line for line in said if DOUBLE.search(line)} == set()
+    assert len(said) > 3
+
+
+@pytest.mark.parametrize(("health", "problems"), [
+    ("{command: [true]}", ["`item 1 of command` should be text, but it is true."]),
+    ("{command: 3}", ["`command` should be text, but it is 3.", "`command` should be a list, but it is 3."]),
+    ("{command: [curl], notify: 7}", ["`notify` should be `true` or `false`, but it is 7."]),
+])  # fmt: skip
+def test_a_value_that_may_be_of_two_types_is_called_by_its_key(
+    health: str, problems: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value = built(FleetSpec, ("groups", "web", "containers", "a", "health"), yaml.safe_load(health), REQUIRED)
+    with pytest.raises(FleetError) as refused:
+        read_spec({"version": 1, "name": "web", **value}, tmp_path)
+    assert [line.split(" ", 1)[1] for line in str(refused.value).splitlines()] == problems
+
+
+@pytest.mark.parametrize(("written", "read"), [
+    ("did you mean `Image`?.", "did you mean `Image`?"),
+    ("It failed: no route to host..", "It failed: no route to host."),
+    ("The server said:.", "The server said."),
+    ("one?.\ntwo!. three..", "one?\ntwo! three."),
+    ("`a`, ... and ../x stay, and 1..3 ...", "`a`, ... and ../x stay, and 1..3 ..."),
+    ("", ""),
+])  # fmt: skip
+def test_a_sentence_ends_once_whatever_was_put_before_its_end_mark(written: str, read: str) -> None:
+    assert str(FleetError(written, fix=written)) == " ".join(filter(None, (read, read)))
+
+
+PLACED = {
+    "{groups: {web: {addresses_from: 9}}}": "9}",
+    "{network: {cidr: 10.77.0.0/24}, groups: {web: {count: 1}}}": "web:",
+    "{network: {cidr: 10.77.0.0/24}, groups: {web: {addresses_from: 9, count: 17}}}": "17}",
+    "{network: {cidr: 10.77.0.0/24}, groups: {web: {addresses_from: 9, count: 5, capacity: 4}}}": "4}",
+    "{network: {cidr: 10.77.0.0/24}, groups: {web: {addresses_from: 250}}}": "250}",
+    "{network: {cidr: 10.77.0.0/24}, groups: {web: {addresses_from: 9}, db: {addresses_from: 11}}}": "11}",
+    "{groups: {web: {after: [db, dc]}, db: {}}}": "dc]",
+    "{groups: {web: {after: [db]}, db: {after: [web]}}}": "after: [",
+    "{groups: {web: {count: 1, nodes: {1: {}}}}}": "1: {}",
+    "{groups: {web: {nodes: {0: {data_disks: {a: vol-1}}}}}}": "vol-1}",
+    "{groups: {web: {data_disks: {a: {size_gib: 1, mount: /var/a}, b: {size_gib: 1, mount: /var/a}}}}}": "/var/a}}}}}",
+}
+"""Specs whose values contradict one another, and what stands at the place of the error."""
+
+
+@pytest.mark.parametrize(("spec", "place"), PLACED.items())
+def test_what_contradicts_another_value_is_refused_at_its_own_place(spec: str, place: str, tmp_path: Path) -> None:
+    text = "{version: 1, name: shop, " + spec.removeprefix("{") + "\n"
+    (tmp_path / "fleet.yaml").write_text(text)
+    with pytest.raises(FleetError) as refused:
+        load_spec(tmp_path / "fleet.yaml", Resolver(), "qemu")
+    assert refused.value.at is not None
+    assert (refused.value.at.line, text[(refused.value.at.column or 0) - 1 :][: len(place)]) == (1, place)
+
+
+def test_no_validator_of_the_whole_spec_leaves_an_error_without_a_place() -> None:
+    tree = ast.parse(textwrap.dedent(inspect.getsource(FleetSpec)))
+    raised = [
+        node.exc.func.id
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        and any("model_validator" in ast.dump(d) for d in function.decorator_list)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name)
+    ]
+    assert set(raised) == {"PlacedError"}

@@ -14,10 +14,12 @@ import yaml
 
 from fleet import platforms
 from fleet.errors import FleetError, FleetWarning
+from fleet.images import ImageLock, write_lock
 from fleet.ops.topology import read_topology
-from fleet.plan import FleetPlan
+from fleet.plan import Disk, FleetPlan, LockedImage
 from fleet.planner import plan_spec
 from fleet.spec import Resolver
+from fleet.spec.loader import load_references
 from fleet.workloads.quadlet_keys import KEYS
 from fleet.workloads.quadlet_units import SUFFIXES
 from tests.conftest import Folder, file_text
@@ -486,3 +488,49 @@ def test_podman_knows_the_keys_that_are_taken(loose: Loose, judge: Judge, sectio
     result = judge.run("/usr/libexec/podman/quadlet", "-dryrun", QUADLET_UNIT_DIRS="/quadlet")
     shutil.rmtree(folder)
     assert re.findall("unsupported key '([^']*)'", result.stderr.decode()) == ["NoSuchKey"]
+
+
+KUBE = """\
+kind: Deployment
+spec:
+  template:
+    spec:
+      initContainers: [{name: a, image: "docker.io/library/busybox:1"}]
+      containers:
+        - {name: b, image: docker.io/library/redis@sha256:%s}
+        - {name: c, image: localhost/own}
+---
+kind: Pod
+spec: {containers: [{name: d, image: "quay.io/x/y:3"}]}
+"""
+
+
+def test_images_in_the_yaml_of_a_kube_file_that_the_lock_cannot_pin_are_a_warning(loose: Loose) -> None:
+    loose.write("app.kube", "[Kube]\nYaml=app.yaml\n[Install]\nWantedBy=multi-user.target\n")
+    loose.write("app.yaml", KUBE % ("ab" * 32))
+    loose.spec(["app.kube"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loose.plan()  # Nothing is pinned here.
+    disk = Disk(location="https://example.org/x", sha256="0" * 64, uncompressed_sha256="0" * 64)
+    image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": disk})
+    pins = {"docker.io/library/caddy:2": "sha256:" + "cd" * 32}
+    write_lock(
+        loose.path / "image.lock.yaml",
+        ImageLock(stream="stable", architectures={"x86_64": image}, containers=pins),
+    )
+    with pytest.warns(FleetWarning, match=r"YAML of app\.kube: docker\.io/library/busybox:1, quay\.io/x/y:3\. Write"):
+        loose.plan()
+    loose.write("app.yaml", "kind: [")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loose.plan()
+
+
+def test_what_a_spec_pulls_has_the_images_of_kube_files(loose: Loose) -> None:
+    loose.write("app.kube", "[Kube]\nYaml=app.yaml\n")
+    loose.write("app.yaml", KUBE % ("ab" * 32))
+    loose.spec(["app.kube"])
+    assert {"quay.io/x/y:3", "docker.io/library/busybox:1"} <= load_references(
+        loose.path / "fleet.yaml", "qemu", Resolver()
+    )

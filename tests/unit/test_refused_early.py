@@ -91,7 +91,7 @@ def test_pods_and_volumes_are_judged_by_the_services_that_they_become(folder: Fo
         (containers(a="quadlet: {Service: {User: app}}"), "Podman allows no User in [Service]"),
         ("    data_disks: {d: {size_gib: 1, mount: /var/d, owner: nobody-here}}\n", "have no such user"),
         ("    data_disks: {d: {size_gib: 1, mount: /var/d, owner: 'a b'}}\n", "'a b' is no owner"),
-        ("    data_disks: {d: {size_gib: 1, mount: /var/d, mode: 488}}\n", "`mode` should be a valid string"),
+        ("    data_disks: {d: {size_gib: 1, mount: /var/d, mode: 488}}\n", "`mode` should be text"),
         ("    data_disks: {d: {size_gib: 1, mount: /var/d, mode: rwx}}\n", "'rwx' are no permission bits"),
         (containers(a="arguments: [privileged]"), "'privileged' is no option"),
         (containers(a="cpus: .inf"), "`cpus` should be a finite number"),
@@ -100,7 +100,7 @@ def test_pods_and_volumes_are_judged_by_the_services_that_they_become(folder: Fo
         (f"    ports: ['{WIDE}']\n", "a port is written"),
         ("    users: {app: {uid: 1001}}\n" + containers(a="user: app"), "say `run_as: app`"),
         ("    snippets: [{use: node-exporter, image: node-exporter}]\n", "name the registry too"),
-        ("    snippets: [{use: metadata-guard, addresses: [169.254.169]}]\n", "valid IPv4 address"),
+        ("    snippets: [{use: metadata-guard, addresses: [169.254.169]}]\n", "should be an IPv4 address"),
     ],
 )  # fmt: skip
 def test_what_only_the_node_would_find_wrong_is_refused(folder: Folder, spec: str, wanted: str) -> None:

@@ -5,22 +5,32 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from fleet import platforms
 from fleet.dynamic.gate import not_ready
+from fleet.dynamic.ready import ReadyProvider
+from fleet.errors import FleetError
 from fleet.masking import Mask
+from fleet.ops.state import Silence, report_of
 from fleet.plan import Peer, Probe, Report, ReportAccess, UnitReport, read_report
 from fleet.plan.report import CAUSES, REPORT_VERSION, DiskReport, JobReport, UpdateReport
+from fleet.planner import plan_spec
+from fleet.platforms.base import report_access
 from fleet.probes import NotReadyError, Turn, UnknownReportError, ask, ask_report, read_journal, wait
+from fleet.spec import Resolver
 
 UP: dict[str, Any] = {"load": "loaded", "active": "active", "sub": "running", "result": "success", "seconds": 60.0}
 ENDED: dict[str, Any] = {**UP, "active": "inactive", "sub": "dead", "exit_code": 0}
@@ -407,8 +417,97 @@ def test_gates_ask_the_report_of_nodes_with_and_without_probes(teller: Teller) -
     assert asked(DIRECT) == {}
 
 
+NAMED = replace(DIRECT, host="web-0")
+WRONG = r"the machine at 127\.0\.0\.1:\d+ says that it is web-1, not web-0"
+
+
+def reads(kind: str, teller: Teller, access: ReportAccess) -> str:
+    """What keeps a node from being ready, or from having a report, in the words of one of those that read reports."""
+    settled = replace(access, settle=0)
+    peer = {"name": "web-0", **Peer("web-0", "127.0.0.1", {7790: teller.endpoint(0)}, [], report=settled).describe()}
+    try:
+        if kind == "report":
+            ask_report(access, "127.0.0.1", teller.endpoint)
+        elif kind == "wait":
+            waited(teller, timeout=0.1, access=settled)
+        elif kind == "ready":
+            ReadyProvider().create({**peer, "node": "web-0", "instance": "i-1", "timeout": 0.1})
+        elif kind == "gate":
+            return not_ready([peer]).get("web-0", "")
+        elif kind == "status":
+            answer = report_of(Peer("web-0", "127.0.0.1", {7790: teller.endpoint(0)}, [], report=access))
+            return str(answer) if isinstance(answer, Silence) else ""
+    except (NotReadyError, FleetError) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("kind", ["report", "wait", "ready", "gate", "status"])
+def test_nobody_takes_another_machines_report_for_a_nodes(kind: str, teller: Teller) -> None:
+    teller.documents = [report(unit(**UP), node="web-1").model_dump_json()]
+    assert re.search(WRONG, reads(kind, teller, NAMED))
+    # What the state of an earlier fleet has says nothing of names.
+    assert reads(kind, teller, DIRECT) == ""
+    for own in ({}, {"node": "web-0"}, {"node": "WEB-0"}):
+        teller.documents = [report(unit(**UP), **own).model_dump_json()]
+        assert reads(kind, teller, NAMED) == ""
+
+
+def test_a_report_over_ssh_is_of_the_node_too(ssh: Callable[[str], Path]) -> None:
+    ssh(f"echo '{report(node='web-1').model_dump_json()}'")
+    with pytest.raises(NotReadyError, match=r"the machine at 127\.0\.0\.1:9 says that it is web-1"):
+        ask_report(replace(BY_SSH, host="web-0"), "127.0.0.1", lambda port: NOBODY)
+
+
+HOSTS: list[tuple[list[Any], str, str]] = [
+    ([], "", "web-0"),
+    ([{"use": "hostname", "domain": "example.org"}], "", "web-0.example.org"),
+    ([{"use": "hostname", "names": ["alpha"]}], "", "alpha"),
+    ([{"path": "name.bu", "override": True}], "{inline: beta}", "beta"),
+    ([{"path": "name.bu", "override": True}], "{source: 'https://example.org/name'}", ""),
+    ([{"path": "name.bu", "override": True}], f"{{inline: {'a' * 65}}}", ""),
+    ([{"path": "name.bu", "override": True}], "{inline: a b}", ""),
+    ([{"path": "name.bu", "override": True, "variables": ["pin"]}], '{inline: "${pin}"}', ""),
+]
+
+
+@pytest.mark.parametrize("name", platforms.names())
+@pytest.mark.parametrize(("snippets", "contents", "host"), HOSTS)
+def test_every_platform_expects_the_host_name_that_the_config_gives(
+    name: str, snippets: list[Any], contents: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIN", "hunter4711")
+    spec = {
+        "version": 1, "name": "shop", "secrets": {"pin": {"env": "PIN"}}, "variables": {"pin": {"secret": "pin"}},
+        "groups": {"web": {"count": 1, "snippets": snippets}},
+    }  # fmt: skip
+    (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(spec))
+    entry = f"{{path: /etc/hostname, overwrite: true, contents: {contents}}}"
+    (tmp_path / "name.bu").write_text(f"variant: fcos\nversion: 1.6.0\nstorage: {{files: [{entry}]}}\n")
+    platform = platforms.platform(name, {}, project=tmp_path, stack="test")
+    plan = plan_spec(tmp_path / "fleet.yaml", Resolver(), platform, need_lock=False, check=False)
+    (node,) = plan.nodes
+    access = report_access(platform, node)
+    assert access is not None
+    assert access.host == host
+
+
+def test_a_state_of_an_earlier_fleet_is_not_written_anew_for_the_host_name() -> None:
+    old = {"instance": "i-1", "watch": {}, "report": DIRECT.describe()}
+    news = {**old, "report": NAMED.describe()}
+    assert ReadyProvider().check(old, news).inputs == old
+    assert ReadyProvider().check({**old, "instance": "i-0"}, news).inputs == news
+    assert ReadyProvider().check(news, news).inputs == news
+
+
 def test_how_a_report_can_be_had_is_read_as_it_was_noted() -> None:
-    for access in (DIRECT, BY_SSH, ReportAccess(1, None, direct=False, ssh=True), ReportAccess(2, 0.0, True, True)):
+    for access in (
+        NAMED,
+        DIRECT,
+        BY_SSH,
+        ReportAccess(1, None, direct=False, ssh=True),
+        ReportAccess(2, 0.0, True, True),
+    ):
         assert ReportAccess.read(json.loads(json.dumps(access.describe()))) == access
     assert ReportAccess.read(None) is None
     assert "report" not in Peer("web-0", "", {}, []).describe()

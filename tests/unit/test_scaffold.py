@@ -165,14 +165,24 @@ def test_the_current_release_is_locked_if_the_server_answers(folder: Folder, hom
     assert commands(created.out)[0] == "fleet preview site/fleet.yaml"
 
 
-def test_if_no_server_answers_the_first_command_locks_the_release(folder: Folder, home: Path) -> None:
-    created = folder.fleet("new", "site")
+@pytest.mark.parametrize("platform", names())
+def test_if_no_server_answers_the_last_words_are_what_works_on_the_platform(
+    folder: Folder, home: Path, platform: str
+) -> None:
+    created = folder.fleet("new", "site", "--platform", platform)
     assert created.status == 0, created
     assert "No image is locked yet. The download of https://127.0.0.1:1/streams/stable.json failed" in created.out
-    assert "`fleet image lock site/fleet.yaml --file IMAGE.qcow2`" in created.out
+    takes_files = platform in ("qemu", "libvirt")
+    assert ("`fleet image lock site/fleet.yaml --file IMAGE.qcow2`" in created.out) == takes_files
+    assert ("and lock one: `fleet image lock site/fleet.yaml`" in created.out) != takes_files
     assert commands(created.out) == [
         "fleet image lock site/fleet.yaml", "fleet up site/fleet.yaml --yes", "fleet status site/fleet.yaml",
     ]  # fmt: skip
+
+
+def test_a_mirror_that_did_not_answer_is_named_again_in_the_first_command(folder: Folder, home: Path) -> None:
+    created = folder.fleet("new", "site", "--base-url", "https://127.0.0.1:1/mirror")
+    assert commands(created.out)[0] == "fleet image lock site/fleet.yaml --base-url https://127.0.0.1:1/mirror"
 
 
 @pytest.mark.parametrize("platform", names())

@@ -157,10 +157,10 @@ def test_every_version_has_a_renderer_and_none_is_left_out() -> None:
     [
         ("2", "this fleet knows version 1; version 2 is of a newer fleet"),
         ("0", "there is no version 0; this fleet knows version 1"),
-        ("'1'", "should be a valid integer"),
-        ("1.0", "should be a valid integer"),
-        ("true", "should be a valid integer"),
-        ("${one}", "should be a valid integer"),
+        ("'1'", "should be a whole number"),
+        ("1.0", "should be a whole number"),
+        ("true", "should be a whole number"),
+        ("${one}", "should be a whole number"),
     ],
 )
 @pytest.mark.parametrize("command", ["validate", "render", "migrate", "image download"])
