@@ -21,7 +21,7 @@ def _window(value: object) -> object:
         return value
     if isinstance(value, str) and re.fullmatch(_SHARE, value):
         return value
-    shown = json.dumps(value, default=str)
+    shown = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     raise MalformedError(f'it should be a number from 1 up, or a share of the group such as "25%", but it is {shown}')
 
 

@@ -29,7 +29,7 @@ def test_a_broken_yaml_names_its_line_and_column(folder: Folder, refused: Refuse
         ('GREETING: "hello"', "GREETING: true", "put it in quotes to say which text is meant"),
         ("    count: 1", "    count: 1\n    count: 2", "fleet.yaml:6:5: `count` stands here for the second time"),
         ("  web:\n", "  Web_1:\n", "'Web_1' is no name"),
-        ("count: 1", "addresses_from: 10", "`addresses_from` needs a private network"),
+        ("count: 1", "addresses_from: 10", "`addresses_from`: this needs a private network"),
         ("groups:", "network: {cidr: 10.7.0.0/24}\ngroups:", "the group web needs `addresses_from`"),
         ("groups:", "network: {cidr: 10.7.0.0/29}\ngroups:\n  db: {addresses_from: 1}", "does not fit in 10.7.0.0/29"),
         (
