@@ -393,16 +393,19 @@ class Stack:
         """The stack's outputs after the update that was made last, secrets in plain text."""
         if self._outputs is not None:
             return self._outputs
-        with translated(self):
-            return stack_outputs(self.export()[1])
+        return stack_outputs(self.export()[1])
 
     def export(self, *, anew: bool = True) -> tuple[automation.Deployment, list[dict[str, Any]]]:
         """The state, and its resources, secrets in plain text.
 
         Args:
             anew: It is to be as it is now; else it may be as it was when it was last read.
+
+        Raises:
+            FleetError: It cannot be read; the passphrase is wrong, say.
         """
-        state = self._reader.read(is_open=True, anew=anew)
+        with translated(self):
+            state = self._reader.read(is_open=True, anew=anew)
         deployment = automation.Deployment(version=state.version, deployment=state.deployment)
         return deployment, resources_of(state.deployment)
 
