@@ -125,7 +125,7 @@ class Engine(automation.PulumiCommand):
         Raises:
             FleetError: It is.
         """
-        if not re.search(r"unknown (shorthand )?(flag|command)|unable to open event log", result.stderr):
+        if not re.search(r"unknown (shorthand )?(flag|command)|open tcp://", result.stderr):
             return
         shown = subprocess.run([self.command, "version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
         release = shown.stdout.strip().removeprefix("v")
