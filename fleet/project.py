@@ -135,7 +135,7 @@ class Project:
         """A key of the config; one without a colon is the project's."""
         return key if ":" in key else f"{self.name}:{key}"
 
-    def plain_config(self, stack: str, *, at: Path | None = None) -> dict[str, str]:
+    def plain_config(self, stack: str) -> dict[str, str]:
         """A stack's config by full key, as Pulumi gives it, but read from the files alone.
 
         Without Pulumi, the stack's state or its passphrase. In the place of each secret, which is not needed,
@@ -143,14 +143,13 @@ class Project:
 
         Args:
             stack: The stack's name.
-            at: Where a copy of its config file is.
 
         Raises:
             UsageError: There is no such file, or it cannot be read.
         """
         if not self.may_have(stack):
             raise self.no_stack(stack)
-        file = at or self.settings_file(stack)
+        file = self.settings_file(stack)
         try:
             node = yaml.compose(read_text(file, "stack's config"), Loader=Plain)
             content = dict(node.value) if isinstance(node, yaml.MappingNode) else {}

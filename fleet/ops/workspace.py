@@ -182,11 +182,9 @@ class Stack:
 
     def _read_config(self) -> Mapping[str, str]:
         """The config. Of one that says all in its file, the command reads the secrets alone."""
-        return (
-            Config(self.project.plain_config(self.name, at=self._settings), self._whole_config)
-            if _says_all(self._settings)
-            else self._whole_config()
-        )
+        if not _says_all(self.project.settings_file(self.name)):
+            return self._whole_config()
+        return Config(self.project.plain_config(self.name), self._whole_config)
 
     def _whole_config(self) -> dict[str, str]:
         """The config as Pulumi's command has it."""
