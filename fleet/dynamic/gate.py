@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 20
 """Seconds that a peer may need to answer: one that has just been made ready may still be settling."""
-_CONCURRENT_PROBES = 32
+_MOST_AT_ONCE = 256
+"""Peers that are asked at once. Most of the time is waited: for a peer that does not answer, until its time-out."""
+_ASKED_BY = ("address", "endpoints", "probes", "watch", "hidden", "report")
+"""What of a peer decides how it is asked, and what its answer counts as."""
 
 
 class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
@@ -115,7 +118,7 @@ def not_ready(peers: Sequence[Mapping[str, Any]], *, patience: float = 0) -> dic
     """
     deadline = time.monotonic() + patience
     left = [peer for peer in peers if peer["probes"] or peer.get("report") or peer.get("watch")]
-    with ThreadPoolExecutor(_CONCURRENT_PROBES) as pool:
+    with ThreadPoolExecutor(min(max(1, len(left)), _MOST_AT_ONCE)) as pool:
         while True:
             answers = {
                 peer["name"]: answer for peer, answer in zip(left, pool.map(_answer, left), strict=True) if answer
@@ -165,9 +168,11 @@ def _moves(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:
 
 
 def _answer(peer: Mapping[str, Any]) -> str:
-    """Why a node is not ready, probed once with the current and once with the earlier probes; empty if it is ready."""
-    answer = _asked(peer)
-    return "" if not answer or ("before" in peer and not _asked(peer["before"])) else answer
+    """Why a node is not ready, asked once as it is now and, if that is another way, as before; empty if it is ready."""
+    answer, before = _asked(peer), peer.get("before")
+    if not answer or before is None or all(peer.get(key) == before.get(key) for key in _ASKED_BY):
+        return answer
+    return _asked(before) and answer
 
 
 def _asked(peer: Mapping[str, Any]) -> str:

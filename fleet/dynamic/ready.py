@@ -18,7 +18,6 @@ from fleet.dynamic import tokens
 from fleet.dynamic.outputs import independent
 from fleet.dynamic.provider import DynamicResource, Provider, known, tell
 from fleet.masking import Mask
-from fleet.plan.probe import SSH_PORT
 
 if TYPE_CHECKING:
     from fleet.plan import Peer
@@ -81,7 +80,7 @@ class ReadyProvider(Provider, name="fleet.components.ready:ReadyProvider"):
         """
         began = int(time.time())
         from fleet.dynamic.waiting import Waiting
-        from fleet.plan import Probe, ReportAccess
+        from fleet.plan import SSH_PORT, Probe, ReportAccess
         from fleet.probes import NotReadyError, read_journal, wait
 
         mask, node = Mask(props.get("hidden") or {}), props["node"]

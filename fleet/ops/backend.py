@@ -42,6 +42,8 @@ from fleet.project import Project, short_name
 
 _QUIET_SECONDS = 2.0
 """Seconds after which a file that is not open anywhere counts as abandoned: longer than any takes to be written."""
+_GZIP = b"\x1f\x8b"
+"""What a file begins with that is compressed so (RFC 1952)."""
 _LATEST = 50
 """How many updates' records are looked at: older ones were whole when these were written."""
 
@@ -127,6 +129,22 @@ class Backend:
         state = _state(_read(self._state_file)) or {"checkpoint": {}}
         return state["checkpoint"].get("latest") or {}
 
+    @property
+    def text(self) -> bytes | None:
+        """What should be the state as JSON; ``None`` where there is none, or Pulumi alone can read it.
+
+        It has a ``version`` and a ``checkpoint``, in which ``latest`` is what ``pulumi stack export`` calls
+        ``deployment`` (``apitype.VersionedCheckpoint`` of github.com/pulumi/pulumi).
+        """
+        file = self._state_file
+        if file.suffix == ".zst" or (text := _read(file)) is None:
+            return None
+        return gzip.decompress(text) if text.startswith(_GZIP) else text
+
+    def copy_in(self, folder: Path) -> Backend:
+        """The copy that :meth:`copied_to` makes in a folder."""
+        return Backend(folder / ".pulumi", self.project, self.stack)
+
     def copied_to(self, folder: Path) -> str:
         """The URL of a copy of the backend that is made in another folder.
 
@@ -141,13 +159,17 @@ class Backend:
         state = self._state_file
         text = _read(state)
         if text is not None and state.suffix != ".zst" and not _state(text):
-            raise FleetError(
-                f"The state of stack {self.stack} was cut off ({state}).",
-                fix="`fleet up` puts the last whole one in its place.",
-            )
+            raise self.cut_off()
         url = backend_of(folder, self.project, state.name, text)
         self._link_others(folder / ".pulumi/stacks")
         return url
+
+    def cut_off(self) -> FleetError:
+        """The error that the state is not whole."""
+        return FleetError(
+            f"The state of stack {self.stack} was cut off ({self._state_file}).",
+            fix="`fleet up` puts the last whole one in its place.",
+        )
 
     def _link_others(self, stacks: Path) -> None:
         """Have a copy give what other stacks export: a program may refer to them.
@@ -211,14 +233,14 @@ class Backend:
         return None
 
     @property
-    def stamp(self) -> tuple[str, int, int]:
+    def stamp(self) -> tuple[str, int, int, int]:
         """What tells one state from the next without reading it; the same where there is none."""
         file = self._state_file
         try:
             status = file.stat()
         except FileNotFoundError:
-            return "", 0, 0
-        return file.name, status.st_mtime_ns, status.st_size
+            return "", 0, 0, 0
+        return file.name, status.st_mtime_ns, status.st_size, status.st_ino
 
     def _held(self) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         """The stack's locks that say who holds them, with that."""
@@ -397,7 +419,7 @@ def _json(text: bytes | None) -> Any:
     if text is None:
         return None
     try:
-        return read_json(gzip.decompress(text) if text.startswith(b"\x1f\x8b") else text)
+        return read_json(gzip.decompress(text) if text.startswith(_GZIP) else text)
     except (ValueError, EOFError, OSError, zlib.error):
         return None
 

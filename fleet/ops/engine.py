@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -21,7 +22,9 @@ from typing import IO, TYPE_CHECKING
 from pulumi import automation
 from pulumi.automation import CommandResult, EngineEvent
 from pulumi.automation.errors import create_command_error
+from semver import VersionInfo
 
+from fleet.errors import FleetError
 from fleet.ops.signals import SIGNALS
 from fleet.processes import as_told, is_engine, may_be, others
 
@@ -32,6 +35,9 @@ _MARK = "FLEET_ENGINE"
 """The environment variable by which the processes of one engine are known: the number of fleet's own process, a dash,
 and a random text."""
 
+_OLDEST = VersionInfo(3, 206)
+"""The oldest release of the command that tells a server its events (``_setup_event_log`` of the Automation API)."""
+
 Listener = Callable[[EngineEvent], None]
 """Told each event of an update."""
 
@@ -39,15 +45,17 @@ Listener = Callable[[EngineEvent], None]
 class Engine(automation.PulumiCommand):
     """The ``pulumi`` command, one run at a time. There is one in a process, as there is one set of signals.
 
+    Its release is not asked for: that takes as long as a small export. One that is too old says that it does not know
+    an option, and then it is.
+
     Attributes:
         running: Whether a run is going on.
-
-    Raises:
-        InvalidVersionError: The command is too old.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self) -> None:  # without the base's, which asks for the release
+        self.command = "pulumi"
+        # By it, the Automation API decides how the engine tells its events: to a server, by each that fleet works with.
+        self.version = _OLDEST
         self._mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         self.running = False
         self._process: subprocess.Popen[str] | None = None
@@ -107,8 +115,24 @@ class Engine(automation.PulumiCommand):
             self.running, self._process = False, None
         SIGNALS.check()
         if status:
+            self._check_release(result)
             raise create_command_error(result)
         return result
+
+    def _check_release(self, result: CommandResult) -> None:
+        """Say so where a command failed since it is too old.
+
+        Raises:
+            FleetError: It is.
+        """
+        if not re.search(r"unknown (shorthand )?(flag|command)|open tcp://", result.stderr):
+            return
+        shown = subprocess.run([self.command, "version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        release = shown.stdout.strip().removeprefix("v")
+        if VersionInfo.is_valid(release) and VersionInfo.parse(release) < _OLDEST:
+            raise FleetError(
+                f"The Pulumi CLI is {release}, and fleet needs {_OLDEST} or newer.", fix="Install a newer one."
+            )
 
     def hearing(self, then: Listener) -> Listener:
         """A listener to the events of an update that knows when the engine takes an interrupt.

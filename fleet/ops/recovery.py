@@ -44,6 +44,9 @@ def recover_interrupted_update(stack: Stack, platforms: Sequence[Platform], say:
     """
     with translated(stack):
         # Where another update is going on, what it has begun is no leftover: all is looked at anew when it has ended.
+        state, stack.resources = stack.export(anew=False)
+        if not pending_operations(state.deployment or {}):
+            return
         for text in stack.run(lambda: _recover(stack, platforms)):
             say("", text)
 

@@ -32,8 +32,9 @@ from fleet.ops.ui import Ui
 from fleet.ops.workspace import Access, Stack, retained_disks, translated
 from fleet.plan import SSH_PORT, FleetPlan, GroupPlan, NodePlan
 from fleet.platforms import Platform
+from fleet.program.debug import drop_debug
 from fleet.program.deploy import deploy
-from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, resources_of, stack_outputs
+from fleet.program.exported import Resource, is_data_disk, is_shared, name_of, stack_outputs
 from fleet.program.fleets import fleets_of, program_name
 from fleet.program.history import REPLACE, History, with_change
 from fleet.program.stack_plan import Secrets, plan_stack, stack_platform
@@ -319,7 +320,12 @@ class Session:
         Raises:
             UsageError: There is no such node.
         """
-        stack, _, deployed, node = self._deployed(node)
+        stack, _, deployed, name = self._deployed(node)
+        return self._login(stack, deployed, name, command, identity)
+
+    def _login(
+        self, stack: Stack, deployed: Deployed, node: str, command: Sequence[str], identity: Path | None
+    ) -> list[str]:
         place = deployed.peer(node)
         host, port = place.endpoints.get(SSH_PORT, (place.address, SSH_PORT))
         folder = stack_folder(self._project.folder, stack.short_name)
@@ -345,10 +351,10 @@ class Session:
         Raises:
             UsageError: There is no such node, or it has no such container.
         """
-        _, _, deployed, name = self._deployed(node)
+        stack, _, deployed, name = self._deployed(node)
         known = logs.containers(str(deployed.nodes.get(name, {}).get("config") or ""))
         shown = logs.journal(service, known, name, follow=follow, lines=lines)
-        return self.login(node, [shown], identity=identity)
+        return self._login(stack, deployed, name, [shown], identity)
 
     def console(self, node: str, lines: int) -> str:
         """The end of a node's serial console, secrets masked.
@@ -496,6 +502,8 @@ class Session:
         begun = self._begun
 
         async def program() -> None:
+            # The engine is not asked to show them.
+            drop_debug()
             changed = with_change(plan, platform, stack.resources, **asdict(begun))
             await deploy(changed, platform, project=self._project.folder, stack=stack.short_name)
 
@@ -645,8 +653,7 @@ def failing(
 def _release(stack: Stack, which: Callable[[Resource], bool]) -> None:
     """Take back, in the state, the promise to keep some resources."""
     with translated(stack):
-        state = stack.automation.export_stack()
-        resources = resources_of(state.deployment or {})
+        state, resources = stack.export()
         released = [resource for resource in resources if resource.get("retainOnDelete") and which(resource)]
         if released:
             for resource in released:

@@ -227,12 +227,14 @@ class Deployed(Compared):
             peers = [{**peer, "report": None} for peer in peers]
         ready = [peer for peer in peers if peer["name"] in self._ready]
         others = [peer for peer in peers if peer["name"] not in self._ready]
-        reasons = {
-            **{node.name: "it has no machine" for node in nodes if node not in deployed},
-            **{peer["name"]: "it did not get ready in the last update" for peer in others},
-            **not_ready(others),
-            **not_ready(ready, patience=patience),
-        }
+        with ThreadPoolExecutor(1) as beside:
+            answers = beside.submit(not_ready, others)
+            reasons = {
+                **{node.name: "it has no machine" for node in nodes if node not in deployed},
+                **{peer["name"]: "it did not get ready in the last update" for peer in others},
+                **not_ready(ready, patience=patience),
+                **answers.result(),
+            }
         return {node.name: reasons[node.name] for node in nodes if node.name in reasons}
 
     def asked(self, nodes: Sequence[NodePlan]) -> tuple[dict[str, str], dict[str, Report | str]]:

@@ -29,9 +29,11 @@ from fleet.errors import FleetError, UsageError
 from fleet.files import locked, read_text
 from fleet.ops.backend import Backend, Update, backend_of, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
+from fleet.ops.providers import served
+from fleet.ops.reading import Config, StateReader
 from fleet.ops.ui import Ui
 from fleet.processes import is_engine
-from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
+from fleet.program.exported import STACK, is_data_disk, name_of, resources_of, stack_outputs
 from fleet.project import Project, short_name
 from fleet.stack_config import Secure
 
@@ -40,6 +42,9 @@ LOCK_PATIENCE = 20
 """Seconds to wait for another update of the stack to end."""
 
 PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+
+_HIDDEN = "[secret]"
+"""What the engine's events have in the place of a secret (``pkg/engine/events.go`` of github.com/pulumi/pulumi)."""
 
 Access = Literal["read", "change", "make"]
 """What a command does with a stack: see :class:`Stack`."""
@@ -60,10 +65,11 @@ class Stack:
 
     Attributes:
         name: As given.
-        config: The stack's config by full key, secrets in plain text.
+        config: The stack's config by full key, secrets in plain text; of a wrong passphrase, whoever reads the first
+            secret hears.
 
     Raises:
-        FleetError: Pulumi is not installed, or the passphrase is missing or wrong.
+        FleetError: Pulumi is not installed, or the passphrase is missing.
         UsageError: The stack is not there.
     """
 
@@ -77,19 +83,26 @@ class Stack:
         self._settings = project.settings_file(name)
         self._stamp: object = None
         self._copy: Path | None = None
+        self._outputs: Mapping[str, Any] | None = None
         self._scratch = tempfile.TemporaryDirectory(prefix="fleet-") if access == "read" else None
-        with translated(self):
-            self.engine = Engine()
+        self.engine = Engine()
         # A Pulumi.yaml that is there is used as it is: its runtime only matters to plain `pulumi`.
         workspace = automation.LocalWorkspace(
             work_dir=str(project.folder), program=_nothing, pulumi_command=self.engine
         )
         self.automation = _QuickStack(name, workspace)
+        self._reader = StateReader(
+            lambda *options: self.run(lambda: self._pulumi("stack", "export", *options)), self._files
+        )
         with translated(self):
-            self.config = self._look(Path(self._scratch.name)) if self._scratch else self._take(make=access == "make")
+            if self._scratch:
+                self._look(Path(self._scratch.name))
+            else:
+                self._take(make=access == "make")
+            self.config = self._read_config()
 
-    def _look(self, scratch: Path) -> dict[str, str]:
-        """Have all that follows work on copies; gives the config."""
+    def _look(self, scratch: Path) -> None:
+        """Have all that follows work on copies."""
         has_settings = self._settings.exists()
         copy = scratch / self._settings.name
         copy.write_bytes(self._settings.read_bytes() if has_settings else b"")
@@ -100,8 +113,10 @@ class Stack:
             raise self._missing()
         if self._files:
             environment["PULUMI_BACKEND_URL"] = self._files.copied_to(scratch)
+            self._reader.files = self._files.copy_in(scratch)
         elif not exists:
             environment["PULUMI_BACKEND_URL"] = backend_of(scratch, self.project.name, f"{self.short_name}.json")
+            self._reader.files = Backend(scratch / ".pulumi", self.project.name, self.short_name)
             self.automation.name = self.short_name
         if exists or _locked_by(self._settings):
             self._ask_passphrase()
@@ -109,7 +124,6 @@ class Stack:
             # What there is to lock is thrown away.
             environment[PASSPHRASE] = ""
         self.automation.workspace.env_vars = environment
-        return self._read_config("--config-file", str(copy))
 
     def look_again(self) -> bool:
         """Have :attr:`resources` and :meth:`export` give the state as it is now, of a stack that is only looked at.
@@ -126,7 +140,7 @@ class Stack:
         before, copy = self._copy, Path(tempfile.mkdtemp(dir=self._scratch.name))
         workspace = self.automation.workspace
         workspace.env_vars = {**workspace.env_vars, "PULUMI_BACKEND_URL": self._files.copied_to(copy)}
-        self._copy = copy
+        self._copy, self._reader.files = copy, self._files.copy_in(copy)
         if before:
             shutil.rmtree(before, ignore_errors=True)
         self.__dict__.pop("resources", None)
@@ -146,8 +160,8 @@ class Stack:
         """The update that is going on, where the backend is one of files; elsewhere that cannot be looked at."""
         return self._files.update() if self._files else None
 
-    def _take(self, *, make: bool) -> dict[str, str]:
-        """Have the stack be there, and be whole; gives the config."""
+    def _take(self, *, make: bool) -> None:
+        """Have the stack be there, and be whole."""
         # What begins a stack is its config file, even an empty one: a mistyped name has none.
         if not self._settings.exists() and not self._exists():
             raise self._missing()
@@ -156,19 +170,26 @@ class Stack:
         if self._files and not make and not self._files.exists:
             raise self._missing()
         self._ask_passphrase()
-        try:
-            return self._read_config()
-        except automation.StackNotFoundError:
-            if not make:
-                raise
+        if self._exists():
+            return
+        if not make:
+            raise self._missing()
         # Two that made it at once would each write a salt, and lock its secrets with another key.
         # Which one is selected is for the project's users to say.
         with locked(self.project.file), contextlib.suppress(automation.StackAlreadyExistsError):
             self._pulumi_of_all("stack", "init", self.name, "--no-select")
-        return self._read_config()
 
-    def _read_config(self, *options: str) -> dict[str, str]:
-        shown = self.run(lambda: self._pulumi("config", "--show-secrets", "--json", *options))
+    def _read_config(self) -> Mapping[str, str]:
+        """The config. Of one that says all in its file, the command reads the secrets alone."""
+        if not _says_all(self.project.settings_file(self.name)):
+            return self._whole_config()
+        return Config(self.project.plain_config(self.name), self._whole_config)
+
+    def _whole_config(self) -> dict[str, str]:
+        """The config as Pulumi's command has it."""
+        copied = ("--config-file", str(self._settings)) if self._scratch else ()
+        with translated(self):
+            shown = self.run(lambda: self._pulumi("config", "--show-secrets", "--json", *copied))
         return {
             key: Secure(entry["value"]) if entry["secret"] else entry["value"]
             for key, entry in json.loads(shown).items()
@@ -179,14 +200,19 @@ class Stack:
         if self._files:
             return self._files.exists
         try:
-            self._deployment()
+            self._reader.read(is_open=self._is_unlocked, anew=False)
         except automation.StackNotFoundError:
             return False
         return True
 
-    def _deployment(self) -> dict[str, Any]:
-        """The state, secrets encrypted."""
-        return dict(json.loads(self.run(lambda: self._pulumi("stack", "export"))).get("deployment") or {})
+    @property
+    def _is_unlocked(self) -> bool:
+        """Whether it is known by now that no passphrase has to be asked for."""
+        if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")):
+            return True
+        return (_locked_by(self._settings) or ("service" if is_in_service(self.project) else "passphrase")) != (
+            "passphrase"
+        )
 
     def _pulumi(self, *words: str) -> str:
         """Run a command of Pulumi's about this stack; gives what it prints."""
@@ -212,7 +238,7 @@ class Stack:
 
     def _ask_passphrase(self) -> None:
         """Ask for the passphrase, if one is needed and it is not in the environment."""
-        if any(name in os.environ for name in (PASSPHRASE, f"{PASSPHRASE}_FILE")) or not self._needs_passphrase():
+        if self._is_unlocked or not self._needs_passphrase():
             return
         phrase = self._ui.passphrase(f"Passphrase of stack {self.name} (empty is allowed): ")
         if phrase is None:
@@ -234,11 +260,15 @@ class Stack:
                 provider = (
                     self._files.secrets_provider
                     if self._files
-                    else str((self._deployment().get("secrets_providers") or {}).get("type") or "")
+                    else str((self._sealed().get("secrets_providers") or {}).get("type") or "")
                 )
             except automation.StackNotFoundError:
                 provider = ""
         return (provider or ("service" if is_in_service(self.project) else "passphrase")) == "passphrase"
+
+    def _sealed(self) -> Mapping[str, Any]:
+        """The state; secrets in it may be encrypted."""
+        return self._reader.read(is_open=False, anew=False).deployment
 
     def run(self, operation: Callable[[], T]) -> T:
         """Run an operation of the Automation API when the stack is free.
@@ -311,10 +341,13 @@ class Stack:
         # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
         workspace.env_vars = {**before, "PULUMI_SKIP_CHECKPOINTS": "true"}
         heard, file = self.engine.hearing(event), str(self._settings)
-        try:
+        with contextlib.ExitStack() as meanwhile:
+            meanwhile.callback(setattr, workspace, "env_vars", before)
+            # A program of its own may be of another virtual environment, and so may its providers.
+            if workspace.program is not None:
+                attached = meanwhile.enter_context(served(self.project.name))
+                workspace.env_vars = {**workspace.env_vars, **attached}
             self.run(lambda: self.automation.preview(on_event=heard, refresh=True, config_file=file))
-        finally:
-            workspace.env_vars = before
 
     def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
         """Update the stack.
@@ -324,11 +357,24 @@ class Stack:
             target: URN patterns of the only resources to touch.
             replace: URNs of resources to replace in any case; one that turns out to be gone is made anew.
         """
-        heard = self.engine.hearing(event)
+        self._outputs = None
+        heard = self.engine.hearing(self._noting_outputs(event))
         # The engine refuses to replace what the refresh has just removed from the state, unless a pattern names it
         # (pulumi, pkg/resource/deploy/deployment_executor.go, `checkTargets`).
         patterns = replace and [urn.replace("urn:pulumi:", "urn:*:", 1) for urn in replace]
         self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=patterns))
+
+    def _noting_outputs(self, then: Listener) -> Listener:
+        """A listener that notes the stack's outputs, unless there are secrets among them, which events do not have."""
+
+        def hear(event: automation.EngineEvent) -> None:
+            step = event.res_outputs_event.metadata if event.res_outputs_event else None
+            if step and step.type == STACK and step.new:
+                outputs = dict(step.new.outputs or {})
+                self._outputs = None if _HIDDEN in json.dumps(outputs) else outputs
+            then(event)
+
+        return hear
 
     def destroy(self, event: Listener) -> None:
         """Remove all resources.
@@ -341,17 +387,27 @@ class Stack:
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
         """The resources of the state as it was at the first access, secrets in plain text: for comparing only."""
-        return self.export()[1]
+        return self.export(anew=False)[1]
 
     def outputs(self) -> Mapping[str, Any]:
-        """The stack's outputs as they are now, secrets in plain text."""
-        with translated(self):
-            return stack_outputs(self.export()[1])
+        """The stack's outputs after the update that was made last, secrets in plain text."""
+        if self._outputs is not None:
+            return self._outputs
+        return stack_outputs(self.export()[1])
 
-    def export(self) -> tuple[automation.Deployment, list[dict[str, Any]]]:
-        """The state, and its resources, secrets in plain text."""
-        state = self.run(self.automation.export_stack)
-        return state, resources_of(state.deployment or {})
+    def export(self, *, anew: bool = True) -> tuple[automation.Deployment, list[dict[str, Any]]]:
+        """The state, and its resources, secrets in plain text.
+
+        Args:
+            anew: It is to be as it is now; else it may be as it was when it was last read.
+
+        Raises:
+            FleetError: It cannot be read; the passphrase is wrong, say.
+        """
+        with translated(self):
+            state = self._reader.read(is_open=True, anew=anew)
+        deployment = automation.Deployment(version=state.version, deployment=state.deployment)
+        return deployment, resources_of(state.deployment)
 
 
 def sealed_state(project: Project, name: str) -> tuple[Mapping[str, Any], bool]:
@@ -449,14 +505,25 @@ def _locked_by(settings: Path) -> str:
 
     Empty if it does not say so, and the state or the backend decides.
     """
-    try:
-        content = yaml.load(read_text(settings, "stack's config"), Loader=Plain)
-    except (UsageError, yaml.YAMLError):
-        content = None
-    if not isinstance(content, dict):
+    content = _content(settings)
+    if not content:
         return ""
     provider = str(content.get("secretsprovider") or "default")
     return provider if provider != "default" else "passphrase" if "encryptionsalt" in content else ""
+
+
+def _content(settings: Path) -> dict[str, Any] | None:
+    """What a stack's config file says; ``None``: it is not there, or it is none."""
+    try:
+        content = yaml.load(read_text(settings, "stack's config"), Loader=Plain)
+    except (UsageError, yaml.YAMLError):
+        return None
+    return {} if content is None else content if isinstance(content, dict) else None
+
+
+def _says_all(settings: Path) -> bool:
+    """Whether a stack's config file is there, and imports nothing from elsewhere (``environment``, Pulumi ESC)."""
+    return (content := _content(settings)) is not None and "environment" not in content
 
 
 class translated:  # noqa: N801  (used like a function)

@@ -3,6 +3,9 @@
 A platform is a Python package, of fleet's or of somebody else's: an entry point of the group ``fleet.platforms``, whose
 name is the platform's and whose object is its class (:class:`fleet.platforms.base.PlatformClass`). Only the one that a
 stack uses is imported, so that a broken one hurts nobody else.
+
+Engines import this package to find the providers of a platform's own resources in it, and need nothing of what
+platforms are made of: that is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet.dynamic import tokens
 from fleet.errors import FleetError, UsageError
-from fleet.images import Artifact
-from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
+
+if TYPE_CHECKING:
+    from fleet.images import Artifact
+    from fleet.platforms.base import Platform, PlatformClass
 
 _FACE: Mapping[str, Any] = {
     "name": str,
@@ -28,6 +33,14 @@ _FACE: Mapping[str, Any] = {
     "from_options": Callable,
 }
 """What every command may ask of a platform's class (:class:`fleet.platforms.base.PlatformClass`)."""
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Platform":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fleet.platforms.base import Platform
+
+    return Platform
 
 
 @functools.cache

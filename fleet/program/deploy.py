@@ -13,6 +13,7 @@ from fleet.errors import FleetError, unexpected
 from fleet.files import stack_folder
 from fleet.plan import FleetPlan
 from fleet.platforms.base import Platform
+from fleet.program.debug import gather_debug
 from fleet.program.running import Running
 from fleet.program.stack_plan import plan_stack
 
@@ -47,6 +48,7 @@ def main() -> None:
     Raises:
         pulumi.RunError: Something is wrong with the stack's config or the spec; Pulumi shows the message alone.
     """
+    gather_debug()
     pulumi.run(_program)
 
 

@@ -116,3 +116,12 @@ def is_encrypted(value: Any) -> bool:
             return "plaintext" not in value
         return any(map(is_encrypted, value.values()))
     return isinstance(value, list) and any(map(is_encrypted, value))
+
+
+def has_encrypted(text: bytes) -> bool:
+    """Whether a state may have anything encrypted.
+
+    Args:
+        text: The state as text, as Pulumi writes it: nothing in it is in plain text there.
+    """
+    return _SIGNATURE[1].encode() in text

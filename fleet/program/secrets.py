@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fleet.errors import FleetError
@@ -21,13 +22,13 @@ def keep_secret(folder: Path, stack: str, key: str, make: Callable[[], str], sta
     """
     from pulumi import automation  # slow to import, and seldom needed
 
-    workspace = automation.LocalWorkspace(work_dir=str(folder))
     project = Project.around(folder / "any")
     settings = project.settings_file(stack)
 
     def stored() -> str | None:
-        values = workspace.get_all_config(stack)
-        return values[key].value if key in values and values[key].value != stale else None
+        command = ["pulumi", "config", "--show-secrets", "--json", "--non-interactive", "--stack", stack]
+        value = json.loads(_run(command, folder)).get(key, {}).get("value")
+        return value if value != stale else None
 
     try:
         with locked(project.file):
@@ -66,20 +67,31 @@ def set_secret(key: str, value: str, *options: str, folder: Path, environment: M
         CommandError: Pulumi cannot.
         OSError: It cannot be run.
     """
+    command = ["pulumi", "config", "set", key, "--secret", "--non-interactive", *options]
+    # One newline at the end is taken off.
+    _run(command, folder, f"{value}\n", environment)
+
+
+def _run(command: Sequence[str], folder: Path, text: str = "", environment: Mapping[str, str] | None = None) -> str:
+    """Run a command of Pulumi's with a text as its standard input; gives what it prints.
+
+    Raises:
+        CommandError: Pulumi cannot.
+        OSError: It cannot be run.
+    """
     from pulumi import automation
 
-    command = ["pulumi", "config", "set", key, "--secret", "--non-interactive", *options]
     result = subprocess.run(
         command,
         cwd=folder,
-        # One newline at the end is taken off.
-        input=f"{value}\n",
+        input=text,
         capture_output=True,
         encoding="utf-8",
         env={**os.environ, **(environment or {})},
     )
     if result.returncode:
         raise automation.CommandError(automation.CommandResult(result.stdout, result.stderr, result.returncode))
+    return result.stdout
 
 
 def _set_secret(folder: Path, stack: str, settings: Path, key: str, value: str) -> None:

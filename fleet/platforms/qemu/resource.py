@@ -13,8 +13,6 @@ from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, 
 from fleet.dynamic.provider import DynamicResource, Provider, known, tell
 from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
-from fleet.images import look_for, obtain
-from fleet.plan import Disk
 from fleet.platforms.qemu import machine as machines
 from fleet.platforms.qemu import network, tokens
 from fleet.platforms.qemu.accelerator import BINARY
@@ -79,6 +77,9 @@ class MachineProvider(Provider, name=tokens.MACHINE_PROVIDER):
         return CheckResult(news, [])
 
     def create(self, props: dict[str, Any]) -> CreateResult:
+        from fleet.images import obtain
+        from fleet.plan import Disk
+
         image = obtain(Disk.model_validate(props["image"]), say=tell)
         machine = machines.Machine(
             name=props["name"],
@@ -162,6 +163,9 @@ def missing(argument: str, fetch: bool) -> str:
         return f"{lacking[0]} is not on PATH. Install it: `fleet doctor` says how."
     if old := network.lacking():
         return old
+    from fleet.images import look_for, obtain
+    from fleet.plan import Disk
+
     disk = Disk.model_validate_json(argument)
     try:
         obtain(disk, say=tell) if fetch else look_for(disk)
