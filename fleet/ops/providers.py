@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import io
 import os
+import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +24,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-import dill
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.dynamic import ResourceProvider
@@ -30,6 +31,7 @@ from pulumi.runtime import Settings, configure, proto, rpc
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import ResourceProviderServicer, provider_pb2_grpc
 
+from fleet.dynamic.provider import Provider
 from fleet.dynamic.tokens import PROVIDER
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
@@ -72,6 +74,24 @@ def _answered(method: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
+class _Named(pickle.Unpickler):
+    """Reads pickles that name one of fleet's providers, or of a platform's, and nothing else.
+
+    Any process of this machine can reach the server, whoever's it is, and a pickle can call whatever there is.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The provider of a name.
+
+        Raises:
+            pickle.UnpicklingError: It is none.
+        """
+        named = super().find_class(module, name)
+        if isinstance(named, type) and issubclass(named, Provider):
+            return named
+        raise pickle.UnpicklingError(f"{module}.{name} is no provider.")
+
+
 class _Servicer(ResourceProviderServicer):
     """What a preview's engine asks of dynamic providers.
 
@@ -89,7 +109,7 @@ class _Servicer(ResourceProviderServicer):
         pickled = properties[PROVIDER]
         with self._lock:
             if pickled not in self._providers:
-                self._providers[pickled] = dill.loads(base64.b64decode(pickled))
+                self._providers[pickled] = _Named(io.BytesIO(base64.b64decode(pickled))).load()
             return self._providers[pickled]
 
     @_answered

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -68,3 +72,30 @@ def test_an_error_is_told_without_a_traceback(engine: provider_pb2_grpc.Resource
     text = error.value.details()
     assert text.startswith("fleet.dynamic.provider.UnexpectedError: ")
     assert "Traceback" not in text
+
+
+class Calls:
+    """Its pickle calls a function when it is read."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self._call
+
+
+@pytest.mark.parametrize("function", [os.mkdir, Path.mkdir, eval], ids=lambda function: function.__qualname__)
+def test_a_pickle_that_another_process_sends_calls_nothing(
+    function: Callable[..., Any], engine: provider_pb2_grpc.ResourceProviderStub, tmp_path: Path
+) -> None:
+    folder = tmp_path / "made"
+    argument = {eval: f"__import__('os').mkdir({str(folder)!r})", Path.mkdir: folder}.get(function, str(folder))
+    hostile = base64.b64encode(pickle.dumps(Calls(function, argument))).decode()
+    for ask, request in (
+        (engine.Check, proto.CheckRequest(news=_struct({PROVIDER: hostile}))),
+        (engine.Diff, proto.DiffRequest(id="a", news=_struct({PROVIDER: hostile}))),
+        (engine.Read, proto.ReadRequest(id="a", properties=_struct({PROVIDER: hostile}))),
+    ):
+        with pytest.raises(grpc.RpcError, match="is no provider"):
+            ask(request)
+    assert not folder.exists()
