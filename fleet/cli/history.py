@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.options import Source, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import out
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from fleet.ops.history import Listed
 
 
-@app.command()
 def history(
     spec: Source,
     number: Annotated[int | None, typer.Argument(min=1, help="Show this rollout in full.", show_default=False)] = None,

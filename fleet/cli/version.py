@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
-
 
 def _show(wanted: bool) -> None:
     """Print the versions of fleet, and of what makes configs and deploys them; then end.
@@ -24,7 +22,6 @@ def _show(wanted: bool) -> None:
     raise typer.Exit
 
 
-@app.callback()
 def everything(
     version: Annotated[
         bool, typer.Option("--version", callback=_show, is_eager=True, help="Show versions, and exit.")

@@ -11,7 +11,11 @@ import pytest
 @pytest.mark.parametrize(
     ("module", "needless"),
     [
-        ("fleet.cli", ("pulumi", "pydantic", "httpx", "yaml", "cryptography", "fleet.images", "fleet.platforms")),
+        ("fleet.cli", ("typer", "rich", "fleet.errors")),
+        (
+            "fleet.cli.app",
+            ("rich", "pulumi", "pydantic", "httpx", "yaml", "cryptography", "fleet.images", "fleet.platforms"),
+        ),
         ("fleet.program.stack_plan", ("pulumi",)),
         ("fleet.program.exported", ("pulumi", "pydantic")),
     ],
