@@ -24,11 +24,13 @@ used. What a program needs is here; other modules may change from release to rel
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from fleet._moved import install
 
+TYPE_CHECKING = False  # as typing has it, which takes as long to import as a page of help to show
 if TYPE_CHECKING:
+    from typing import Any
+
     from fleet.errors import FleetError, FleetWarning, UsageError
     from fleet.plan import DrainPlan, Probe, Rollout
     from fleet.platforms.aws.options import Options as AwsOptions

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing has it
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from importlib.abc import Loader
+    from types import ModuleType
 else:
     Loader = object  # what it is named for takes as long to import as all that fleet itself begins with
 

@@ -18,6 +18,7 @@ from fleet.platforms import names as platform_names
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import keys
 from tools import model_reference
+from tools.help_pages import help_pages
 from tools.manual import manual
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +148,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "status.md": status,
     "fleet.1": manual,
     "../images/matrix.svg": matrix,
+    "../../fleet/cli/pages.json": help_pages,
 }
 """By its file: what makes a page, or a picture."""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
+from fleet.cli.help import shown
+
 COMMANDS = {
     "validate": "fleet.cli.app:validate",
     "render": "fleet.cli.app:render",
@@ -30,7 +34,23 @@ A module is imported when one of its commands is called.
 
 
 def main() -> None:
-    """Run the command."""
+    """Run the command; what needs no parsing of a command line, such as a page of help, is answered at once."""
+    if (text := _answer()) is not None:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except OSError:
+            pass  # It happens to what follows, too, which says so.
+        else:
+            return
     from fleet.cli.app import run
 
     run()
+
+
+def _answer() -> str | None:
+    if sys.argv[1:] != ["--version"]:
+        return shown(sys.argv)
+    from fleet.ops.version import text
+
+    return text()

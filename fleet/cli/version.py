@@ -8,17 +8,12 @@ import typer
 
 
 def _show(wanted: bool) -> None:
-    """Print the versions of fleet, and of what makes configs and deploys them; then end.
-
-    Nothing is started for it: the transpiler's notices name what is linked into it.
-    """
+    """Print the versions of fleet, and of what makes configs and deploys them; then end."""
     if not wanted:
         return
-    from fleet.ops.version import versions
+    from fleet.ops.version import text
 
-    own, *others = versions()
-    print(own)
-    print(", ".join(others))
+    print(text(), end="")
     raise typer.Exit
 
 

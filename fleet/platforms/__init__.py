@@ -12,13 +12,15 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fleet.dynamic import tokens
 from fleet.errors import FleetError, UsageError
-from fleet.images import Artifact
 from fleet.platforms.base import Platform, PlatformClass
 from fleet.stack_config import DEFAULT_PLATFORM, ConfigReader, no_config
+
+if TYPE_CHECKING:
+    from fleet.images import Artifact
 
 _FACE: Mapping[str, Any] = {
     "name": str,

@@ -15,7 +15,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fleet.images import Artifact, Progress
 from fleet.plan import (
     SSH_PORT,
     DiskPlan,
@@ -38,6 +37,8 @@ from fleet.stack_config import ConfigReader
 
 if TYPE_CHECKING:
     import pulumi
+
+    from fleet.images import Artifact, Progress
 
 
 @dataclass(frozen=True)
