@@ -27,9 +27,7 @@ import importlib
 
 from fleet._moved import install
 
-TYPE_CHECKING = False
-"""Type checkers take it for true, as typing's, which takes longer to import than all else here."""
-
+TYPE_CHECKING = False  # type checkers take it for true, as typing's, which takes longer to import than all else here
 if TYPE_CHECKING:
     from typing import Any
 

@@ -12,6 +12,7 @@ from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False  # as typing's; what types alone need takes long to import
 
+TYPE_CHECKING = False  # as typing has it
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.abc import Loader

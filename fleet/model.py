@@ -32,7 +32,7 @@ class Model(BaseModel):
         exactly_one: Fields of which one and no other says something.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     other_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     exactly_one: ClassVar[tuple[str, ...]] = ()

@@ -8,6 +8,7 @@ process.
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import signal
@@ -125,7 +126,11 @@ def _serve(requests: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    from fleet.cli import main
+    import typer.rich_utils  # noqa: F401 (the command imports both of these late)
 
+    from fleet.cli import COMMANDS, main
+
+    for place in COMMANDS.values():
+        importlib.import_module(place.partition(":")[0])
     _serve(socket.socket(fileno=int(sys.argv[1])))
     sys.exit(main())  # type: ignore[func-returns-value]  # as the script of the command does

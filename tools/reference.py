@@ -20,6 +20,7 @@ from fleet.platforms import names as platform_names
 from fleet.workloads import Build, Container, HealthCheck, ImagePull, Network, Pod, Volume
 from fleet.workloads.rendering import Refused, Way, keys
 from tools import model_reference
+from tools.help_pages import help_pages
 from tools.manual import manual
 from tools.wording import item, measured, paragraph, statuses, type_words
 
@@ -201,6 +202,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "status.md": status,
     "fleet.1": manual,
     "../images/matrix.svg": matrix,
+    "../../fleet/cli/pages.json": help_pages,
 }
 """By its file: what makes a page, or a picture."""
 

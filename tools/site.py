@@ -37,7 +37,8 @@ CONTENTS: dict[str, tuple[str, ...]] = {
     "Examples": ("examples/*/README.md",),
     "Reference": ("docs/reference/*.md",),
     "fleet itself": (
-        "docs/architecture.md", "docs/adding-a-platform.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md",
+        "docs/architecture.md", "docs/adding-a-platform.md", "docs/performance.md", "CONTRIBUTING.md", "SECURITY.md",
+        "CHANGELOG.md",
     ),
 }  # fmt: skip
 """The pages beside README.md, by the heading over them in the table of contents."""

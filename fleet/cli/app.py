@@ -6,19 +6,21 @@ What a command needs is imported when it runs: the command line itself starts in
 from __future__ import annotations
 
 import errno
+import importlib
 import inspect
 import json
 import re
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from fleet.cli import COMMANDS
 from fleet.cli.exit_statuses import CHANGES, FAILED, exit_status
 from fleet.cli.first import SpecFirst
 from fleet.cli.options import (
@@ -37,6 +39,7 @@ from fleet.cli.options import (
     Yes,
 )
 from fleet.cli.terminal import Terminal, err, out
+from fleet.cli.version import everything
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
 
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
     from fleet.ops.ui import Ui
 
 
-class _Commands(TyperGroup):
+class Folded(TyperGroup):
     """Commands whose help is folded at the terminal's width, not where their source is."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -55,21 +58,62 @@ class _Commands(TyperGroup):
         return command
 
 
+class _Commands(Mapping[str, Any]):
+    """Commands by their names, each of which is imported when it is asked for.
+
+    Args:
+        places: Where they are, as :data:`fleet.cli.COMMANDS` says.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._places = places
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            module, _, attribute = self._places[name].partition(":")
+            self._loaded[name] = _built(name, getattr(importlib.import_module(module), attribute))
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _built(name: str, what: Callable[..., Any] | typer.Typer) -> Any:
+    """The command that a function is, or the group that an application of commands is."""
+    application = what
+    if not isinstance(application, typer.Typer):
+        application = typer.Typer(add_completion=False)
+        application.command(name, cls=SpecFirst if "FirstSource" in what.__annotations__.values() else None)(what)
+    command = typer.main.get_command(application)
+    command.name = name
+    return command
+
+
+class _Root(Folded):
+    """``fleet`` itself, whose commands are imported when they are asked for."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = _Commands(COMMANDS)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return list(self.commands)
+
+
 app = typer.Typer(
-    cls=_Commands,
+    cls=_Root,
     help="Immutable Fedora CoreOS machines from Butane snippets and containers, on Pulumi.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-image_app = typer.Typer(
-    cls=_Commands,
-    help="The operating system's image, its release and download; digests of containers' images.",
-    no_args_is_help=True,
-)
-app.add_typer(image_app, name="image")
+app.callback()(everything)
 
 
-@app.command()
 def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) -> None:
     """Check a spec, its snippets and every node's merged config; change nothing.
 
@@ -80,10 +124,9 @@ def validate(spec: Spec, platform: PlatformOf = None, stack: ConfigOf = None) ->
     from fleet.ops import check
 
     nodes = check.validate(spec, platform=platform, stack=stack)
-    out.print(f"{spec}: valid; nodes: {', '.join(nodes) or 'none'}.")
+    print(f"{spec}: valid; nodes: {', '.join(nodes) or 'none'}.")
 
 
-@app.command()
 def render(
     spec: Spec,
     node: Annotated[str | None, typer.Option(help="Only this node, its config alone.", show_default=False)] = None,
@@ -103,7 +146,6 @@ class _Changes(Exception):  # noqa: N818  (no error)
     """A preview's ``--detailed-exitcode`` is to say that something would change."""
 
 
-@app.command()
 def preview(
     spec: OwnSource,
     stack: StackName,
@@ -130,7 +172,6 @@ def preview(
         raise _Changes
 
 
-@app.command()
 def diff(
     spec: OwnSource,
     stack: StackName,
@@ -153,7 +194,6 @@ def diff(
                 out.print(f"    {line}", style=style, markup=False)
 
 
-@app.command()
 def up(
     spec: OwnSource, stack: StackName, yes: Yes = False, new_image: NewImage = False, as_json: AsJson = False
 ) -> None:
@@ -171,7 +211,6 @@ def up(
         begun.up()
 
 
-@app.command(cls=SpecFirst)
 def ssh(
     spec: FirstSource,
     node: Node,
@@ -188,7 +227,6 @@ def ssh(
     become(session(spec, stack, Terminal()).login(node, command or [], identity=identity))
 
 
-@app.command(cls=SpecFirst)
 def logs(
     spec: FirstSource,
     node: Node,
@@ -215,7 +253,6 @@ def logs(
         become(looking.logs(node, service or "", follow=follow, lines=lines, identity=identity))
 
 
-@app.command(cls=SpecFirst)
 def replace(
     spec: FirstSource,
     node: Node,
@@ -236,7 +273,6 @@ def replace(
         session(spec, stack, ui).replace(node, new_config=new_config)
 
 
-@app.command()
 def rollback(
     spec: OwnSource,
     stack: StackName,
@@ -256,7 +292,6 @@ def rollback(
         session(spec, stack, ui).rollback(to)
 
 
-@app.command()
 def destroy(
     spec: OwnSource,
     stack: StackName,
@@ -274,98 +309,6 @@ def destroy(
             what = f"every node{disks}{others}{'' if delete_data_disks else ' (data disks are kept)'}"
             _ask(f"Remove {what} of stack {stack}?", as_json)
         session(spec, stack, ui).destroy(delete_data_disks=delete_data_disks)
-
-
-Base = Annotated[
-    str,
-    typer.Option(
-        "--base-url",
-        envvar="FLEET_STREAM_URL",
-        help="Server of the stream metadata; by default Fedora's.",
-        show_default=False,
-    ),
-]
-File = Annotated[
-    Path | None,
-    typer.Option("--file", help="A disk image of your own instead of a stream.", show_default=False, readable=False),
-]
-KeysOf = Annotated[
-    Path | None,
-    typer.Option(
-        "--keys", help="OpenPGP public keys that sign images, in place of Fedora's.", show_default=False, readable=False
-    ),
-]
-Unsigned = Annotated[
-    bool | None,
-    typer.Option("--unsigned/--signed", help="Use images without a signature: checksums alone.", show_default=False),
-]
-
-
-@image_app.command("lock")
-def image_lock(
-    spec: Spec,
-    file: File = None,
-    base_url: Base = "",
-    keys: KeysOf = None,
-    unsigned: Unsigned = None,
-) -> None:
-    """Write the image lock, unless there is one."""
-    _write_lock(spec, file, base_url, keys, unsigned, renew=False)
-
-
-@image_app.command("update")
-def image_update(
-    spec: Spec,
-    file: File = None,
-    base_url: Base = "",
-    keys: KeysOf = None,
-    unsigned: Unsigned = None,
-) -> None:
-    """Lock the stream's current release. Nodes take it when next re-provisioned, or with `fleet up --new-image`.
-
-    Whose signatures count stays as the lock has it.
-    """
-    _write_lock(spec, file, base_url, keys, unsigned, renew=True)
-
-
-@image_app.command("pin")
-def image_pin(
-    spec: Spec,
-    platform: PlatformOf = None,
-    stack: ConfigOf = None,
-    update: Annotated[bool, typer.Option("--update", help="Renew the digests that are locked already, too.")] = False,
-) -> None:
-    """Lock the digest of every image that containers name by a tag, so that it never moves by itself."""
-    from fleet.ops import image_lock
-
-    path, before, pins = image_lock.pin(spec, platform=platform, stack=stack, update=update)
-    for tag in sorted(pins.keys() | before.keys()):
-        if (now := pins.get(tag)) != before.get(tag):
-            out.print(f"{tag}  {now or 'not used any more'}")
-    out.print(f"{path}: {len(pins)} container images locked.")
-
-
-@image_app.command("download")
-def image_download(spec: Spec) -> None:
-    """Download the locked disk image for qemu, check it, and print its path."""
-    from fleet.ops import image_lock
-
-    print(image_lock.download(spec, Terminal()))
-
-
-def _write_lock(
-    spec: Path, file: Path | None, base_url: str, keys: Path | None, unsigned: bool | None, *, renew: bool
-) -> None:
-    from fleet.ops import image_lock
-
-    written = image_lock.write_lock(spec, image_lock.Source(file, base_url, keys, unsigned), renew=renew)
-    path, lock = written.path, written.lock
-    before, now = written.releases
-    if written.before == lock:
-        out.print(f"{path}: nothing newer than {now}.")
-        return
-    trust = "; used without a signature" if lock.unsigned else "; signed by keys of your own" if lock.keys else ""
-    out.print(f"{path}: {f'{before} → ' if before else ''}{now} ({lock.stream}{trust}).")
 
 
 def _ui(as_json: bool) -> AbstractContextManager[Ui]:
@@ -404,7 +347,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     Terminal().warn(f"Warning: {message}")
 
 
-def main() -> None:
+def run() -> None:
     """Run the command; an error is one paragraph on standard error, and a signal ends it cleanly."""
     SIGNALS.catch(Terminal().warn)
     warnings.filterwarnings("once", category=FleetWarning)

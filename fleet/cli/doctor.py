@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.exit_statuses import MISSING
 from fleet.cli.options import StackName
 from fleet.cli.terminal import out
@@ -16,7 +15,6 @@ from fleet.errors import UsageError
 _MARKS = {True: "[green]ok[/green]     ", None: "[yellow]note[/yellow]   ", False: "[red]missing[/red]"}
 
 
-@app.command()
 def doctor(
     spec: Annotated[
         Path | None,

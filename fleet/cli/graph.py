@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.options import ConfigOf, PlatformOf, Spec
 from fleet.cli.terminal import Terminal, out
 
@@ -21,7 +20,6 @@ class Form(StrEnum):
     MERMAID = "mermaid"
 
 
-@app.command()
 def graph(
     spec: Spec,
     platform: PlatformOf = None,

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.cli.app import app
-from fleet.cli.first import SpecFirst
 from fleet.cli.options import FirstSource, StackName
 from fleet.cli.table import Cell, aligned, span
 from fleet.cli.terminal import out
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from fleet.ops.history import Listed
 
 
-@app.command(cls=SpecFirst)
 def history(
     spec: FirstSource,
     number: Annotated[int | None, typer.Argument(min=1, help="Show this rollout in full.", show_default=False)] = None,

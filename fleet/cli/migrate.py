@@ -6,12 +6,10 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.options import ConfigOf, PlatformOf, Spec
 from fleet.cli.terminal import Terminal, out
 
 
-@app.command()
 def migrate(
     spec: Spec,
     platform: PlatformOf = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.cli.app import Base, app
+from fleet.cli.options import Base
 from fleet.cli.terminal import out
 from fleet.errors import FleetError, UsageError
 from fleet.stack_config import DEFAULT_PLATFORM
@@ -28,7 +28,6 @@ _PASSPHRASE = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 """The environment variables that say the passphrase, or the file that has it."""
 
 
-@app.command()
 def new(
     folder: Annotated[Path, typer.Argument(help="Its folder; the folder's name is the fleet's.", show_default=False)],
     platform: Annotated[

@@ -89,6 +89,15 @@ Node = Annotated[
     str, typer.Argument(help="Its name, such as web-0.", autocompletion=completion.nodes, show_default=False)
 ]
 Identity = Annotated[Path | None, typer.Option("--identity", "-i", help="A private key's file.", show_default=False)]
+Base = Annotated[
+    str,
+    typer.Option(
+        "--base-url",
+        envvar="FLEET_STREAM_URL",
+        help="Server of the stream metadata; by default Fedora's.",
+        show_default=False,
+    ),
+]
 NewImage = Annotated[
     bool, typer.Option("--new-image", help="Re-provision nodes whose image is not the locked one any more, too.")
 ]

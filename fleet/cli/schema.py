@@ -6,10 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
 
-
-@app.command()
 def schema(
     options: Annotated[
         str | None,

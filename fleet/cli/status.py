@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.exit_statuses import UNWELL
 from fleet.cli.options import OwnSource, StackName
 from fleet.cli.table import Cell, aligned, span
@@ -30,7 +29,6 @@ _STYLES = {"ready": "green", "not ready": "bold red", "not made": "yellow", "to 
 _HEADER = ("node", "state", "config", "release", "address", "age", "containers")
 
 
-@app.command()
 def status(
     spec: OwnSource,
     stack: StackName,
@@ -60,7 +58,6 @@ class _Once(Terminal):
     """A terminal that shows each warning once, however often one looks."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._warned: set[str] = set()
 
     def warn(self, text: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.text import Text
 
-Cell = str | Text
+Cell: TypeAlias = "str | Text"
 
 
 def aligned(rows: Sequence[Sequence[Cell]], *, header: Sequence[str]) -> Iterator[Text]:
@@ -18,6 +20,8 @@ def aligned(rows: Sequence[Sequence[Cell]], *, header: Sequence[str]) -> Iterato
         rows: Their cells, as many in each as the header has.
         header: The columns' names.
     """
+    from rich.text import Text
+
     head: list[Cell] = [Text(name, "dim") for name in header]
     cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in (head, *rows)]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]

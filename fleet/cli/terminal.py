@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import getpass
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from fleet.cli.board import Board
 from fleet.cli.table import aligned, span
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
+    from fleet.cli.board import Board
     from fleet.ops.events import Event, NodeResult
     from fleet.plan import FleetPlan
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Late:
+    """A console that is made when something is first asked of it: most commands print a line or none, without Rich."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @functools.cached_property
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(stderr=self._stderr, highlight=False, soft_wrap=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)
+
+    def __enter__(self) -> Console:
+        return self._console.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._console.__exit__(*error)
+
+
+if TYPE_CHECKING:
+    out, err = Console(), Console()
+else:
+    out, err = _Late(), _Late(stderr=True)
 _MOST_ROWS = 20
 """Rows of a rollout's table; of nodes that stayed as they are, those that are too many are counted."""
 
@@ -28,14 +53,18 @@ _MOST_ROWS = 20
 class Terminal:
     """The :class:`fleet.ops.ui.Ui` of the command line; as a context, it shows a table once an update begins."""
 
-    def __init__(self) -> None:
-        self._board = Board(out)
+    @functools.cached_property
+    def _board(self) -> Board:
+        from fleet.cli.board import Board
+
+        return Board(out)
 
     def __enter__(self) -> Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._board.end()
+        if "_board" in vars(self):
+            self._board.end()
 
     def event(self, event: Event) -> None:
         """Show an event's text; of what a rollout came to, a table too."""

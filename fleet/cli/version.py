@@ -6,25 +6,17 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
-
 
 def _show(wanted: bool) -> None:
-    """Print the versions of fleet, and of what makes configs and deploys them; then end.
-
-    Nothing is started for it: the transpiler's notices name what is linked into it.
-    """
+    """Print the versions of fleet, and of what makes configs and deploys them; then end."""
     if not wanted:
         return
-    from fleet.ops.version import versions
+    from fleet.ops.version import text
 
-    own, *others = versions()
-    print(own)
-    print(", ".join(others))
+    print(text(), end="")
     raise typer.Exit
 
 
-@app.callback()
 def everything(
     version: Annotated[
         bool, typer.Option("--version", callback=_show, is_eager=True, help="Show versions, and exit.")

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from fleet.cli.app import app
 from fleet.cli.options import OwnSource, StackName
 from fleet.cli.terminal import Terminal, out
 from fleet.errors import FleetError
@@ -17,7 +16,6 @@ from fleet.ops.signals import SIGNALS
 _NEEDED = ("jinja2", "starlette", "uvicorn")
 
 
-@app.command()
 def view(
     spec: OwnSource,
     stack: StackName,

@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from fleet.errors import FleetError, Remedy
 from fleet.images.kept import digest, fault, keep, unfit
 from fleet.images.signature import fingerprints, verify
@@ -46,6 +44,8 @@ Progress = Callable[[str, int, int | None], None]
 
 def default_cache() -> Path:
     """``$XDG_CACHE_HOME/fleet/images``."""
+    import platformdirs  # no plan asks where
+
     return platformdirs.user_cache_path("fleet") / "images"
 
 

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from fleet import platforms
 from fleet.errors import UsageError
-from fleet.ops.backend import Backend
 from fleet.ops.ui import Ui
 from fleet.planner import plan_spec
 from fleet.program.references import References
 from fleet.program.stack_plan import stack_platform
-from fleet.program.state import with_state
 from fleet.project import Project, short_name
 from fleet.spec import Resolver
 from fleet.spec.values import Passed
@@ -46,6 +44,9 @@ def validate(spec: Path, *, platform: str | None, stack: str | None) -> list[str
         where.check_stack(account=False)
     plan = plan_spec(spec, resolver, where, need_lock=False)
     if stack:
+        from fleet.ops.backend import Backend
+        from fleet.program.state import with_state
+
         files = Backend.of_stack(Project.around(spec), stack)
         where.check_deployed(with_state(plan, files.resources() if files else []))
     return [node.name for node in plan.nodes]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from fleet.images import Progress
-from fleet.ops.events import Event
-from fleet.plan import FleetPlan
+if TYPE_CHECKING:
+    from fleet.images import Progress
+    from fleet.ops.events import Event
+    from fleet.plan import FleetPlan
 
 
 class Ui(Protocol):

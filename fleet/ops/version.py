@@ -13,6 +13,15 @@ _NOTICES = "fleet-transpiler.NOTICES.txt"
 _LINKED = {"Butane": "github.com/coreos/butane", "Ignition": "github.com/coreos/ignition/v2"}
 
 
+def text() -> str:
+    """What ``fleet --version`` prints.
+
+    Nothing is started for it: the transpiler's notices name what is linked into it.
+    """
+    own, *others = versions()
+    return f"{own}\n{', '.join(others)}\n"
+
+
 def versions() -> Sequence[str]:
     """Names and versions: fleet's own first. What is not there is left out."""
     own = installed()
@@ -22,7 +31,7 @@ def versions() -> Sequence[str]:
     except metadata.PackageNotFoundError:
         shown.append("Pulumi SDK (not installed)")
     try:
-        notices = resources.files("fleet.config").joinpath(_NOTICES).read_text(encoding="utf-8")
+        notices = resources.files("fleet").joinpath("config", _NOTICES).read_text(encoding="utf-8")
     except OSError:
         notices = ""
     for name, module in _LINKED.items():

@@ -422,6 +422,8 @@ def _check_quadlets(spec: LoadedSpec, name: str, group: Group, config: MachineCo
 
 def _check_disk_owners(spec: LoadedSpec, name: str, group: Group, config: MachineConfig) -> None:
     """Refuse owners of data disks whom nodes do not know; a group can be one of the many of Fedora CoreOS."""
+    if not group.data_disks:
+        return  # A whole config is read for it, and kept.
     users = {"root", "core", *(user["name"] for user in config.tree.get("passwd", {}).get("users", []))}
     for disk, what in group.data_disks.items():
         user = what.owner.partition(":")[0]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fleet.config.difference import host_name
-from fleet.images import Artifact, Progress
 from fleet.plan import (
     SSH_PORT,
     DiskPlan,
@@ -39,6 +38,8 @@ from fleet.stack_config import ConfigReader
 
 if TYPE_CHECKING:
     import pulumi
+
+    from fleet.images import Artifact, Progress
 
 
 @dataclass(frozen=True)

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import engine, imports
-from tests.conftest import FLEET
-from tools import go
+from tests.bench import commands, engine, imports
 
-NODES, SNIPPETS, SAMPLE = 1000, 10, 50
+_PEERS = """\
+Peers are measured where they are on PATH: `pulumi`, and OpenTofu's `tofu` with the provider `terraform-provider-ct`.
+Go builds both from their modules; neither can be installed by `go install` outside of its own:
 
+  cd "$(go mod download -json github.com/opentofu/opentofu@v1.12.6 | jq -r .Dir)" && go build -o ~/bin/tofu ./cmd/tofu
+  git clone https://github.com/poseidon/terraform-provider-ct && cd terraform-provider-ct && go build -o ~/bin/ .
 
-def measure(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+The tables of commands are written into docs/performance.md, with a plot of cost against nodes.
+"""
 
 
 def main() -> None:
+    """Print the tables that are wanted."""
+    parser = argparse.ArgumentParser(
+        "python -m tests.bench", description=__doc__, epilog=_PEERS, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("sizes", nargs="*", type=int, default=engine.SIZES, help="nodes of the stacks on the engine")
+    parser.add_argument("--only", choices=("imports", "commands", "engine"), help="one part of it")
+    wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        imports.main(folder)
-        engine.main(folder, [int(size) for size in sys.argv[1:]] or engine.SIZES)
-        butane = folder / "butane"
-        subprocess.run(
-            [go.go(), "build", "-o", butane, "github.com/coreos/butane/internal"], cwd=go.MODULES / "butane", check=True
-        )
-        names = [f"s{index}.bu" for index in range(SNIPPETS)]
-        entry = "    - {{path: /etc/{0}-{1}, mode: 0644, contents: {{inline: '{0} {1}'}}}}\n"
-        head = "variant: fcos\nversion: 1.6.0\nstorage:\n  files:\n"
-        files = {name: "".join(entry.format(name, n) for n in range(6)) for name in names}
-        for name, text in files.items():
-            (folder / name).write_text(head + text)
-        listed = ", ".join(names)
-        # What a Makefile gives butane for one node: the ten snippets in one document.
-        merged = folder / "merged.bu"
-        merged.write_text(head + "".join(files.values()))
-        spec = folder / "fleet.yaml"
-        spec.write_text(f"name: bench\ngroups:\n  all: {{count: {NODES}, snippets: [{listed}]}}\n")
-        render = measure(lambda: subprocess.run([FLEET, "render", spec], check=True, stdout=subprocess.DEVNULL))
-        runs = measure(
-            lambda: [
-                subprocess.run([butane, "--strict", merged], check=True, capture_output=True) for _ in range(SAMPLE)
-            ]
-        )
-        butanes = runs / SAMPLE * NODES
-    print(f"{'what':58}{'seconds':>9}{'ratio':>8}")
-    print(f"{f'{NODES} runs of butane, ten snippets in one file (from {SAMPLE})':58}{butanes:9.2f}{1:8.3f}")
-    print(f"{f'fleet render, {NODES} nodes of {SNIPPETS} snippets each':58}{render:9.2f}{render / butanes:8.3f}")
+        if wanted.only in (None, "imports"):
+            imports.main(folder)
+        if wanted.only in (None, "commands"):
+            commands.main(folder)
+        if wanted.only in (None, "engine"):
+            engine.main(folder, wanted.sizes)
 
 
 main()

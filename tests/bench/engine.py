@@ -21,8 +21,8 @@ from fleet.images import ImageLock, write_lock
 from fleet.plan import Disk, LockedImage
 from tests.bench.cost import Cost, cost
 from tests.conftest import FLEET
+from tests.engine.cases import case
 from tests.engine.cloud import World, serving
-from tests.engine.on.libvirt import Libvirt
 
 SIZES = (10, 100)
 """Nodes. 500 take more than twenty minutes in all, most of it two first updates: `python -m tests.bench 500`."""
@@ -113,7 +113,9 @@ def project(folder: Path) -> Iterator[None]:
     image = LockedImage(release="44.1", ignition_spec="3.5.0", disks={"qemu": disk})
     write_lock(folder / "image.lock.yaml", ImageLock(stream="stable", architectures={"x86_64": image}))
     world = World()
-    with serving(Libvirt(world)) as providers:
+    cloud = case("libvirt").cloud
+    assert cloud
+    with serving(cloud(world)) as providers:
         os.environ["PULUMI_DEBUG_PROVIDERS"] = providers
         subprocess.run(["pulumi", "stack", "init", "test"], cwd=folder, check=True, capture_output=True)
         yield

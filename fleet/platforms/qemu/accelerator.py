@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-import platformdirs
-
 from fleet.errors import FleetError, UsageError
 from fleet.files import read_json
 
@@ -115,6 +113,8 @@ def kernel_speaks(console: bytes) -> bool:
 
 def memory() -> Path:
     """The file that remembers: ``$XDG_CACHE_HOME/fleet/kvm.json``."""
+    import platformdirs  # no plan asks where
+
     return platformdirs.user_cache_path("fleet") / "kvm.json"
 
 

@@ -9,7 +9,6 @@ to write its ``qemu.pid``. Data disks lie elsewhere.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -26,8 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qemu.qmp import QMPClient, QMPError
-
 from fleet.dynamic.tokens import named
 from fleet.errors import FleetError
 from fleet.files import private_folder, read_json, write_private
@@ -39,8 +36,6 @@ _GRACE = 40.0
 """Seconds that a machine has to shut down before it is killed; what is not yet written to a data disk is lost then."""
 _PRIVATE = 0o077
 """The umask of what makes files: consoles, disks and sockets are nobody's but their owner's."""
-_SERIAL_LENGTH = 20
-"""virtio-blk's limit for a serial number, by which udev names the device."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +91,6 @@ class Machine:
     forwards: Sequence[Forward]
     disks: Sequence[Attached]
     private: tuple[str, str] | None = None
-
-
-def disk_serial(name: str) -> str:
-    """The serial number of a data disk: ``/dev/disk/by-id/virtio-<serial>`` on the node."""
-    return f"data-{name}"[:_SERIAL_LENGTH]
 
 
 def start(folder: Path, machine: Machine, choice: Choice = "auto", tell: Callable[[str], None] = print) -> str:
@@ -171,10 +161,10 @@ def _try_kvm(folder: Path, identity: str, machine: Machine, *, watch: bool) -> A
         if ended:
             return Answer(False, "QEMU ended before a kernel spoke")
         # A kernel may have no serial console.
-        with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
+        with contextlib.suppress(OSError):
             if _written(folder) > _BOOT_LOADERS_WRITES:
                 return _PROVED
-            if asyncio.run(_monitor(folder, "query-status"))["status"] == "internal-error":
+            if _monitor(folder, "query-status")["status"] == "internal-error":
                 return Answer(False, "QEMU reports an internal error of it")
         if time.monotonic() >= deadline:
             return Answer(False, f"firmware ran under it, but no kernel within {wait:.0f} s")
@@ -188,7 +178,7 @@ _BOOT_LOADERS_WRITES = 64 << 10
 
 def _written(folder: Path) -> int:
     """Bytes that a machine has written to its root disk."""
-    drives = asyncio.run(_monitor(folder, "query-blockstats"))
+    drives = _monitor(folder, "query-blockstats")
     return next((int(drive["stats"]["wr_bytes"]) for drive in drives if drive.get("device") == "root"), 0)
 
 
@@ -325,8 +315,8 @@ def stop(folder: Path, identity: str | None = None) -> None:
     if noted is not None:
         with _processes(noted) as processes:
             if processes:
-                with contextlib.suppress(QMPError, OSError, asyncio.TimeoutError):
-                    asyncio.run(_monitor(folder, "system_powerdown"))
+                with contextlib.suppress(OSError):
+                    _monitor(folder, "system_powerdown")
                     _wait_for_end(processes, _GRACE)
         _kill(folder, noted)
     if folder.is_dir():
@@ -374,8 +364,8 @@ class Watcher:
         """Whether the machine accepted the forwarded connection: QEMU accepts before it knows."""
         for _ in range(10):
             try:
-                table = asyncio.run(_monitor(self._folder, "human-monitor-command", {"command-line": "info usernet"}))
-            except (QMPError, OSError, TimeoutError):
+                table = _monitor(self._folder, "human-monitor-command", {"command-line": "info usernet"})
+            except OSError:
                 # Its monitor is gone, and so is the machine, or will be.
                 return False
             if re.search(rf"TCP\[ESTABLISHED\].*\b{local_port}\b", table):
@@ -428,10 +418,10 @@ def _grow(path: Path, size: int) -> None:
     """
     for folder in _users_of(path):
         try:
-            drives = asyncio.run(_monitor(folder, "query-block"))
+            drives = _monitor(folder, "query-block")
             device = next(d["device"] for d in drives if Path(d.get("inserted", {}).get("file", "")) == path)
-            asyncio.run(_monitor(folder, "block_resize", {"device": device, "size": size}))
-        except (TimeoutError, QMPError, OSError, StopIteration) as error:
+            _monitor(folder, "block_resize", {"device": device, "size": size})
+        except (OSError, StopIteration) as error:
             raise FleetError(
                 f"The data disk {path} cannot be grown by the machine in {folder} that has it: {error}.",
                 fix="Run the update again once that node is ready.",
@@ -468,7 +458,7 @@ def _command(identity: str, machine: Machine, accelerator: Sequence[str], descri
     for index, disk in enumerate(machine.disks):
         path = disk.path.replace(",", ",,")
         command += ["-drive", f"if=none,id=data{index},file={path},format=qcow2,cache=writeback,discard=unmap"]
-        command += ["-device", f"virtio-blk-pci,drive=data{index},serial={disk_serial(disk.name)}"]
+        command += ["-device", f"virtio-blk-pci,drive=data{index},serial={tokens.disk_serial(disk.name)}"]
     return command
 
 
@@ -584,15 +574,30 @@ def _wait_for_end(processes: Sequence[int], seconds: float) -> None:
         end.poll(max(0, deadline - time.monotonic()) * 1000)
 
 
-async def _monitor(folder: Path, command: str, arguments: dict[str, object] | None = None) -> Any:
-    client = QMPClient("fleet")
-    with _short_path(folder) as path:
-        await asyncio.wait_for(client.connect(f"{path}/qmp.sock"), 5)
+def _monitor(folder: Path, command: str, arguments: dict[str, object] | None = None) -> Any:
+    """What a machine's QEMU answers to a command of its monitor.
+
+    Raises:
+        OSError: It does not answer, or refuses.
+    """
+    import asyncio  # slow to import, with what speaks to the monitor, and most commands on a spec ask no machine
+
+    from qemu.qmp import QMPClient, QMPError
+
+    async def ask() -> Any:
+        client = QMPClient("fleet")
+        with _short_path(folder) as path:
+            await asyncio.wait_for(client.connect(f"{path}/qmp.sock"), 5)
+        try:
+            return await asyncio.wait_for(client.execute(command, arguments), 5)
+        finally:
+            with contextlib.suppress(Exception):
+                await client.disconnect()
+
     try:
-        return await asyncio.wait_for(client.execute(command, arguments), 5)
-    finally:
-        with contextlib.suppress(Exception):
-            await client.disconnect()
+        return asyncio.run(ask())
+    except QMPError as error:
+        raise OSError(str(error)) from error
 
 
 @contextlib.contextmanager

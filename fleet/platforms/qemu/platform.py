@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleet.errors import FleetError, UsageError
 from fleet.files import stack_folder
-from fleet.images import QEMU_DISK, Progress, obtain
+from fleet.images import QEMU_DISK
 from fleet.plan import (
     SSH_PORT,
     DiskLink,
@@ -47,14 +47,15 @@ from fleet.platforms.base import BasePlatform
 from fleet.platforms.checks import check_disk_count, check_disks, locked_disk, refuse_snapshots
 from fleet.platforms.diagnosis import Check
 from fleet.platforms.options import read_options
-from fleet.platforms.qemu import machine, network, tokens
-from fleet.platforms.qemu.host import host_checks
+from fleet.platforms.qemu import tokens
 from fleet.platforms.qemu.options import Options
 from fleet.platforms.shapes import address_mac, custom_size, described, digest
 from fleet.stack_config import ConfigReader, no_config
 
 if TYPE_CHECKING:
     import pulumi
+
+    from fleet.images import Progress
 
 _DISK_SLOTS = 27
 """Data disks that fit beside what every machine has on the PCI bus of ``-machine pc``; the card of a private network
@@ -100,13 +101,15 @@ class Qemu(BasePlatform):
         return cls(read, (project / read.state_dir).resolve() if read.state_dir else stack_folder(project, stack))
 
     def checks(self, config: ConfigReader) -> Sequence[Check]:
+        from fleet.platforms.qemu.host import host_checks
+
         return host_checks()
 
     def cannot_surge(self, *, addressed: bool) -> str:
         return "on qemu a node's ports are ports of the host, and two machines cannot have them at once"
 
     def disk_link(self, disk: str) -> DiskLink:
-        return DiskLink(f"/dev/disk/by-id/virtio-{machine.disk_serial(disk)}")
+        return DiskLink(f"/dev/disk/by-id/virtio-{tokens.disk_serial(disk)}")
 
     def place_of(self, disk: StateEntry) -> str:
         """Nowhere else."""
@@ -171,14 +174,20 @@ class Qemu(BasePlatform):
     def prepare(self, image: LockedImage, progress: Progress | None = None) -> None:
         disk = image.disks[QEMU_DISK.name]
         if disk.remote:
+            from fleet.images import obtain
+
             obtain(disk, progress=progress)
 
     def repair(self) -> None:
         """Start the network of the stack's machines again, if it was killed."""
+        from fleet.platforms.qemu import machine, network
+
         network.repair(self.state, machine.older(self.state))
 
     def ailing(self) -> str:
         """That the network of the stack's machines was killed, if it was."""
+        from fleet.platforms.qemu import network
+
         if not network.ended(self.state):
             return ""
         return (
@@ -237,6 +246,8 @@ class Qemu(BasePlatform):
     def leftovers(self, kind: str, inputs: Mapping[str, Any], *, keep: bool) -> Sequence[str]:
         """Ends a machine, which nobody would know of; everything else can be done again."""
         if kind == self.machine_type and not keep:
+            from fleet.platforms.qemu import machine
+
             machine.stop(Path(inputs["folder"]))
         return ()
 
