@@ -25,11 +25,13 @@ from typing import Any
 import dill
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.dynamic import ResourceProvider
+from pulumi.dynamic import Config, ConfigureRequest, ResourceProvider
 from pulumi.runtime import Settings, configure, proto, rpc
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime._serialization import _deserialize
 from pulumi.runtime.proto import ResourceProviderServicer, provider_pb2_grpc
 
+from fleet.dynamic.provider import Provider
 from fleet.dynamic.tokens import PROVIDER
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
@@ -81,15 +83,20 @@ class _Servicer(ResourceProviderServicer):
 
     def __init__(self, project: str) -> None:
         self.project = project
+        self._config: dict[str, Any] = {}
         self._providers: dict[str, ResourceProvider] = {}
         self._lock = threading.Lock()
 
     def _provider(self, properties: Mapping[str, Any]) -> ResourceProvider:
-        """The provider that a resource names; those of fleet's have nothing to be configured for."""
+        """The provider that a resource names."""
         pickled = properties[PROVIDER]
         with self._lock:
             if pickled not in self._providers:
-                self._providers[pickled] = dill.loads(base64.b64decode(pickled))
+                provider: ResourceProvider = _deserialize(lambda: dill.loads(base64.b64decode(pickled)))
+                # What that does for fleet's own is for a process of their own: it ends with its engine.
+                if not isinstance(provider, Provider):
+                    provider.configure(ConfigureRequest(config=Config(self._config, self.project)))
+                self._providers[pickled] = provider
             return self._providers[pickled]
 
     @_answered
@@ -120,7 +127,9 @@ class _Servicer(ResourceProviderServicer):
         )
 
     @_answered
-    def Configure(self, _request: Any) -> Any:  # noqa: N802
+    def Configure(self, request: Any) -> Any:  # noqa: N802
+        config = rpc.deserialize_properties(request.args)
+        self._config = {key: rpc.unwrap_rpc_secret(value) for key, value in config.items()}
         return proto.ConfigureResponse(acceptSecrets=False)
 
     @_answered

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
+import dill
 import grpc
 import pytest
 from google.protobuf import empty_pb2, struct_pb2
+from pulumi.dynamic import CheckResult, ConfigureRequest, ResourceProvider
 from pulumi.runtime import proto, rpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
@@ -15,6 +18,17 @@ from fleet.dynamic.ready import ReadyProvider
 from fleet.dynamic.tokens import PROVIDER, pickled
 from fleet.ops.providers import served
 from fleet.platforms.qemu import tokens
+
+
+class Foreign(ResourceProvider):
+    """A provider that is none of fleet's: it is configured before it is asked."""
+
+    def configure(self, req: ConfigureRequest) -> None:
+        self.region = req.config.get("region")
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        return CheckResult({**news, "region": self.region}, [])
+
 
 READY = {PROVIDER: pickled(ReadyProvider.state_name)}
 DISK = {PROVIDER: pickled(tokens.DISK_PROVIDER), "path": "/nowhere/a.qcow2"}
@@ -68,3 +82,10 @@ def test_an_error_is_told_without_a_traceback(engine: provider_pb2_grpc.Resource
     text = error.value.details()
     assert text.startswith("fleet.dynamic.provider.UnexpectedError: ")
     assert "Traceback" not in text
+
+
+def test_a_provider_of_somebody_elses_is_configured(engine: provider_pb2_grpc.ResourceProviderStub) -> None:
+    engine.Configure(proto.ConfigureRequest(args=_struct({"web:region": "here"})))
+    asked = {PROVIDER: base64.b64encode(dill.dumps(Foreign())).decode()}
+    checked = engine.Check(proto.CheckRequest(olds=_struct({}), news=_struct(asked)))
+    assert checked.inputs["region"] == "here"
