@@ -105,7 +105,7 @@ class _Servicer(ResourceProviderServicer):
         self._lock = threading.Lock()
 
     def _provider(self, properties: Mapping[str, Any]) -> ResourceProvider:
-        """The provider that a resource names; those of fleet's have nothing to be configured for."""
+        """The provider that a resource names; fleet's and platforms' have nothing to be configured for."""
         pickled = properties[PROVIDER]
         with self._lock:
             if pickled not in self._providers:
