@@ -574,7 +574,8 @@ class Group(Workload):
         names: [www.example.org]
     """
 
-    count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
+    # A host name has 63 characters: the longest name of a group, a dash, and four digits.
+    count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=10_000)
     snippets: Annotated[list[AnySnippet], SEALED] = []
     compose: Annotated[ComposeRef | None, SEALED] = None
     quadlets: Annotated[list[QuadletRef], SEALED] = []
