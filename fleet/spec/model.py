@@ -276,7 +276,8 @@ class Variable(Model):
         env: A variable of the environment that the command runs in.
         secret: A secret of the spec; always a string. What it fills is a secret too.
         stack: Another stack of the same backend, as ``pulumi stack ls`` names it, or ``organization/project/stack``.
-        output: The output of that stack. One that is a secret there fills what is a secret here.
+        output: The output of that stack, or a part of one, such as "nodes.db-0.address". One that is a secret there
+            fills what is a secret here.
         default: What it is where ``config`` or ``env`` have nothing.
 
     Examples:
