@@ -26,7 +26,7 @@ LOCK = cache.ROOT / "requirements-docs.lock"
 CONTENTS: dict[str, tuple[str, ...]] = {
     "Guides": (
         *(f"docs/guides/{name}.md" for name in (
-            "README", "first-fleet", "rollouts", "data", "secrets", "private-networks", "ci", "from-*",
+            "README", "first-fleet", "rollouts", "data", "secrets", "private-networks", "large-fleets", "ci", "from-*",
             "what-happens-when",
         )),
         "docs/ci/README.md",

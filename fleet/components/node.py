@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pulumi
 
+from fleet.config import compressed
 from fleet.dynamic import tokens
 from fleet.dynamic.drain import Drain
 from fleet.dynamic.gate import Gate, Roster
@@ -131,7 +132,7 @@ class Node(pulumi.ComponentResource):
         self._ports = sorted((open_ports | self.instance.endpoints.keys()) - {plan.report})
         self.register_outputs(
             {
-                "config": instance_id.apply(lambda _: plan.shown),
+                **self._shown(plan),
                 "digest": sealed(plan, instance_id.apply(lambda _: plan.config.digest)),
                 "address": address,
                 "shape": instance_id.apply(lambda _: dict(shape)),
@@ -139,6 +140,16 @@ class Node(pulumi.ComponentResource):
                 **({"outputs": sealed(plan, instance_id.apply(lambda _: dict(plan.outputs)))} if plan.outputs else {}),
             }
         )
+
+    def _shown(self, plan: NodePlan) -> dict[str, pulumi.Output[str]]:
+        """What may be shown of the config, as :meth:`fleet.program.exported.Configs` reads it."""
+        instance_id = self.instance.id
+        if plan.shown_in_state:
+            return {"config": instance_id.apply(lambda _: plan.shown)}
+        if self.instance.holds_config and not plan.secret:
+            # The digest tells that it is the one.
+            return {}
+        return {"packed": instance_id.apply(lambda _: compressed(plan.shown))}
 
     def describe(self) -> dict[str, pulumi.Input[object]]:
         """What a stack exports about the node."""

@@ -34,8 +34,7 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = ""
     """
     if limits.raw is None or len(config.ignition.encode()) <= limits.raw:
         return Delivery(user_data=config.ignition)
-    packed: str = _transpiler.shared().call("compress", text=config.ignition)["data"]
-    stub = _stub(f"data:;base64,{packed}")
+    stub = _stub(f"data:;base64,{compressed(config.ignition)}")
     if limits.most is None or len(stub) <= limits.most:
         return Delivery(user_data=stub)
     if limits.store:
@@ -49,6 +48,29 @@ def deliver(config: MachineConfig, limits: Limits, *, node: str, shown: str = ""
         f"the platform takes {limits.most}. Its largest entries are {largest}.",
         fix=_ways_out(config, limits),
     )
+
+
+def compressed(text: str) -> str:
+    """A text as gzip makes it, in base64: the same for the same text."""
+    data: str = _transpiler.shared().call("compress", text=text)["data"]
+    return data
+
+
+def packed(user_data: str) -> str:
+    """User data as a platform is given it: a config in a stub that holds it compressed, where that is shorter.
+
+    A state has a machine's user data twice, among its inputs and its outputs, and is saved at every step of an update.
+    What is planned (:class:`~fleet.plan.Delivery`), and so what re-provisions a node, is without it: how a config is
+    packed may change, and resources ignore a change of their user data alone.
+
+    Args:
+        user_data: As planned: a config, or a stub.
+    """
+    if "config" in json.loads(user_data)["ignition"]:
+        # It is a stub, or another that names configs to fetch.
+        return user_data
+    stub = _stub(f"data:;base64,{compressed(user_data)}")
+    return min(user_data, stub, key=len)
 
 
 def _ways_out(config: MachineConfig, limits: Limits) -> str:

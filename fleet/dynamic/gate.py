@@ -71,7 +71,7 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Fetch what a new node's machine needs; its peers do not count on it yet."""
         _require(props, fetch=True)
-        return CreateResult(props["node"], {**props, "began": int(time.time())})
+        return CreateResult(props["node"], {**_outputs(props), "began": int(time.time())})
 
     def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Before the node is re-provisioned: fetch what its machine needs, pause, and ask its peers.
@@ -84,10 +84,10 @@ class GateProvider(Provider, name="fleet.components.gate:GateProvider"):
             # A peer that is new is not there yet; one that is to go is no longer counted on.
             peers = json.loads(Path(news["roster"]).read_text(encoding="utf-8"))[: int(olds["members"])]
             self._check(news["node"], peers, int(news["down"]))
-            return UpdateResult({**news, "began": int(time.time())})
+            return UpdateResult({**_outputs(news), "began": int(time.time())})
         # The node still has the image that it had.
         began = {"began": olds["began"]} if "began" in olds else {}
-        return UpdateResult({**news, **began, "image": olds.get("image")})
+        return UpdateResult({**_outputs(news), **began, "image": olds.get("image")})
 
     def _check(self, node: str, peers: Sequence[Mapping[str, Any]], down: int) -> None:
         own = [peer for peer in peers if peer["name"] == node]
@@ -138,6 +138,11 @@ def reshaped(olds: Mapping[str, str] | None, news: Mapping[str, str]) -> list[st
         news: The shape now.
     """
     return [key for key in news if olds and key in olds and olds[key] != news[key]]
+
+
+def _outputs(props: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the inputs, what is compared with later ones: a state, which has both, is saved at every step."""
+    return {key: props[key] for key in ("trigger", "image", "members", "down")}
 
 
 def _begins(olds: Mapping[str, Any], news: Mapping[str, Any]) -> bool:

@@ -81,7 +81,7 @@ class ProgramFleet:
 
     def _node(self, name: str, report: ReportAccess | None) -> NodePlan:
         group, index = place(name)
-        shown = str(self.deployed.nodes.get(name, {}).get("config") or "{}")
+        shown = self.deployed.configs.get(name, "{}")
         node = NodePlan(
             name,
             group,
@@ -171,6 +171,9 @@ class ProgramFleets:
         }
         self.machines = {
             self.said(fleet, node): machine for fleet in fleets for node, machine in fleet.deployed.machines.items()
+        }
+        self.configs = {
+            self.said(fleet, node): text for fleet in fleets for node, text in fleet.deployed.configs.items()
         }
         self.nodes = {self.said(fleet, node): known for fleet in fleets for node, known in fleet.deployed.nodes.items()}
         self.plan = FleetPlan(

@@ -188,7 +188,7 @@ class Observer:
 
     def config(self, node: str) -> list[tuple[str, str, str]]:
         """The kind, name and text of each entry of a node's deployed config, secrets masked; empty if there is none."""
-        config = self._work_out()[2].nodes.get(node, {}).get("config")
+        config = self._work_out()[2].configs.get(node)
         return list(entries(config)) if config else []
 
     def console(self, node: str) -> tuple[str, str]:

@@ -352,7 +352,7 @@ class Session:
             UsageError: There is no such node, or it has no such container.
         """
         stack, _, deployed, name = self._deployed(node)
-        known = logs.containers(str(deployed.nodes.get(name, {}).get("config") or ""))
+        known = logs.containers(deployed.configs.get(name, ""))
         shown = logs.journal(service, known, name, follow=follow, lines=lines)
         return self._login(stack, deployed, name, [shown], identity)
 

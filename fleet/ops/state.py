@@ -72,7 +72,7 @@ class Deployed(Compared):
         A secret that could not be read counts as unchanged.
         """
         if node.unread:
-            return self.nodes.get(node.name, {}).get("config") not in (node.shown, UNKNOWN)
+            return self.configs.get(node.name) not in (node.shown, UNKNOWN)
         restored = self.restored(node)
         return restored is None or restored.config.digest != node.config.digest
 

@@ -1,6 +1,6 @@
 """The plan's words: what a fleet is to be, node by node. They know nobody; everything else knows them."""
 
-from fleet.plan.config import Delivery, Limits, MachineConfig
+from fleet.plan.config import Delivery, Limits, MachineConfig, configs_in, unpacked
 from fleet.plan.history import Change, DiskChange, NodeChange, PastRollout
 from fleet.plan.image import Disk, LockedImage
 from fleet.plan.machine import DiskLink, Interface, Needs, Peer, ReportAccess, Watch
@@ -42,6 +42,8 @@ __all__ = [
     "StateEntry",
     "UnitReport",
     "Watch",
+    "configs_in",
     "probe_kinds",
     "read_report",
+    "unpacked",
 ]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import gzip
 import hashlib
 import json
+import re
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -65,3 +71,36 @@ class Delivery:
     user_data: str
     upload: str = ""
     object: str = ""
+
+
+_GZIP = "H4sI"
+"""What base64 of gzip's first three bytes is (RFC 1952): its magic number and its method."""
+_STUB = re.compile(r'\{"ignition":\{"config":\{"replace":\{"compression":"gzip","source":"data:;base64,([^"]+)"')
+
+
+def unpacked(text: str) -> str:
+    """A config that may be compressed: what gzip made of it, in base64.
+
+    Raises:
+        ValueError: It is neither that nor JSON.
+    """
+    if text.startswith("{"):
+        return text
+    if not text.startswith(_GZIP):
+        raise ValueError("It is neither JSON nor base64 of what gzip made.")
+    try:
+        return gzip.decompress(base64.b64decode(text, validate=True)).decode()
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(str(error)) from None
+
+
+def configs_in(given: str) -> Iterator[str]:
+    """The configs that what a machine was given may be: itself, compressed or not, and the one that it has as a stub.
+
+    Args:
+        given: Such as user data; any other text has none.
+    """
+    with contextlib.suppress(ValueError):
+        yield unpacked(given)
+        if stub := _STUB.match(given):
+            yield unpacked(stub[1])

@@ -138,6 +138,7 @@ class NodePlan:
         outputs: The values in its config, or its probes, that come from other resources' outputs, by what they are
             called: "variable db", "secret token".
         pending: The names of those that are not known yet: another text stands in their places.
+        shown_in_state: The state has :attr:`shown` in full beside the node: an earlier fleet has deployed it so.
     """
 
     name: str
@@ -169,6 +170,7 @@ class NodePlan:
     unasked: tuple[FleetError, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     pending: tuple[str, ...] = ()
+    shown_in_state: bool = False
 
 
 @dataclass(frozen=True)

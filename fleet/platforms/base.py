@@ -55,6 +55,8 @@ class Instance:
         ssh: The command that logs in.
         console: Where its serial console can be read, in words or as a path.
         watch: How to look at it while it starts, if there is a way.
+        holds_config: Among the inputs of one of these resources, or of others that the site declared with them, is the
+            node's config as it is planned, whether compressed or not: so the node need not keep it, too.
         hand_over: Declares that the node's address leads to this machine from now on; given what to wait for. ``None``
             where it leads there from the machine's start.
     """
@@ -66,6 +68,7 @@ class Instance:
     ssh: pulumi.Input[str] = ""
     console: pulumi.Input[str] = ""
     watch: Watch | None = None
+    holds_config: bool = False
     hand_over: Callable[[Sequence[pulumi.Resource]], pulumi.Resource] | None = None
 
 

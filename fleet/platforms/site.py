@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from fleet.config import packed
 from fleet.dynamic.outputs import sealed
 from fleet.errors import FleetError
 from fleet.plan import DiskPlan, NodePlan
@@ -49,6 +50,26 @@ def machine_options(
             replace_on_changes=list(replaces),
         ),
     )
+
+
+def packed_user_data(node: NodePlan) -> str:
+    """A node's user data as its platform is given it: compressed, where that is shorter.
+
+    A node that an earlier fleet has deployed with the same config keeps what it was given.
+    """
+    return node.delivery.user_data if node.shown_in_state else packed(node.delivery.user_data)
+
+
+def packing_ignored(node: NodePlan, user_data: str) -> list[str]:
+    """Inputs whose change alone does nothing: user data, when it is packed in another way.
+
+    What is in it is in the trigger.
+
+    Args:
+        node: The node.
+        user_data: The input that :func:`packed_user_data` is.
+    """
+    return [] if node.shown_in_state else [user_data]
 
 
 def secret_options(opts: pulumi.ResourceOptions, node: NodePlan, derived: Sequence[str]) -> pulumi.ResourceOptions:

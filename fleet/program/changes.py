@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from fleet.config.difference import UNKNOWN, Change, changes
 from fleet.dynamic.gate import reshaped
 from fleet.dynamic.tokens import GATE, NODE
 from fleet.plan import NodePlan
 from fleet.platforms.base import Platform
-from fleet.program.exported import Resource, inputs, name_of, outputs
+from fleet.program.exported import Configs, Resource, inputs, name_of, outputs
 
 _SHOWN_CHANGES = 6
 
@@ -26,8 +25,8 @@ class Compared:
         machines: Id of each node's machine, by the node's name.
         interrupted: Names of nodes whose machine is gone, and whose next one is still to be made.
         known: Names of all nodes that an update ever began to make.
-        nodes: By name, what is known of each node: its config's ``digest``, and its ``config``, secrets masked; the
-            ``shape`` of its machine.
+        nodes: By name, what is known of each node: its config's ``digest``, the ``shape`` of its machine.
+        configs: By name, each node's config, secrets masked, as far as it is known.
     """
 
     def __init__(self, resources: Sequence[Resource], platform: Platform) -> None:
@@ -41,6 +40,7 @@ class Compared:
         self._gates = {name: outputs(r) for name, r in gates.items()}
         # As the gates have it: of the inputs, which are noted even where there is nothing to do.
         self._shapes = {name: inputs(r).get("shape") for name, r in gates.items()}
+        self.configs = Configs(resources)
         self.nodes = {name: outputs(r) for name, r in self._of_type(NODE).items()}
 
     def _of_type(self, kind: str) -> dict[str, Resource]:
@@ -55,7 +55,7 @@ class Compared:
         if node.pending:
             return True
         if trigger is None:
-            shown = self.nodes.get(node.name, {}).get("config")
+            shown = self.configs.get(node.name)
             changed = shown not in (node.shown, UNKNOWN, None)
         else:
             changed = trigger != self._platform.trigger(node)
@@ -74,7 +74,7 @@ class Compared:
 
     def config_changes(self, node: NodePlan) -> list[Change]:
         """What differs between a node's deployed config and the planned one, secrets masked."""
-        deployed: Any = self.nodes.get(node.name, {}).get("config")
+        deployed = self.configs.get(node.name)
         return changes(deployed, node.shown) if deployed else []
 
     def reasons(self, node: NodePlan, changed: Sequence[Change]) -> Iterator[str]:

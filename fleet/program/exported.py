@@ -10,12 +10,14 @@ do (:mod:`fleet.ops`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.dynamic.tokens import DATA_DISK, FLEET, NODE, OWN, is_within
+from fleet.plan import configs_in, unpacked
 
 Resource = Mapping[str, Any]
 """A resource of a state."""
@@ -86,6 +88,62 @@ def inputs(resource: Resource) -> dict[str, Any]:
 def stack_outputs(resources: Iterable[Resource]) -> dict[str, Any]:
     """What the stack exports, with secrets in plain text opened."""
     return next((outputs(resource) for resource in resources if resource["type"] == STACK), {})
+
+
+class Configs(Mapping[str, str]):
+    """What may be shown of the config of each node that is deployed, by name; each is read when it is asked for.
+
+    An earlier fleet wrote it beside each node. Now the machine's own inputs have it, if that is all that they have:
+    then the node's digest is of it. Else, where it holds a secret or is told otherwise, it is beside the node, packed.
+
+    Args:
+        resources: The state's resources.
+    """
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        self._nodes: dict[str, Resource] = {}
+        self._parts: dict[str, list[Resource]] = {}
+        for resource in resources:
+            if not is_live(resource):
+                continue
+            if resource["type"] == NODE:
+                self._nodes[name_of(resource)] = resource
+            elif parent := resource.get("parent"):
+                self._parts.setdefault(parent, []).append(resource)
+        self._read: dict[str, str | None] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._read:
+            self._read[name] = self._config(self._nodes[name])
+        if (config := self._read[name]) is None:
+            raise KeyError(name)
+        return config
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._nodes if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _config(self, node: Resource) -> str | None:
+        has = outputs(node)
+        if "config" in has or "packed" in has:
+            said = has.get("config") or has.get("packed")
+            return unpacked(said) if said else None
+        for part in self._parts.get(node["urn"], ()):
+            for text in _texts(part.get("inputs") or {}):
+                for config in configs_in(text):
+                    if hashlib.sha256(config.encode()).hexdigest() == has.get("digest"):
+                        return config
+        return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def pending_operations(deployment: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -58,23 +58,23 @@ class References:
 
         Args:
             stack: The stack.
-            name: The output's name.
+            name: The output's name; or, of a part of it, the keys that lead there, with dots: ``nodes.db-0.address``.
 
         Raises:
             FleetError: The stack cannot be read, has no such output, or one that is no text, number or boolean.
         """
         outputs = self._of(stack)
-        if name not in outputs:
+        value = _at(outputs, name)
+        if value is None:
             raise FleetError(
                 f"Stack {stack} has no output {name}. It has: {', '.join(sorted(outputs)) or 'none'}.",
                 fix="Correct the name, or deploy that stack first.",
             )
-        value = outputs[name]
         is_secret = is_encrypted(value)
         if is_secret and not self._reveal:
             return Passed("", is_secret)
         if is_secret:
-            value = plain(self._of(stack, "--show-secrets")[name])
+            value = _at(plain(self._of(stack, "--show-secrets")), name)
         if not isinstance(value, str | int | float | bool):
             raise FleetError(f"The output {name} of stack {stack} is no text, number or boolean.")
         return Passed(value, is_secret)
@@ -86,3 +86,17 @@ class References:
             root = next((each for each in resources if each["type"] == STACK), {})
             self._outputs[key] = dict(root.get("outputs") or {})
         return self._outputs[key]
+
+
+def _at(outputs: Mapping[str, Any], name: str) -> Any:
+    """An output, or a part of one; what is encrypted as a whole stands for its parts. ``None``: there is none."""
+    if name in outputs:
+        return outputs[name]
+    value: Any = outputs
+    for key in name.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        if key not in value:
+            return value if plain(value) is None else None
+        value = value[key]
+    return value

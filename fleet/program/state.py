@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fleet.dynamic.tokens import DATA_DISK, DRAIN, READY
+from fleet.dynamic.tokens import DATA_DISK, DRAIN, NODE, READY
 from fleet.plan import FleetPlan, NodePlan, StateEntry
 from fleet.platforms.base import Platform
-from fleet.program.exported import Resource, inputs, is_data_disk, is_shared, name_of, outputs
+from fleet.program.exported import Resource, inputs, is_data_disk, is_live, is_shared, name_of, outputs
 
 _ANSWERED = ("address", "endpoints", "probes", "watch", "hidden", "report")
 """What a readiness has of how its node is asked."""
@@ -29,13 +29,19 @@ def with_state(plan: FleetPlan, resources: Sequence[Resource]) -> FleetPlan:
     places = {r["urn"]: r.get("outputs", {}).get("place", "") for r in resources if r["type"] == DATA_DISK}
     disks = {name_of(r): _entry(r, str(places.get(r.get("parent"), ""))) for r in live if is_data_disk(r)}
     readies = readinesses(resources)
+    shown = {name_of(r): r.get("outputs", {}).get("config") for r in resources if r["type"] == NODE and is_live(r)}
 
     def known(node: NodePlan) -> NodePlan:
         attached = tuple(replace(disk, deployed=disks.get(f"{node.name}-{disk.name}")) for disk in node.disks)
         ready = readies.get(node.name, {})
         answered = {key: ready[key] for key in _ANSWERED if key in ready}
         has_answered = answered.get("probes") is not None
-        return replace(node, disks=attached, answered=answered if has_answered else None)
+        return replace(
+            node,
+            disks=attached,
+            answered=answered if has_answered else None,
+            shown_in_state=shown.get(node.name) == node.shown,
+        )
 
     return replace(plan.with_nodes(known), deployed=tuple(_entry(r) for r in live if is_shared(r)))
 

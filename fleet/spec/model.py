@@ -277,7 +277,8 @@ class Variable(Model):
         env: A variable of the environment that the command runs in.
         secret: A secret of the spec; always a string. What it fills is a secret too.
         stack: Another stack of the same backend, as ``pulumi stack ls`` names it, or ``organization/project/stack``.
-        output: The output of that stack. One that is a secret there fills what is a secret here.
+        output: The output of that stack, or a part of one, such as "nodes.db-0.address". One that is a secret there
+            fills what is a secret here.
         default: What it is where ``config`` or ``env`` have nothing.
 
     Examples:
@@ -578,7 +579,8 @@ class Group(Workload):
         names: [www.example.org]
     """
 
-    count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=1000)
+    # A host name has 63 characters: the longest name of a group, a dash, and four digits.
+    count: Annotated[int, PLAIN] = Field(default=1, ge=0, le=10_000)
     snippets: Annotated[list[AnySnippet], SEALED] = []
     compose: Annotated[ComposeRef | None, SEALED] = None
     quadlets: Annotated[list[QuadletRef], SEALED] = []

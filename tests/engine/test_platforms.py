@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 
 import pytest
 
+from fleet.dynamic.tokens import NODE
 from tests.engine import reports
 from tests.engine.cases import CLOUDS, SLOWLY, case
 from tests.engine.on.aws import REGION, Aws
@@ -28,6 +30,10 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
     disks = place.disks()
     assert len(disks) == 2
     assert sorted(disk for node in first.values() for disk in node.disks) == sorted(disks)
+    # The state has a config where the platform is given it, and beside the node only if that is another one.
+    nodes = [each["outputs"] for each in place.state()["resources"] if each["type"] == NODE]
+    is_another = isinstance(place, CloudPlace) and place.cloud.package in ("aws", "digitalocean")
+    assert [sorted({"config", "packed"} & node.keys()) for node in nodes] == [["packed"] * is_another] * 2
 
     # Nothing changed: nothing is done.
     assert "nothing changes" in place.fleet("up").out
@@ -44,6 +50,7 @@ def test_every_platform_does_the_same_with_the_same_spec(place: Place) -> None:
 
     # By hand again, when the spec has another config already: it keeps its own.
     place.write("two")
+    assert re.search(r"-.*GREETING=one.*\n.*\+.*GREETING=two", place.fleet("diff").out)
     retained = place.fleet("replace", "web-1")
     assert retained.status == 0, retained
     assert "web-1  keeps its deployed config" in retained.out

@@ -9,10 +9,10 @@ import json
 
 import pytest
 
-from fleet.config import Snippet, compose, deliver
+from fleet.config import Snippet, compose, compressed, deliver, packed
 from fleet.config.ignition import file
 from fleet.errors import FleetError
-from fleet.plan import Limits, MachineConfig
+from fleet.plan import Limits, MachineConfig, configs_in, unpacked
 from fleet.workloads import Workload, report_snippet
 
 
@@ -37,6 +37,32 @@ def test_what_does_not_fit_is_a_stub_that_holds_it_compressed() -> None:
     data = base64.b64decode(replace["source"].removeprefix("data:;base64,"))
     assert gzip.decompress(data).decode() == REPETITIVE.ignition
     assert data[4:8] == b"\0\0\0\0"  # no time of compression
+
+
+@pytest.mark.parametrize("made", [config(), config("x"), REPETITIVE, RANDOM], ids=["empty", "short", "long", "random"])
+def test_a_platform_is_given_the_shorter_of_a_config_and_a_stub_and_both_are_read_back(made: MachineConfig) -> None:
+    given = packed(made.ignition)
+    assert len(given) <= len(made.ignition)
+    assert given == packed(made.ignition)
+    assert made.ignition in configs_in(given)
+    assert made.ignition in configs_in(made.ignition)
+    assert made.ignition in configs_in(compressed(made.ignition))
+    # It is one that Ignition takes.
+    assert compose([Snippet("given", given, "ignition")])
+
+
+def test_a_stub_is_not_packed_again() -> None:
+    stub = deliver(REPETITIVE, Limits(raw=16384, most=16384), node="n").user_data
+    assert packed(stub) == stub
+    stored = deliver(RANDOM, Limits(raw=16384, most=16384, store="s3://bucket/n/"), node="n").user_data
+    assert packed(stored) == stored
+
+
+@pytest.mark.parametrize("text", ["", "x", "web-0.qcow2", "H4sI", "H4sIAAAAAAAA", "AAAA", "é"])
+def test_what_is_no_config_holds_none(text: str) -> None:
+    assert list(configs_in(text)) == []
+    with pytest.raises(ValueError):  # noqa: PT011
+        unpacked(text)
 
 
 def test_what_is_larger_still_goes_to_the_object_store_with_its_hash() -> None:

@@ -20,7 +20,6 @@ from fleet.dynamic.tokens import PROVIDER, pickled
 from fleet.ops.providers import served
 from fleet.platforms.qemu import tokens
 
-
 READY = {PROVIDER: pickled(ReadyProvider.state_name)}
 DISK = {PROVIDER: pickled(tokens.DISK_PROVIDER), "path": "/nowhere/a.qcow2"}
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import json
 import lzma
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from fleet.config import compressed, packed
 from fleet.ops.state import Deployed, with_config
 from fleet.planner import plan_spec
 from fleet.platforms import platform
+from fleet.program.exported import Configs
 from fleet.program.state import with_state
 from fleet.spec import Resolver
 from tests.conftest import Folder
@@ -101,3 +107,47 @@ def test_a_mask_in_a_probe_is_never_taken_for_the_secret_when_a_config_of_before
     assert not node.hidden, "a mask is no secret"
     state[-1]["outputs"]["hidden"] = {"token": "real"}
     assert Deployed(state, where).before(node, (node.config.ignition, "{}")).hidden == {"token": "real"}
+
+
+STATES = sorted((Path(__file__).parents[1] / "engine" / "states").iterdir())
+"""Stacks of an earlier fleet, which wrote each node's config beside it; those of db hold no secret."""
+
+
+def resources_in(folder: Path) -> list[dict[str, Any]]:
+    state = json.loads((folder / "state.json").read_text())
+    return list(state["checkpoint"]["latest"]["resources"])
+
+
+@pytest.mark.parametrize("folder", STATES, ids=lambda folder: folder.name)
+def test_the_config_of_a_node_is_read_wherever_a_state_has_it(folder: Path) -> None:
+    resources = resources_in(folder)
+    nodes = {r["urn"].rpartition("::")[2]: r for r in resources if r["type"] == "fleet:components:Node"}
+    written = {name: node["outputs"]["config"] for name, node in nodes.items()}
+    assert sorted(written) == ["db-0", "web-0", "web-1"]
+    assert dict(Configs(resources)) == written
+
+    # As it is beside a node that holds a secret.
+    for node in nodes.values():
+        node["outputs"]["packed"] = compressed(node["outputs"].pop("config"))
+    assert dict(Configs(resources)) == written
+
+    # Without it, that of a node without secrets is what its machine was given.
+    for node in nodes.values():
+        del node["outputs"]["packed"]
+    assert dict(Configs(resources)) == {"db-0": written["db-0"]}
+
+
+@pytest.mark.parametrize("form", [packed, compressed])
+def test_the_config_that_a_machine_was_given_is_read_only_if_its_digest_is_the_nodes(form: Any) -> None:
+    resources = resources_in(next(folder for folder in STATES if folder.name == "digitalocean"))
+    (node,) = (r for r in resources if r["type"] == "fleet:components:Node" and r["urn"].endswith("::db-0"))
+    text = node["outputs"].pop("config")
+    (machine,) = (r for r in resources if r.get("parent") == node["urn"] and "userData" in r.get("inputs", {}))
+    machine["inputs"]["userData"] = form(text)
+    assert Configs(resources)["db-0"] == text
+    other = copy.deepcopy(resources)
+    next(r for r in other if r["urn"] == node["urn"])["outputs"]["digest"] = "0" * 64
+    assert "db-0" not in Configs(other)
+    # Of one that is to go, it is another machine's.
+    machine["delete"] = True
+    assert "db-0" not in Configs(resources)

@@ -27,7 +27,16 @@ from fleet.platforms.aws import console
 from fleet.platforms.aws.platform import DEVICES, Aws, with_disk_rules
 from fleet.platforms.base import Instance
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
-from fleet.platforms.site import NAME_TTL, disk_options, machine_options, one_place, secret_options, snapshot_options
+from fleet.platforms.site import (
+    NAME_TTL,
+    disk_options,
+    machine_options,
+    one_place,
+    packed_user_data,
+    packing_ignored,
+    secret_options,
+    snapshot_options,
+)
 
 if TYPE_CHECKING:
     import pulumi_aws as aws
@@ -239,7 +248,7 @@ class Site:
                     opts=secret_options(opts, node, _CHECKSUMS),
                 )
             )
-        data: pulumi.Input[str] = node.delivery.user_data
+        data: pulumi.Input[str] = packed_user_data(node)
         if disks:
             ids = pulumi.Output.all(**{name: disk.id for name, disk in disks.items()})
             data = ids.apply(lambda volume_ids: with_disk_rules(node.delivery.user_data, volume_ids))
@@ -272,7 +281,14 @@ class Site:
             # One stack's instances are looked for by their tags, which no other's may have.
             tags={**self._tags(node.name), "group": node.group, "fleet-project": pulumi.get_project()},
             opts=machine_options(
-                opts, node, trigger, after=before, image=["ami"], derived=["userData", "userDataBase64"]
+                opts,
+                node,
+                trigger,
+                after=before,
+                image=["ami"],
+                # Another volume is another rule, without which the machine would not find it.
+                ignored=[] if disks else packing_ignored(node, "userData"),
+                derived=["userData", "userDataBase64"],
             ),
         )
         resources: list[pulumi.Resource] = [machine]
@@ -320,6 +336,8 @@ class Site:
                 machine.id.apply(lambda instance: console.argument(platform.region, platform.profile, instance)),
                 lives=False,
             ),
+            # With rules for its disks, its user data is another config than what is planned.
+            holds_config=not disks,
             hand_over=associate if elastic and node.surge else None,
         )
 

@@ -22,7 +22,14 @@ from fleet.plan import (
 from fleet.platforms.base import Instance
 from fleet.platforms.digitalocean.platform import DISK, DigitalOcean
 from fleet.platforms.lookups import Lookups, Sdk, needs_of
-from fleet.platforms.site import NAME_TTL, disk_options, machine_options, snapshot_options
+from fleet.platforms.site import (
+    NAME_TTL,
+    disk_options,
+    machine_options,
+    packed_user_data,
+    packing_ignored,
+    snapshot_options,
+)
 from fleet.platforms.tags import Tags
 
 if TYPE_CHECKING:
@@ -175,13 +182,20 @@ class Site:
             ssh_keys=options.ssh_keys,
             vpc_uuid=self._vpc,
             tags=self._tags[node.group],
-            user_data=sealed(node, node.delivery.user_data),
+            user_data=sealed(node, packed_user_data(node)),
             # The agents are for other systems; a droplet that is shut down has written its volumes.
             monitoring=False,
             droplet_agent=False,
             graceful_shutdown=True,
             # The provider replaces a droplet for another key, which is written to it once: not worth a machine.
-            opts=machine_options(opts, node, trigger, after=before, image=["image"], ignored=["sshKeys"]),
+            opts=machine_options(
+                opts,
+                node,
+                trigger,
+                after=before,
+                image=["image"],
+                ignored=["sshKeys", *packing_ignored(node, "userData")],
+            ),
         )
         resources: list[pulumi.Resource] = [machine]
         droplet = machine.id.apply(int)
@@ -226,6 +240,9 @@ class Site:
             address=address,
             ssh=pulumi.Output.concat("ssh core@", reserved.ip_address),
             console=pulumi.Output.concat("https://cloud.digitalocean.com/droplets/", machine.id, "/console"),
+            # The provider has a hash of the user data in its place, which a refresh leaves among the inputs
+            # (resource_droplet.go, `HashStringStateFunc`).
+            holds_config=False,
             hand_over=assign if node.surge else None,
         )
 

@@ -26,7 +26,16 @@ from fleet.platforms.gcp import console
 from fleet.platforms.gcp.platform import Gcp
 from fleet.platforms.lookups import Lookups, Sdk, image_gone, needs_of
 from fleet.platforms.shapes import digest
-from fleet.platforms.site import NAME_TTL, disk_options, machine_options, one_place, secret_options, snapshot_options
+from fleet.platforms.site import (
+    NAME_TTL,
+    disk_options,
+    machine_options,
+    one_place,
+    packed_user_data,
+    packing_ignored,
+    secret_options,
+    snapshot_options,
+)
 from fleet.platforms.tags import Tags
 
 if TYPE_CHECKING:
@@ -240,7 +249,7 @@ class Site:
                 )
             ],
             metadata={
-                "user-data": sealed(node, node.delivery.user_data),
+                "user-data": sealed(node, packed_user_data(node)),
                 # Afterburn puts the project's keys on a node otherwise, and whoever may set them may log in to all.
                 "block-project-ssh-keys": "true",
             },
@@ -254,6 +263,7 @@ class Site:
                 trigger,
                 after=before,
                 image=["bootDisk.initializeParams.image"],
+                ignored=packing_ignored(node, 'metadata["user-data"]'),
                 # The provider stops a machine to change these, and refuses to unless told that it may
                 # (resource_compute_instance.go, `allow_stopping_for_update`).
                 replaces=["networkInterfaces[*].network", "networkInterfaces[*].subnetwork"],
@@ -277,4 +287,5 @@ class Site:
                 ),
                 lives=False,
             ),
+            holds_config=True,
         )

@@ -30,7 +30,7 @@ from fleet.platforms.base import Instance
 from fleet.platforms.libvirt import console
 from fleet.platforms.libvirt.platform import GIB, Libvirt, wwn
 from fleet.platforms.lookups import Sdk
-from fleet.platforms.site import disk_options, machine_options
+from fleet.platforms.site import disk_options, machine_options, packed_user_data, packing_ignored
 
 if TYPE_CHECKING:
     import pulumi_libvirt as libvirt
@@ -147,9 +147,9 @@ class Site:
             node.name,
             name=f"{self._prefix}-{node.name}.ign",
             pool=options.pool,
-            content=sealed(node, node.delivery.user_data),
+            content=sealed(node, packed_user_data(node)),
             # One after the other: whichever of two goes first takes the domain with it, and the other would not wait.
-            opts=machine_options(opts, node, trigger, after=[*after, root]),
+            opts=machine_options(opts, node, trigger, after=[*after, root], ignored=packing_ignored(node, "content")),
         )
         cpus, memory = platform.shape_of(node)
         attached = [libvirt.DomainDiskArgs(volume_id=root.id)] + [
@@ -193,6 +193,7 @@ class Site:
                 machine.id.apply(lambda domain: console.argument(platform.uri, domain)),
                 lives=False,
             ),
+            holds_config=True,
         )
 
 

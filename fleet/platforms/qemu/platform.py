@@ -24,6 +24,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleet.config import compressed
 from fleet.errors import FleetError, UsageError
 from fleet.files import stack_folder
 from fleet.images import QEMU_DISK
@@ -317,6 +318,7 @@ class Qemu(BasePlatform):
         assert node.image is not None
         return {
             **self._lasting_props(node),
+            "ignition": compressed(node.delivery.user_data),
             # These hold for its next start, and by themselves bring none about.
             "image": node.image.disks[QEMU_DISK.name].model_dump(exclude_defaults=True),
             "follow_image": node.follow_image,

@@ -73,4 +73,5 @@ class Site:
             ssh=" ".join(ssh.command(host, endpoints[SSH_PORT][1], ssh.UNCHECKED)),
             console=str(folder / "console.log"),
             watch=Watch(tokens.WATCHER, pulumi.Output.concat(str(folder), " ", machine.id)),
+            holds_config=True,
         )
