@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"github.com/blang/semver"
 	"github.com/pulumi/pulumi/pkg/v3/backend"
@@ -39,6 +40,10 @@ func replay(base apitype.UntypedDeployment, entries []apitype.JournalEntry) (aft
 	if err != nil {
 		return apitype.UntypedDeployment{}, err
 	}
+	// They come in no order; what is read twice is to be the same.
+	slices.SortStableFunc(typed.Deployment.PendingOperations, func(a, b apitype.OperationV2) int {
+		return strings.Compare(string(a.Resource.URN)+" "+string(a.Type), string(b.Resource.URN)+" "+string(b.Type))
+	})
 	untyped, err := typed.Deployment.ToUntypedDeployment(typed.Version, typed.Features)
 	if err != nil {
 		return apitype.UntypedDeployment{}, err
