@@ -93,7 +93,7 @@ func NewAPI(store *Store) *API {
 	} {
 		a.routes.Handle(pattern, a.handler(answer))
 	}
-	a.routes.HandleFunc("GET /api/capabilities", func(w http.ResponseWriter, _ *http.Request) { write(w, capabilities()) })
+	a.routes.HandleFunc("GET /api/capabilities", func(w http.ResponseWriter, _ *http.Request) { write(w, a.capabilities()) })
 	return a
 }
 
@@ -217,13 +217,16 @@ func refuse(w http.ResponseWriter, err error) {
 
 func (a *API) nothing(request) (any, error) { return nil, nil }
 
-func capabilities() apitype.CapabilitiesResponse {
+func (a *API) capabilities() apitype.CapabilitiesResponse {
+	journals, _ := json.Marshal(map[string]string{"pulumi": fmt.Sprintf("%d.%d", a.pulumi.Major, a.pulumi.Minor)})
 	version, _ := json.Marshal(apitype.DeploymentSchemaVersionConfig{Version: apitype.DeploymentSchemaVersionLatest})
 	return apitype.CapabilitiesResponse{Capabilities: []apitype.APICapabilityConfig{
 		{Capability: apitype.BatchEncrypt},
 		{Capability: apitype.BeginUpdate, Version: 1},
 		{Capability: apitype.StackOutputs, Version: 1},
 		{Capability: apitype.DeploymentSchemaVersion, Version: 1, Configuration: version},
+		// For fleet; Pulumi passes over what it does not know. Up to which release of it journals are offered.
+		{Capability: "fleet-journal", Version: 1, Configuration: journals},
 	}}
 }
 

@@ -151,7 +151,9 @@ func serve(store *Store, folder, listen, certificate, key string) error {
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(os.Stderr, "", log.LstdFlags),
 	}
-	fmt.Printf("States of %s at %s://%s; access token in %s\n", folder, scheme, listener.Addr(), tokenFile)
+	url := fmt.Sprintf("%s://%s", scheme, listener.Addr())
+	fmt.Printf("States in %s are served at %s.\n", folder, url)
+	fmt.Printf("Log in with: PULUMI_ACCESS_TOKEN=$(cat %s) pulumi login %s\n", tokenFile, url)
 	ended, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	failed := make(chan error, 1)

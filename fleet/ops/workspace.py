@@ -27,8 +27,9 @@ from pulumi.automation._stack import StackInitMode
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, UsageError
 from fleet.files import locked, read_text
-from fleet.ops.backend import Backend, Update, backend_of, is_engine, is_in_service, logged_in_backend
+from fleet.ops.backend import Backend, Update, backend_of, backend_url, is_engine, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
+from fleet.ops.state_server import has_journal
 from fleet.ops.ui import Ui
 from fleet.program.exported import is_data_disk, name_of, resources_of, stack_outputs
 from fleet.project import Project, short_name
@@ -307,15 +308,10 @@ class Stack:
         Args:
             event: Told what would be done.
         """
-        workspace = self.automation.workspace
-        before = workspace.env_vars
-        # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
-        workspace.env_vars = {**before, "PULUMI_SKIP_CHECKPOINTS": "true"}
         heard, file = self.engine.hearing(event), str(self._settings)
-        try:
+        # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
+        with self._states(skipped=True):
             self.run(lambda: self.automation.preview(on_event=heard, refresh=True, config_file=file))
-        finally:
-            workspace.env_vars = before
 
     def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
         """Update the stack.
@@ -326,7 +322,8 @@ class Stack:
             replace: URNs of resources to replace in any case.
         """
         heard = self.engine.hearing(event)
-        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=replace))
+        with self._states(skipped=self._has_journal):
+            self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=replace))
 
     def destroy(self, event: Listener) -> None:
         """Remove all resources.
@@ -334,7 +331,32 @@ class Stack:
         Args:
             event: Told what is done.
         """
-        self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
+        with self._states(skipped=self._has_journal):
+            self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
+
+    @cached_property
+    def _has_journal(self) -> bool:
+        """Whether an update writes what it does step by step to a journal."""
+        workspace = self.automation.workspace
+        return has_journal(
+            backend_url(self.project), lambda: self.engine.run(["version"], workspace.work_dir, {}).stdout
+        )
+
+    @contextlib.contextmanager
+    def _states(self, *, skipped: bool) -> Iterator[None]:
+        """Have the engine, meanwhile, bring no whole state up to date at its steps; of a journal, all is written.
+
+        Args:
+            skipped: Whether it is to be so.
+        """
+        workspace = self.automation.workspace
+        before = workspace.env_vars
+        if skipped:
+            workspace.env_vars = {**before, "PULUMI_SKIP_CHECKPOINTS": "true"}
+        try:
+            yield
+        finally:
+            workspace.env_vars = before
 
     @cached_property
     def resources(self) -> list[dict[str, Any]]:
