@@ -30,7 +30,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, as a user does; it listens when this returns."""
-        command = [FLEET, "state", "serve", "--folder", self.folder]
+        command: list[str | Path] = [FLEET, "state", "serve", "--folder", self.folder]
         self._process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout
         told = [self._process.stdout.readline(), self._process.stdout.readline()]
