@@ -165,10 +165,11 @@ def test_a_state_moves_from_files_to_the_server_and_back(folder: Folder, disks: 
         assert history[0]["kind"] == "update"
         assert history[0]["result"] == "succeeded"
         assert folder.pulumi("stack", "output", "secret", "--show-secrets").out.strip() == "not for the disk"
-        folder.environment["PULUMI_CONFIG_PASSPHRASE"] = "test"
-        assert folder.pulumi("stack", "change-secrets-provider", "passphrase", "--stack", "test").status == 0
-        assert folder.pulumi("stack", "export", "--stack", "test", "--file", "state.json").status == 0
-    assert folder.pulumi("stack", "import", "--stack", "test", "--file", "state.json").status == 0
+        exported = folder.pulumi("stack", "export", "--show-secrets", "--stack", "test", "--file", "state.json")
+        assert exported.status == 0, exported
+    result = folder.pulumi("stack", "import", "--stack", "test", "--file", "state.json")
+    assert result.status == 0, result
+    assert folder.pulumi("stack", "output", "secret", "--show-secrets").out.strip() == "not for the disk"
     result = folder.pulumi(*UP, "--expect-no-changes")
     assert result.status == 0, result
     assert disks.of("Volume").keys() == made
