@@ -1,6 +1,4 @@
-"""Hatch build hook: builds the server into the wheel of ``fcos-fleet-state``, with the notices of what is linked into
-it, as fleet's own hook, in the folder above, does with the transpiler.
-"""
+"""Hatch build hook of ``fcos-fleet-state``: builds the server into the wheel, as fleet's own hook does the transpiler."""
 
 from __future__ import annotations
 
