@@ -1,4 +1,4 @@
-"""Hatch build hook of ``fcos-fleet-state``: builds the server into the wheel, as fleet's own hook does the transpiler."""
+"""Hatch build hook of ``fcos-fleet-state``: builds the server into the wheel, as fleet's own does the transpiler."""
 
 from __future__ import annotations
 
