@@ -22,7 +22,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from packaging.tags import sys_tags
 
 BINARY = "fleet/config/fleet-transpiler"
-_TERMS = ("LICENSE", "LICENCE", "NOTICE", "COPYING", "PATENTS")
+_TERMS = ("LICENSE", "LICENCE", "UNLICENSE", "NOTICE", "COPYING", "PATENTS")
 """What the names of files begin with that say terms."""
 NOTICES = "fleet/config/fleet-transpiler.NOTICES.txt"
 
@@ -70,7 +70,7 @@ class TranspilerHook(BuildHookInterface[Any]):
             go = Go(shutil.which("go") or _pinned_go(root, scratch), root / "transpiler", target)
             # -buildvcs=false and -trimpath: the same source gives the same binary, wherever it is built.
             go.run("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(root / BINARY), ".")
-            (root / NOTICES).write_text(go.notices(), encoding="utf-8")
+            (root / NOTICES).write_text(go.notices("fleet-transpiler"), encoding="utf-8")
         build_data["tag"] = f"py3-none-{target.platform if target else next(sys_tags()).platform}"
         if "FLEET_SBOM" in os.environ:
             build_data["sbom_files"].append(os.environ["FLEET_SBOM"])
@@ -122,8 +122,12 @@ class Go:
         listed = self.run("list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}")
         return dict(line.split() for line in sorted(filter(None, listed.splitlines())))
 
-    def notices(self) -> str:
-        """Licenses and notices of all modules that are linked, and of Go itself, in the order of their names."""
+    def notices(self, program: str) -> str:
+        """Licenses and notices of all modules that are linked, and of Go itself, in the order of their names.
+
+        Args:
+            program: What they are linked into.
+        """
         module_of = "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}\t{{.Dir}}\t{{$.Dir}}{{end}}{{end}}"
         packages = self.run("list", "-deps", "-f", module_of)
         files: dict[str, dict[str, Path]] = {}
@@ -146,4 +150,4 @@ class Go:
             for module, named in sorted(files.items())
             for name, file in sorted(named.items())
         ]
-        return f"\n{'-' * 78}\n".join(["What fleet-transpiler is built of, and under which terms.\n", *parts])
+        return f"\n{'-' * 78}\n".join([f"What {program} is built of, and under which terms.\n", *parts])

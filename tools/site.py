@@ -31,7 +31,7 @@ CONTENTS: dict[str, tuple[str, ...]] = {
         )),
         "docs/ci/README.md",
     ),
-    "The spec": ("docs/spec.md", "docs/library.md", "docs/program.md"),
+    "The spec": ("docs/spec.md", "docs/library.md", "docs/program.md", "docs/state.md"),
     "Looking at a fleet": ("docs/report.md", "docs/view.md", "docs/graph.md"),
     "Platforms": ("docs/platforms.md", "docs/platforms/*.md"),
     "Examples": ("examples/*/README.md",),

@@ -1,4 +1,5 @@
-"""The packages: ``make wheels`` builds ``dist/``, a wheel for each kind of machine and the source distribution.
+"""The packages: ``make wheels`` builds ``dist/``, a wheel for each kind of machine and the source distribution, and
+wheels of the server of states, a distribution of its own.
 
 The Go binary is cross-compiled without C, so one machine builds them all. What is packed is what git has, in a folder
 of its own: the binary of this tree stays. The same sources give the same bytes, wherever and whenever they are built.
@@ -103,6 +104,25 @@ def build(out: Path, names: Sequence[str] = tuple(TARGETS)) -> list[Path]:
     return sorted(file for file in out.iterdir() if file.name.startswith(prefix))
 
 
+def build_server(out: Path, names: Sequence[str] = tuple(TARGETS)) -> list[Path]:
+    """Build wheels of ``fcos-fleet-state``, the server of `fleet state serve`.
+
+    Args:
+        out: Where to.
+        names: For which of :data:`hatch_build.TARGETS`.
+
+    Returns:
+        The files.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name in tree.files("hatch_build.py", "state/*"):
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(cache.ROOT / name, Path(folder) / name)
+        for name in names:
+            _hatch(Path(folder) / "state", out, "wheel", {"FLEET_WHEEL": name})
+    return sorted(out.glob("fcos_fleet_state-*.whl"))
+
+
 def _hatch(folder: Path, out: Path, kind: str, environment: dict[str, str]) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", kind, "--directory", str(out)],
@@ -117,7 +137,7 @@ def main() -> None:
     """Build all of them, have twine check them, and say how large they are."""
     out = cache.ROOT / DIST
     shutil.rmtree(out, ignore_errors=True)
-    files = build(out)
+    files = [*build(out), *build_server(out)]
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)
     for file in files:
         print(f"{file.stat().st_size / 1e6:5.1f} MB  {file.relative_to(cache.ROOT)}")

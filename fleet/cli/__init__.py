@@ -24,6 +24,7 @@ COMMANDS = {
     "migrate": "fleet.cli.migrate:migrate",
     "new": "fleet.cli.new:new",
     "schema": "fleet.cli.schema:schema",
+    "state": "fleet.cli.state:state",
     "status": "fleet.cli.status:status",
     "view": "fleet.cli.view:view",
     "image": "fleet.cli.image:image",

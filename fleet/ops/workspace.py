@@ -27,10 +27,11 @@ from pulumi.automation._stack import StackInitMode
 from fleet.core_schema import Plain
 from fleet.errors import FleetError, UsageError
 from fleet.files import locked, read_text
-from fleet.ops.backend import Backend, Update, backend_of, is_in_service, logged_in_backend
+from fleet.ops.backend import Backend, Update, backend_of, backend_url, is_in_service, logged_in_backend
 from fleet.ops.engine import Engine, Listener, end_idle_providers
 from fleet.ops.providers import served
 from fleet.ops.reading import Config, StateReader
+from fleet.ops.state_server import has_journal
 from fleet.ops.ui import Ui
 from fleet.processes import is_engine
 from fleet.program.exported import STACK, is_data_disk, name_of, resources_of, stack_outputs
@@ -45,6 +46,9 @@ PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
 
 _HIDDEN = "[secret]"
 """What the engine's events have in the place of a secret (``pkg/engine/events.go`` of github.com/pulumi/pulumi)."""
+
+_NO_STATES: Mapping[str, str] = {"PULUMI_SKIP_CHECKPOINTS": "true"}
+"""Has an engine bring no whole state up to date at its steps; what goes to a journal, it writes all the same."""
 
 Access = Literal["read", "change", "make"]
 """What a command does with a stack: see :class:`Stack`."""
@@ -336,17 +340,14 @@ class Stack:
         Args:
             event: Told what would be done.
         """
-        workspace = self.automation.workspace
-        before = workspace.env_vars
-        # The engine brings a state up to date at each step of a preview too, which nobody keeps: half of its work.
-        workspace.env_vars = {**before, "PULUMI_SKIP_CHECKPOINTS": "true"}
         heard, file = self.engine.hearing(event), str(self._settings)
+        # Nobody keeps the state that is brought up to date at each step of a preview, too: half of the engine's work.
+        variables = _NO_STATES
         with contextlib.ExitStack() as meanwhile:
-            meanwhile.callback(setattr, workspace, "env_vars", before)
             # A program of its own may be of another virtual environment, and so may its providers.
-            if workspace.program is not None:
-                attached = meanwhile.enter_context(served(self.project.name))
-                workspace.env_vars = {**workspace.env_vars, **attached}
+            if self.automation.workspace.program is not None:
+                variables = {**variables, **meanwhile.enter_context(served(self.project.name))}
+            meanwhile.enter_context(self._told(variables))
             self.run(lambda: self.automation.preview(on_event=heard, refresh=True, config_file=file))
 
     def up(self, event: Listener, *, target: list[str] | None = None, replace: list[str] | None = None) -> None:
@@ -362,7 +363,8 @@ class Stack:
         # The engine refuses to replace what the refresh has just removed from the state, unless a pattern names it
         # (pulumi, pkg/resource/deploy/deployment_executor.go, `checkTargets`).
         patterns = replace and [urn.replace("urn:pulumi:", "urn:*:", 1) for urn in replace]
-        self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=patterns))
+        with self._told(_NO_STATES if self._has_journal else {}):
+            self.run(lambda: self.automation.up(on_event=heard, refresh=True, target=target, replace=patterns))
 
     def _noting_outputs(self, then: Listener) -> Listener:
         """A listener that notes the stack's outputs, unless there are secrets among them, which events do not have."""
@@ -382,7 +384,27 @@ class Stack:
         Args:
             event: Told what is done.
         """
-        self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
+        with self._told(_NO_STATES if self._has_journal else {}):
+            self.run(lambda: self.automation.destroy(on_event=self.engine.hearing(event)))
+
+    @cached_property
+    def _has_journal(self) -> bool:
+        """Whether an update writes what it does step by step to a journal."""
+        workspace = self.automation.workspace
+        return has_journal(
+            backend_url(self.project), lambda: self.engine.run(["version"], workspace.work_dir, {}).stdout
+        )
+
+    @contextlib.contextmanager
+    def _told(self, variables: Mapping[str, str]) -> Iterator[None]:
+        """Have the engine, meanwhile, have more environment variables."""
+        workspace = self.automation.workspace
+        before = workspace.env_vars
+        workspace.env_vars = {**before, **variables}
+        try:
+            yield
+        finally:
+            workspace.env_vars = before
 
     @cached_property
     def resources(self) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Stacks whose state is in no files: in a bucket of S3, with a key of KMS and no passphrase, and in PostgreSQL."""
+"""Stacks whose state is in no files: in a bucket of S3, with a key of KMS and no passphrase, in PostgreSQL, and on a
+server that speaks as Pulumi's own service does, with journals."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.conftest import FLEET, STACK
+from tests.engine import state_server
 from tests.engine.places import QemuPlace
 from tests.engine.test_stopped import held
 
@@ -76,13 +78,21 @@ def postgres(place: QemuPlace) -> Iterator[str]:
                 process.send_signal(signal.SIGINT)
 
 
+@contextlib.contextmanager
+def server(place: QemuPlace) -> Iterator[str]:
+    """A server that keeps the key of the stack's secrets itself."""
+    with state_server.serving(place.stack):
+        yield "default"
+
+
 URLS = {
     "s3": f"s3://states?region={REGION}&awssdk=v2&s3ForcePathStyle=true",
     "postgres": "postgres://fleet@127.0.0.1:15432/postgres?sslmode=disable",
+    "server": "http://127.0.0.1:4780",
 }
 
 
-@pytest.fixture(params=[s3, postgres], ids=list(URLS))
+@pytest.fixture(params=[s3, postgres, server], ids=list(URLS))
 def remote(request: pytest.FixtureRequest, qemu: QemuPlace) -> Iterator[QemuPlace]:
     """A stack that is made, and whose config file does not say what locks its secrets."""
     with request.param(qemu) as provider:

@@ -54,7 +54,7 @@ def test_a_shell_completes_commands_stacks_and_nodes(folder: Folder) -> None:
     for stack in ("local", "london", "paris"):
         folder.write(f"Pulumi.{stack}.yaml", "config: {}\n")
     folder.edit("fleet.yaml", "count: 1", "count: 2")
-    assert completed(folder, "fleet stat") == ["status"]
+    assert completed(folder, "fleet statu") == ["status"]
     assert completed(folder, "fleet up fleet.yaml --stack lo") == ["local", "london"]
     assert completed(folder, "fleet validate fleet.yaml --stack p") == ["paris"]
     assert completed(folder, "fleet ssh fleet.yaml ") == ["web-0", "web-1"]
