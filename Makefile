@@ -37,7 +37,7 @@ lint:
 	@$(MAKE) --no-print-directory check
 	.venv/bin/mypy examples/*/[a-z]*.py
 	.venv/bin/python -m tools.ci_examples
-	cd transpiler && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...
+	for module in transpiler state; do (cd $$module && PATH="$$PWD/../.venv/bin:$$PATH" go vet ./...) || exit 1; done
 
 # Each of them reads only what changed since it ran last.
 check:
