@@ -253,7 +253,7 @@ class Deployment:
         if olds is None:
             return dict(provider.create(news).outs or {})
         if not provider.diff("history", olds, news).changes:
-            return olds
+            return dict(olds)
         return dict(provider.update("history", olds, news).outs or {})
 
 
@@ -470,7 +470,7 @@ def test_a_run_that_updates_the_stack_twice_begins_one_rollout_which_the_record_
     assert noted_rollout.number == {"nothing": 1, "a record": 2, "a rollout": 4, "a machine that came since": 5}[before]
 
     # The next command finds all done, and nothing to note.
-    done = {"digest": "two", "configs": pack({}), "generations": [[second.whole]]}
+    done: dict[str, Any] = {"digest": "two", "configs": pack({}), "generations": [[second.whole]]}
     done |= {"rollout": float(second.whole), "ended": since + 2.0}
     whole = [*renewed, half[-1], resource(tokens.RECORD, "web", "record", done)]
     (*_, last) = History(whole).rollouts
