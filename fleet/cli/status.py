@@ -70,11 +70,16 @@ class _Once(Terminal):
 def table(shown: FleetStatus) -> Iterator[Text]:
     """A status as a table: a line a node, and, where there are several groups, one above each group's.
 
+    Of a stack without nodes, as one is whose program has no fleet any more, it is a line that says so.
+
     Args:
         shown: The status.
     """
     from rich.text import Text
 
+    if not shown.nodes:
+        yield Text(f"Stack {shown.stack} has no nodes.")
+        return
     lines = list(aligned([_row(node) for node in shown.nodes], header=_HEADER))
     yield lines.pop(0)
     groups = [list(nodes) for _, nodes in itertools.groupby(shown.nodes, key=lambda node: node.group)]

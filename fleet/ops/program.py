@@ -32,7 +32,7 @@ from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Tell, cle
 from fleet.ops.session import Session, failing, not_ready_first, spare_peers, targets_of
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
-from fleet.ops.workspace import Stack
+from fleet.ops.workspace import Stack, retained_disks
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
 from fleet.program.exported import STACK, is_of_fleet, name_of, urn_name
@@ -403,6 +403,15 @@ class ProgramSession(Session):
 
     def _fleets(self, stack: Stack) -> list[ProgramFleet]:
         return program_fleets(stack.resources, stack.config.get, folder=self._project.folder, stack=stack.short_name)
+
+    def _disks(self, stack: Stack) -> Sequence[tuple[str, str]]:
+        fleets = self._fleets(stack)
+        several = len(fleets) > 1
+        return [
+            (said(fleet.name, name) if several else name, location)
+            for fleet in fleets
+            for name, location in retained_disks(fleet.resources)
+        ]
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         return [fleet.platform for fleet in self._fleets(stack)]

@@ -208,7 +208,7 @@ class Session:
         platforms = self._platforms(stack)
         self._ui.event(Begin("destroy", self._project.name, stack.name))
         recover_interrupted_update(stack, platforms, self._ui.say)
-        disks = retained_disks(stack.resources)
+        disks = self._disks(stack)
         # What nodes share is kept for the sake of nodes, and goes with the last one.
         _release(stack, lambda resource: is_shared(resource) or (delete_data_disks and is_data_disk(resource)))
         folders = self._folders(stack)
@@ -223,6 +223,10 @@ class Session:
                 folder.rmdir()  # unless data disks are in it
         for name, place in disks:
             self._ui.event(DataDisk(name, "deleted" if delete_data_disks else "kept", place))
+
+    def _disks(self, stack: Stack) -> Sequence[tuple[str, str]]:
+        """Name, as users say it, and location of every data disk that the stack has."""
+        return retained_disks(stack.resources)
 
     def _platforms(self, stack: Stack) -> Sequence[Platform]:
         """The platforms of the stack's fleets, without one twice."""

@@ -14,7 +14,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ from fleet.ops.reading import Config, StateReader
 from fleet.ops.state_server import has_journal
 from fleet.ops.ui import Ui
 from fleet.processes import is_engine
-from fleet.program.exported import STACK, is_data_disk, name_of, resources_of, stack_outputs
+from fleet.program.exported import STACK, Resource, is_data_disk, name_of, resources_of, stack_outputs
 from fleet.project import Project, short_name
 from fleet.stack_config import Secure
 
@@ -483,7 +483,7 @@ class _QuickStack(automation.Stack):
         )
 
 
-def retained_disks(resources: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def retained_disks(resources: Sequence[Resource]) -> list[tuple[str, str]]:
     """Name and location of every data disk in a state."""
     return [(name_of(r), r.get("id", "")) for r in resources if is_data_disk(r) and r.get("retainOnDelete")]
 

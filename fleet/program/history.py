@@ -33,12 +33,14 @@ class History:
     Attributes:
         rollouts: In the order of their beginnings.
         kept: The numbers of those whose configs are kept, for a rollback.
-        run: The run of a command that began the last one.
+        run: The run of a command that began the last one that is noted.
+        noted: The number of that one; 0 if none is.
     """
 
     rollouts: Sequence[PastRollout]
     kept: Sequence[int]
     run: str
+    noted: int
 
     def __init__(self, resources: Sequence[Resource]) -> None:
         current = [r for r in resources if not r.get("delete") and r.get("id")]
@@ -51,8 +53,9 @@ class History:
         self.exists = noted is not None
         self.run = str((noted or {}).get("run", ""))
         self.kept = sorted(number for numbers in numbers_of(self._record) for number in numbers)
-        entries = unpack(noted["entries"]) if noted else []
-        self.rollouts = list(self._settled([PastRollout.read(each) for each in entries], (noted or {}).get("stopped")))
+        entries = [PastRollout.read(each) for each in (unpack(noted["entries"]) if noted else [])]
+        self.noted = entries[-1].number if entries else 0
+        self.rollouts = list(self._settled(entries, (noted or {}).get("stopped")))
 
     @property
     def whole(self) -> int:
@@ -136,7 +139,9 @@ def with_change(
         # Nothing new is to be in the state of a fleet that kept no history while nothing changes.
         change = Change((), None, history.whole, run) if history.exists else None
         return replace(plan, change=change)
-    number = max((each.number for each in history.rollouts), default=0) + 1
+    # A run that updates the stack twice has begun one rollout, whether its program reads the state anew or not.
+    again = history.noted if history.run == run else 0
+    number = again or max((each.number for each in history.rollouts), default=0) + 1
     began = PastRollout(number, command=command, back_to=back_to, nodes=tuple(nodes), disks=disks)
     # What is settled may be two: the last one, and what came after it unrecorded.
     change = Change(tuple(history.rollouts[-2:]), began, number if only is None else history.whole, run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -230,6 +231,7 @@ def _config(program: Program) -> str:
     return file.read_text().replace("%20", " ").replace("%22", '"').replace("%3D", "=")
 
 
+DISK = "    data_disks: {a: {size_gib: 1, mount: /var/a}}\n"
 TWO = """\
 from fleet import Fleet
 
@@ -243,6 +245,7 @@ Fleet("cloud", "web.yaml", platform="aws", options={{}}, variables=variables)
 def test_two_fleets_on_two_platforms_are_one_stack(aws_program: tuple[Program, CloudPlace]) -> None:
     program, place = aws_program
     program.program(TWO.format(offset=OFFSET), count=1)
+    program.edit("web.yaml", "    ready: ", f"{DISK}    ready: ")
     up = program.done("up")
     assert "2 new" in up
     assert place.started() == ["cloud-web-0"]
@@ -260,7 +263,139 @@ def test_two_fleets_on_two_platforms_are_one_stack(aws_program: tuple[Program, C
     assert program.started() == []
     program.done("view", "--export", "page.html")
     assert "cloud/web-0" in (program.path / "page.html").read_text()
-    assert "2 removed" in program.done("destroy")
+    gone = program.done("destroy")
+    assert "2 removed" in gone
+    assert re.findall(r"Data disk (\S+) kept", gone) == ["cloud/web-0-a", "local/web-0-a"]
+
+
+GROWN = """\
+import pulumi
+from pulumi.dynamic import CreateResult, Resource, ResourceProvider
+
+from fleet import Fleet
+
+
+class Provider(ResourceProvider):
+    def create(self, props):
+        return CreateResult("queue", {"address": "10.0.0.9"})
+
+
+class Queue(Resource):
+    address: pulumi.Output[str]
+
+    def __init__(self, name):
+        super().__init__(Provider(), name, {"address": None})
+
+
+queue = Queue("queue")
+shop = Fleet("shop", "web.yaml", variables={"db": DB})
+"""
+
+
+def declared(program: Program) -> dict[str, dict[str, Any]]:
+    """The resources of the stack's state, by name."""
+    (state,) = program.path.glob(".pulumi/stacks/*/test.json")
+    resources = json.loads(state.read_text())["checkpoint"]["latest"]["resources"]
+    return {f"{each['type'].rpartition(':')[2]} {each['urn'].rpartition('::')[2]}": each for each in resources}
+
+
+@pytest.mark.long
+def test_plain_pulumi_has_the_gates_and_the_order_of_fleet_and_a_replacement_touches_nothing_but_its_node(
+    program: Program,
+) -> None:
+    def up() -> Result:
+        return program.pulumi("up", "--yes", "--skip-preview", "--non-interactive", *STACK)
+
+    program.program(PLAIN)
+    assert program.pulumi("stack", "init", "--non-interactive", "test").status == 0
+    assert up().status == 0
+    assert sorted(program.started()) == ["web-0", "web-1"]
+
+    # A sick peer holds the others.
+    program.program(PLAIN, greeting="two")
+    program.sicken("web-1")
+    held = up()
+    assert held.status != 0
+    assert "web-1 is not ready" in held.out + held.err
+    assert program.started() == []
+    program.heal("web-1")
+    assert up().status == 0
+    assert program.started() == ["web-0", "web-1"]
+
+    # One that does not get ready stops the rollout; what is mended goes first, and the run counts as one.
+    program.program(PLAIN, greeting="sick")
+    stopped = up()
+    assert stopped.status != 0
+    assert "web-0 is not ready" in stopped.out + stopped.err
+    assert program.started() == ["web-0"]
+    program.program(PLAIN, greeting="three")
+    assert "Not ready, so re-provisioned first: web-0." in program.done("up")
+    assert program.started() == ["web-0", "web-1"]
+    rollouts = [json.loads(line) for line in program.done("history", ".", "--json").splitlines()]
+    assert [(each["command"], each["result"]) for each in rollouts] == [
+        ("pulumi up", "done"),
+        ("pulumi up", "stopped"),
+        ("pulumi up", "done"),
+        ("pulumi up", "stopped"),
+        ("fleet up", "done"),
+    ]
+    assert declared(program)["Record shop-shop"]["outputs"]["rollout"] == rollouts[-1]["number"]
+    assert "nothing changes" in program.done("up")
+
+    # What the program has gained since is not made with a node.
+    program.program(GROWN.replace("DB", '"10.0.0.5"'), greeting="three")
+    before = declared(program)
+    assert "1 re-provisioned, 1 unchanged" in program.done("replace", "web-0")
+    assert program.started() == ["web-0"]
+    assert declared(program).keys() == before.keys()
+    program.program(GROWN.replace("DB", "queue.address"), greeting="three")
+    unknown = program.type("replace", "web-0", "--new-config")
+    assert unknown.status == 1
+    assert "db, which the fleet shop is given, is not known in this update" in unknown.err
+    assert program.started() == []
+    assert declared(program).keys() == before.keys()
+
+
+SSH = """\
+#!/bin/sh
+printf '%s\\n' "$@"
+"""
+
+
+@pytest.mark.long
+def test_data_disks_of_a_program_outlive_its_nodes_its_fleet_and_its_stack(program: Program) -> None:
+    def with_disk(text: str) -> None:
+        program.program(text, count=1)
+        program.edit("web.yaml", "    ready: ", f"{DISK}    ready: ")
+
+    with_disk(GROWN.replace("DB", '"10.0.0.5"'))
+    program.done("up")
+    (disk,) = program.path.glob(".fleet/*/**/*-a.qcow2")
+    disk_id = disk.stat().st_ino
+    (program.tools / "ssh").write_text(SSH)
+    (program.tools / "ssh").chmod(0o755)
+    words = program.done("ssh", "web-0", "uptime").splitlines()
+    assert words[:2] == ["-p", str(OFFSET + 2222)]
+    assert f"HostKeyAlias={declared(program)['QemuMachine shop-web-0']['id']}" in words
+    assert words[-2:] == ["core@127.0.0.1", "uptime"]
+
+    # A fleet that the program has no more goes, and nothing else.
+    program.write("__main__.py", GROWN.partition("shop = ")[0])
+    assert "web-0  remove" in program.done("preview")
+    assert "1 removed" in program.done("up")
+    assert program.done("status") == "Stack test has no nodes.\n"
+    assert not [name for name in declared(program) if "shop" in name]
+    assert "nothing changes" in program.done("up")
+    assert disk.stat().st_ino == disk_id
+
+    with_disk(GROWN.replace("DB", '"10.0.0.5"'))
+    assert "1 new" in program.done("up")
+    assert disk.stat().st_ino == disk_id
+    gone = program.done("destroy")
+    assert "web: 1 removed." in gone
+    assert disk.stat().st_ino == disk_id
+    assert f"Data disk web-0-a kept: {disk}" in gone
+    assert [path for path in (program.path / ".fleet").rglob("*") if path.is_file()] == [disk]
 
 
 PAGE = (ROOT / "docs/program.md").read_text()

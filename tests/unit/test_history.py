@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from tools.cache import ROOT
 
 Resources = list[dict[str, Any]]
 SPEC = """\
+version: 1
 name: web
 groups:
   web:
@@ -232,9 +234,27 @@ class Deployment:
             )
         return resources
 
-    def change(self, plan: FleetPlan, resources: Resources, **more: Any) -> Change | None:
+    def change(self, plan: FleetPlan, resources: Resources, *, run: str = "b", **more: Any) -> Change | None:
+        """What an update adds, which another run of a command makes than the one of :func:`with_history`."""
         known = with_state(plan, resources)
-        return with_change(known, self.platform, resources, run="a", command="fleet up", **more).change
+        return with_change(known, self.platform, resources, run=run, command="fleet up", **more).change
+
+    @staticmethod
+    def history(resources: Resources, change: Change) -> dict[str, Any]:
+        """The outputs of the history after an update that adds something to it."""
+        assert change.rollout
+        news = {
+            "rollout": json.dumps(change.rollout.describe()),
+            "settled": json.dumps([each.describe() for each in change.settled]),
+            "run": change.run,
+        }
+        provider = noted.HistoryProvider()
+        olds = next((each["outputs"] for each in resources if each["type"] == tokens.HISTORY), None)
+        if olds is None:
+            return dict(provider.create(news).outs or {})
+        if not provider.diff("history", olds, news).changes:
+            return dict(olds)
+        return dict(provider.update("history", olds, news).outs or {})
 
 
 @pytest.fixture
@@ -414,6 +434,51 @@ def test_a_rollout_without_nodes_or_with_nodes_that_go_is_done_when_they_are_gon
     disks = PastRollout(3, began=100)
     assert [each.result for each in History(with_history([*resources, ended], disks)).rollouts] == ["done"]
     assert [each.result for each in History(with_history(resources, disks)).rollouts] == ["stopped"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a record", "a rollout", "a machine that came since"])
+@pytest.mark.parametrize("reads", ["once", "anew"])
+def test_a_run_that_updates_the_stack_twice_begins_one_rollout_which_the_record_and_the_next_run_know(
+    stack: Deployment, before: str, reads: str
+) -> None:
+    old = stack.plan()
+    began = grown(stack.state(old, began=110, ready=130))
+    if before != "nothing":
+        ended = {"rollout": 3.0, "ended": 150.0} if before != "a record" else {}
+        began.append(resource(tokens.RECORD, "web", "record", {**ended, "digest": "one", "configs": pack({})}))
+    if before in ("a rollout", "a machine that came since"):
+        began = with_history(began, PastRollout(3, began=100, nodes=everything(old)))
+    if before == "a machine that came since":
+        of(began, tokens.READY, "web-1")["outputs"] |= {"began": 9000.0, "passed": 9030.0}
+    stack.spec = stack.spec.replace("GREETING: one", "GREETING: two")
+    new = stack.plan()
+
+    # What is sick first, then the others; a spec's program has read the state once, a user's reads it each time.
+    first = stack.change(new, began, run="b")
+    assert first
+    half = [each for each in began if each["type"] != tokens.HISTORY]
+    half = [each for each in half if not each["urn"].endswith("::web-1")]
+    since = int(time.time())
+    renewed = grown(stack.state(new, began=since, ready=since + 1))
+    half += [each for each in renewed if each["urn"].endswith("::web-1")]
+    half.append(resource(tokens.HISTORY, "web", "history", stack.history(began, first)))
+    second = stack.change(new, half if reads == "anew" else began, run="b")
+    assert second
+    assert stack.history(half, second) == half[-1]["outputs"], "it is noted once"
+    (*_, noted_rollout) = History(half).rollouts
+    assert first.whole == second.whole == noted_rollout.number
+    assert noted_rollout.number == {"nothing": 1, "a record": 2, "a rollout": 4, "a machine that came since": 5}[before]
+
+    # The next command finds all done, and nothing to note.
+    done: dict[str, Any] = {"digest": "two", "configs": pack({}), "generations": [[second.whole]]}
+    done |= {"rollout": float(second.whole), "ended": since + 2.0}
+    whole = [*renewed, half[-1], resource(tokens.RECORD, "web", "record", done)]
+    (*_, last) = History(whole).rollouts
+    assert (last.number, last.result) == (noted_rollout.number, "done")
+    third = stack.change(new, whole, run="c")
+    assert third
+    assert third.rollout is None
+    assert not record.RecordProvider().diff("record", done, {"digest": "two", "rollout": third.whole}).changes
 
 
 def test_a_machine_that_came_since_the_last_rollout_is_not_taken_for_a_part_of_it(stack: Deployment) -> None:

@@ -155,6 +155,10 @@ def test_a_node_whose_machine_is_gone_for_now_was_made(node: NodePlan, folder: F
     assert line(status) == "web-0  not ready  -  -  -  -  it has no machine"
 
 
+def test_a_stack_without_nodes_is_said_to_have_none() -> None:
+    assert [str(each) for each in table(FleetStatus("web", "test", ()))] == ["Stack test has no nodes."]
+
+
 def test_several_groups_have_a_line_each_above_their_nodes() -> None:
     states: tuple[State, ...] = get_args(State)
     nodes = [NodeStatus(f"{group}-{i}", group, state) for group in ("db", "web") for i, state in enumerate(states)]
