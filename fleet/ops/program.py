@@ -22,7 +22,7 @@ from pulumi.automation import EngineEvent
 
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.tokens import FLEET
-from fleet.errors import FleetError, UsageError, release
+from fleet.errors import FleetError, UsageError, release, unexpected
 from fleet.files import socket_folder, stack_folder
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
@@ -469,12 +469,9 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
                     if ended.is_set():
                         return
                     try:
-                        answered(read(connection))
-                        confirm(connection)
+                        _hear(connection, answered)
                     except FleetError as error:
                         trouble.append(error)
-                    except OSError:
-                        continue  # The program sees for itself that it was not heard.
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
@@ -486,6 +483,27 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
             with socket.socket(socket.AF_UNIX) as last:
                 last.connect(path)
             thread.join()
+
+
+def _hear(connection: socket.socket, answered: Callable[[Answer], None]) -> None:
+    """Take one answer, and let the program go on. A program that was not heard sees so for itself.
+
+    Raises:
+        FleetError: The answer cannot be read, or taken; whatever else is wrong with it is one, too, so that the next
+            fleet, which would wait for ever, is listened to.
+    """
+    try:
+        answer = read(connection)
+    except OSError:
+        return
+    try:
+        answered(answer)
+    except FleetError:
+        raise
+    except Exception as error:
+        raise FleetError(unexpected(error)) from None
+    with contextlib.suppress(OSError):
+        confirm(connection)
 
 
 def _is_ending(text: str) -> bool:
