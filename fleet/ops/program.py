@@ -176,8 +176,8 @@ class ProgramReporter:
     def _diagnosed(self, severity: str, message: str, urn: str) -> None:
         text = clean(message)
         if severity == "error":
-            # Where a fleet's part failed, how the program ended says nothing more.
-            if text and text not in self.errors and not _is_ending(text):
+            # Where a fleet's part failed, how the program ended says nothing more, or the same behind other words.
+            if text and not any(text.endswith(known) for known in self.errors) and not _is_ending(text):
                 self.errors.append(f"{urn_name(urn)}: {text}" if urn and urn.split("::")[2] != STACK else text)
         elif not text or _OF_PLUGIN.match(text):
             return
