@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails
 
 from fleet.core_schema import Loader, Plain
 from fleet.errors import FleetError, Position, UsageError
-from fleet.files import read_text
+from fleet.files import is_unicode, read_text
 from fleet.hints import hint, nearest
 from fleet.model import WRITTEN, PlacedError
 
@@ -125,6 +125,9 @@ class Document(Located):
                 raise UsageError(f"The {what} is empty.", at=at)
             self.root: yaml.Node = root
             _refuse_duplicates(path, root)
+            # A file that is UTF-8 has what is none only as an escape.
+            if "\\u" in text.lower():
+                _refuse_surrogates(path, root)
             self.value()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -178,6 +181,27 @@ def _refuse_duplicates(path: Path, root: yaml.Node) -> None:
                         )
                     seen[key.value] = key
                 pending.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+
+
+def _refuse_surrogates(path: Path, root: yaml.Node) -> None:
+    """Refuse escapes of half a surrogate pair, which are no characters; nothing can be made of them."""
+    pending, visited = [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.ScalarNode):
+            if not is_unicode(node.value):
+                raise UsageError(
+                    "A character here is half of a surrogate pair, which is none by itself.",
+                    at=_mark(path, node),
+                    fix="Write the character itself, or its whole code point, such as `\\U0001F600`.",
+                )
+        elif isinstance(node, yaml.MappingNode):
+            pending.extend(each for pair in node.value for each in pair)
         elif isinstance(node, yaml.SequenceNode):
             pending.extend(node.value)
 

@@ -142,6 +142,19 @@ def read_text(path: Path, what: str, *, at: Position | None = None, kind: type[F
         ) from None
 
 
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8.
+
+    It cannot where it has half of a surrogate pair, as an escape of YAML's or JSON's gives, or as Python has bytes of
+    the environment that are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def read_json(text: str | bytes) -> Any:
     """Parse JSON.
 

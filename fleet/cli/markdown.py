@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 MARKER = "<!-- fleet preview -->"
 LONGEST = 65_000
 """Characters: GitHub takes 65 536 in a comment; GitLab more."""
+_MORE = 100
+"""Characters that are kept for how many diffs are left out."""
+_LONGEST_LINE = 500
+"""Characters of a note or a reason."""
+_MOST_NOTES = 50
 _MOST_ROWS = 200
 _MOST_REASONS = 5
 _FATES = {"new": "new", "re-provisioned": "**re-provisioned**", "removed": "**removed**", "unchanged": "unchanged"}
@@ -62,39 +67,58 @@ def comment(summary: Summary, nodes: Mapping[str, NodeReport], notes: Sequence[s
         notes: What else was said.
         stack: The stack's name.
     """
-    begin = [MARKER, f"### {code(summary.fleet)} on {code(stack)}", "", _headline(summary), ""]
-    begin += [f"> {code(note)}" for note in dict.fromkeys(notes)] + [""] * bool(notes)
-    rows, diffs = _MOST_ROWS, list(_diffs(nodes))
-    left_out = 0
-    while len(text := _joined(begin, _table(nodes, rows), diffs, left_out)) > LONGEST and (diffs or rows):
-        if diffs:
-            left_out += 1
-            diffs = diffs[:-1]
-        else:
-            rows //= 2
+    begin = [MARKER, f"### {code(summary.fleet)} on {code(stack)}", "", _headline(summary), "", *_notes(notes)]
+    rows = _MOST_ROWS
+    while len(text := _text([*begin, *_table(nodes, rows)])) > LONGEST - _MORE and rows:
+        rows //= 2
+    diffs = [_text(diff) for diff in _diffs(nodes)]
+    shown = 0
+    for diff in diffs:
+        if len(text) + len(diff) > LONGEST - _MORE:
+            break
+        text, shown = text + diff, shown + 1
+    if left_out := len(diffs) - shown:
+        more = "1 more diff is" if left_out == 1 else f"{left_out} more diffs are"
+        text += f"\n{more} too long for a comment: `fleet diff` shows all.\n"
     return text
 
 
-def _joined(begin: Sequence[str], table: Iterable[str], diffs: Sequence[Sequence[str]], left_out: int) -> str:
-    parts = [*begin, *table, *(line for diff in diffs for line in diff)]
-    if left_out:
-        more = "1 more diff is" if left_out == 1 else f"{left_out} more diffs are"
-        parts += ["", f"{more} too long for a comment: `fleet diff` shows all."]
-    return "\n".join(parts) + "\n"
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    several = list(dict.fromkeys(notes))
+    yield from (f"> {code(_cut(note))}" for note in several[:_MOST_NOTES])
+    if (more := len(several) - _MOST_NOTES) > 0:
+        yield f"> {more} more: `fleet preview` shows all."
+    if several:
+        yield ""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}..."
 
 
 def code(text: str) -> str:
-    """A text as code, in a line or in a cell of a table: nothing in it is Markdown or HTML.
+    """A text as code, in a line: nothing in it is Markdown or HTML.
 
-    Its fence is longer than any run of backticks in it (CommonMark, "Code spans"). In tables, GitHub splits at pipes in
-    code, too, unless they are escaped (GitHub Flavored Markdown, "Tables").
+    Its fence is longer than any run of backticks in it (CommonMark, "Code spans").
     """
-    line = " ".join(text.split()).replace("|", "\\|")
+    line = " ".join(text.split())
     if not line:
         return ""
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     padding = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{padding}{line}{padding}{fence}"
+
+
+def _cell(text: str) -> str:
+    """A text as code, in a cell of a table.
+
+    GitHub splits a row at pipes in code, too, unless they are escaped (GitHub Flavored Markdown, "Tables").
+    """
+    return code(text.replace("|", "\\|"))
 
 
 def _headline(summary: Summary) -> str:
@@ -111,10 +135,10 @@ def _table(nodes: Mapping[str, NodeReport], most: int) -> Iterator[str]:
     yield from ("| node | | why |", "| --- | --- | --- |")
     for name in list(changing)[:most]:
         node = changing[name]
-        reasons = [code(reason) for reason in node.reasons[:_MOST_REASONS]]
+        reasons = [_cell(_cut(reason)) for reason in node.reasons[:_MOST_REASONS]]
         if more := len(node.reasons) - _MOST_REASONS:
             reasons += [f"{more} more"] if more > 0 else []
-        yield f"| {code(name)} | {_FATES[node.fate]} | {'<br>'.join(reasons)} |"
+        yield f"| {_cell(name)} | {_FATES[node.fate]} | {'<br>'.join(reasons)} |"
     if (more := len(changing) - most) > 0:
         yield f"| {more} more | | |"
 
@@ -127,7 +151,9 @@ def _diffs(nodes: Mapping[str, NodeReport]) -> Iterator[list[str]]:
             alike.setdefault((change.kind, change.name, change.how, change.diff), []).append(name)
     for (kind, what, how, lines), names in alike.items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        title = _html(f"{' '.join(filter(None, [kind, what]))} {how} on {shown}")
+        # In code, GitHub and GitLab make no mention of `@team`, which a reference to the character would not prevent.
+        named = f"<code>{_html(' '.join(filter(None, [kind, _cut(what)])))}</code>"
+        title = f"{named} {_html(how)} on <code>{_html(shown)}</code>"
         fence = "`" * (1 + max([2, *(len(run) for line in lines for run in re.findall("`+", line))]))
         body = [f"{fence}diff", *(re.sub(r"[\r\n]", " ", line) for line in lines), fence] if lines else []
         yield ["", f"<details><summary>{title}</summary>", "", *body, "", "</details>"]

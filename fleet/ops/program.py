@@ -22,7 +22,7 @@ from pulumi.automation import EngineEvent
 
 from fleet.dynamic.gate import PATIENCE
 from fleet.dynamic.tokens import FLEET
-from fleet.errors import FleetError, UsageError, release
+from fleet.errors import FleetError, UsageError, release, unexpected
 from fleet.files import socket_folder, stack_folder
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
@@ -176,8 +176,8 @@ class ProgramReporter:
     def _diagnosed(self, severity: str, message: str, urn: str) -> None:
         text = clean(message)
         if severity == "error":
-            # Where a fleet's part failed, how the program ended says nothing more.
-            if text and text not in self.errors and not _is_ending(text):
+            # Where a fleet's part failed, how the program ended says nothing more, or the same behind other words.
+            if text and not any(text.endswith(known) for known in self.errors) and not _is_ending(text):
                 self.errors.append(f"{urn_name(urn)}: {text}" if urn and urn.split("::")[2] != STACK else text)
         elif not text or _OF_PLUGIN.match(text):
             return
@@ -478,12 +478,9 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
                     if ended.is_set():
                         return
                     try:
-                        answered(read(connection))
-                        confirm(connection)
+                        _hear(connection, answered)
                     except FleetError as error:
                         trouble.append(error)
-                    except OSError:
-                        continue  # The program sees for itself that it was not heard.
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
@@ -495,6 +492,27 @@ def _listening(answered: Callable[[Answer], None]) -> Iterator[tuple[str, list[F
             with socket.socket(socket.AF_UNIX) as last:
                 last.connect(path)
             thread.join()
+
+
+def _hear(connection: socket.socket, answered: Callable[[Answer], None]) -> None:
+    """Take one answer, and let the program go on. A program that was not heard sees so for itself.
+
+    Raises:
+        FleetError: The answer cannot be read, or taken; whatever else is wrong with it is one, too, so that the next
+            fleet, which would wait for ever, is listened to.
+    """
+    try:
+        answer = read(connection)
+    except OSError:
+        return
+    try:
+        answered(answer)
+    except FleetError:
+        raise
+    except Exception as error:
+        raise FleetError(unexpected(error)) from None
+    with contextlib.suppress(OSError):
+        confirm(connection)
 
 
 def _is_ending(text: str) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, TypeVar
 
@@ -246,15 +246,24 @@ class Fleet(pulumi.ComponentResource):
                 passed[name] = Passed(_scalar(name, value), is_output=False)
                 continue
             output: pulumi.Output[Any] = pulumi.Output.from_input(value)
-            is_known, is_secret = await output.is_known(), await output.is_secret()
-            after += sorted(await output.resources() - set(after), key=lambda resource: resource.pulumi_resource_name)
+            try:
+                is_known, is_secret = await output.is_known(), await output.is_secret()
+                resources, awaited = await output.resources(), await output.future()
+            except Exception as error:
+                # Pulumi shows what the program itself raised; it may be about a secret.
+                raise FleetError(
+                    f"{name}, which the fleet {self._fleet} is given, is an output that failed "
+                    f"({type(error).__name__}).",
+                    fix="Mend what the program makes it of, such as a function that `apply` runs.",
+                ) from None
+            after += sorted(resources - set(after), key=lambda resource: resource.pulumi_resource_name)
             if not is_known and not self._run.preview:
                 raise FleetError(
                     f"{name}, which the fleet {self._fleet} is given, is not known in this update.",
                     fix="It comes from a resource that is not there yet, or changes, and that an update of some nodes "
                     "alone leaves as it is: `fleet up` updates all.",
                 )
-            known = _scalar(name, await output.future()) if is_known else ""
+            known = _scalar(name, awaited) if is_known else ""
             passed[name] = Passed(known, is_secret, is_known)
         return passed
 
@@ -284,8 +293,11 @@ class Fleet(pulumi.ComponentResource):
 
         later = asyncio.ensure_future(output())
 
-        async def part(read: Callable[[pulumi.Output[Any]], Awaitable[T]]) -> T:
-            return await read(await later)
+        def part(read: Callable[[pulumi.Output[Any]], Awaitable[T]]) -> Awaitable[T]:
+            async def awaited() -> T:
+                return await read(await later)
+
+            return _Later(awaited)
 
         return pulumi.Output(
             part(lambda each: each.resources()),
@@ -293,6 +305,23 @@ class Fleet(pulumi.ComponentResource):
             part(lambda each: each.is_known()),
             part(lambda each: each.is_secret()),
         )
+
+
+class _Later(Awaitable[T]):
+    """What begins when it is awaited.
+
+    The SDK awaits the parts of an output one after the other, and none after one that failed. Python would warn the
+    user of each coroutine that was begun for nothing.
+
+    Args:
+        begin: Begins it.
+    """
+
+    def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
+        self._begin = begin
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._begin().__await__()
 
 
 def _check_name(name: str) -> None:

@@ -163,6 +163,7 @@ def read(connection: socket.socket) -> Answer:
 
     Raises:
         OSError: It was cut off.
+        FleetError: It has what this installation does not know, such as a class of the program's own.
     """
     pieces = []
     while piece := connection.recv(1 << 16):
@@ -171,6 +172,15 @@ def read(connection: socket.socket) -> Answer:
         answer: Answer = pickle.loads(b"".join(pieces))
     except (EOFError, pickle.UnpicklingError) as error:
         raise OSError(str(error)) from None
+    except Exception as error:
+        # What an answer holds may be a secret, but no name of a module or class is.
+        what = f": {error}" if isinstance(error, ImportError | AttributeError) else ""
+        raise FleetError(
+            f"What a fleet of the program plans cannot be read by this command, which runs with other packages "
+            f"({type(error).__name__}{what}).",
+            fix="Run the `fleet` of the program's own virtual environment, and give fleets plain texts, numbers and "
+            "booleans as options.",
+        ) from None
     return answer
 
 

@@ -15,10 +15,12 @@ import base64
 import binascii
 import json
 import os
+import selectors
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from fleet.errors import FleetError, Position
 from fleet.files import TEXT_MOST, read_bytes
 from fleet.hints import nearest
 from fleet.masking import Mask
+from fleet.processes import kill_descendants
 from fleet.spec.model import SecretSource
 
 IDENTITY = "AGE_IDENTITY"
@@ -42,6 +45,8 @@ INSTALL = {
 
 _SHOWN = 600
 """Characters of what a program said that an error shows: the last ones."""
+_SEARCHED = 1 << 14
+"""Bytes of a value that are looked for in what a program said: of more, that takes seconds."""
 
 
 class NotAskedError(FleetError):
@@ -151,27 +156,27 @@ class Programs:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise FleetError(f"{told_by}, which cannot be run: {reason}.", at=at) from None
+        output, errors = bytearray(), None if asks else bytearray()
         try:
-            output, errors = process.communicate(timeout=source.timeout)
-        except subprocess.TimeoutExpired as expired:
-            said = _said(b"", expired.stderr)
+            _read(process, output, errors, time.monotonic() + source.timeout)
+        except subprocess.TimeoutExpired:
             raise FleetError(
-                f"{told_by}, which did not end within {source.timeout} s{said}.",
+                f"{told_by}, which did not end within {source.timeout} s{_said(output, errors)}.",
                 at=at,
                 fix="Give it longer with `timeout:`, in seconds, if it waits for somebody.",
             ) from None
         finally:
-            # Its children may hold the pipes open: nobody waits for these.
             if process.poll() is None:
+                kill_descendants(process.pid)
                 process.kill()
                 process.wait()
             for pipe in filter(None, (process.stdout, process.stderr)):
                 pipe.close()
+        if max(len(output), len(errors or b"")) > TEXT_MOST:
+            raise FleetError(f"{told_by}, which printed more than {TEXT_MOST >> 20} MiB.", at=at)
         if process.returncode:
             status = f"status {process.returncode}" if process.returncode > 0 else f"signal {-process.returncode}"
             raise FleetError(f"{told_by}, which failed ({status}){_said(output, errors)}.", at=at)
-        if len(output) > TEXT_MOST:
-            raise FleetError(f"{told_by}, which printed more than {TEXT_MOST >> 20} MiB.", at=at)
         try:
             return output.decode()
         except UnicodeDecodeError as error:
@@ -223,6 +228,36 @@ def _at_terminal() -> bool:
         return False
 
 
+def _read(process: subprocess.Popen[bytes], output: bytearray, errors: bytearray | None, deadline: float) -> None:
+    """Read what a program prints until it ends, or has printed more than is taken: it may print without end.
+
+    Args:
+        process: The program.
+        output: Takes its standard output.
+        errors: Takes its standard error; ``None``: that is the terminal.
+        deadline: When it has to have ended, by the monotonic clock.
+
+    Raises:
+        TimeoutExpired: It has not.
+    """
+    with selectors.DefaultSelector() as pipes:
+        for pipe, taken in ((process.stdout, output), (process.stderr, errors)):
+            if pipe is not None and taken is not None:
+                pipes.register(pipe, selectors.EVENT_READ, taken)
+        while pipes.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise subprocess.TimeoutExpired(process.args, left)
+            for key, _ in pipes.select(left):
+                piece = os.read(key.fd, 1 << 16)
+                if not piece:
+                    pipes.unregister(key.fileobj)
+                key.data.extend(piece)
+                if len(key.data) > TEXT_MOST:
+                    return
+    process.wait(max(0, deadline - time.monotonic()))
+
+
 def _said(output: bytes, errors: bytes | None) -> str:
     """What a program said of its failure, as the end of a sentence: its last lines, without what it has to tell.
 
@@ -232,6 +267,8 @@ def _said(output: bytes, errors: bytes | None) -> str:
     """
     if errors is None:
         return ", and may have said above why"
+    if len(output) > _SEARCHED:
+        return ", and what it said is not shown, since the secret may be in it"
     text = errors.decode(errors="replace")
     # A script may repeat what another one told.
     text = Mask({"it tells": output.decode(errors="replace").strip()})(text)

@@ -10,13 +10,14 @@ import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ConfigDict
 
 from fleet.boundary import Boundary
 from fleet.config.template import Scalar
 from fleet.errors import FleetError, Position, UsageError
-from fleet.files import read_text
+from fleet.files import is_unicode, read_text
 from fleet.masking import Mask
 from fleet.model import Model
 from fleet.spec.model import Certificate, Generate, SecretName, SecretSource, Variable, VariableName
@@ -247,7 +248,11 @@ class Resolver:
             read, unread = _Secrets(self, head, folder, at).all()
             secrets.update(read)
         variables = {
-            name: self._variable(name, variable, secrets, at("variables", name))
+            name: _unicode(
+                self._variable(name, variable, secrets, at("variables", name)),
+                f"The variable {name}",
+                at("variables", name),
+            )
             for name, variable in head.variables.items()
         }
         filling = {name: variable.secret for name, variable in head.variables.items() if variable.secret}
@@ -345,16 +350,18 @@ class _Secrets:
         return self._known, unread
 
     def _get(self, name: str) -> str:
-        if name not in self._known and name in self._passed:
-            self._known[name] = str(self._passed[name].value)
         if name not in self._known:
-            source, at = self._head.secrets[name], self._at("secrets", name)
-            generate = source.generate
-            if generate and self._resolver.config:
-                self._known[name] = self._generated(name, source.config, generate, at)
-            else:
-                self._known[name] = self._resolver.secret(name, source, self._programs, self._folder, at)
+            at = self._at("secrets", name)
+            self._known[name] = _unicode(self._read(name, at), f"The secret {name}", at)
         return self._known[name]
+
+    def _read(self, name: str, at: Position) -> str:
+        if name in self._passed:
+            return str(self._passed[name].value)
+        source = self._head.secrets[name]
+        if source.generate and self._resolver.config:
+            return self._generated(name, source.config, source.generate, at)
+        return self._resolver.secret(name, source, self._programs, self._folder, at)
 
     def _generated(self, name: str, key: str, generate: Generate, at: Position) -> str:
         assert self._resolver.config is not None
@@ -396,6 +403,24 @@ class _Secrets:
                 at=at,
                 fix="It has to be the PEM of one private key and of its certificate.",
             ) from None
+
+
+V = TypeVar("V", bound=Scalar)
+
+
+def _unicode(value: V, what: str, at: Position) -> V:
+    """A value that can be written into a config.
+
+    Raises:
+        FleetError: It is a text that is no Unicode.
+    """
+    if isinstance(value, str) and not is_unicode(value):
+        raise FleetError(
+            f"{what} is no UTF-8 text.",
+            at=at,
+            fix="A value is text: encode what is none, as base64 for one.",
+        )
+    return value
 
 
 def _certificates() -> types.ModuleType:

@@ -44,6 +44,7 @@ RUNNING = ("container", "pod", "kube")
 """The kinds that run something."""
 
 _NAME = re.compile(r"[A-Za-z0-9:_.@-]+")
+_PORT_MOST = 65535
 _SECTIONS = ("Unit", "Service", "Install", "Quadlet")
 _FIX_BUILD = (
     "Take a `builds: {NAME: {context: FOLDER}}` of the group in its place: its folder goes to the node, and "
@@ -414,6 +415,9 @@ def _problems(unit: QuadletUnit) -> Iterator[tuple[str, Position, str]]:
     service_name = content.last(section, "ServiceName")
     if service_name and not _NAME.fullmatch(service_name.value):
         yield f"`ServiceName={service_name.value}` is no name of a service.", service_name.at, "It ends in no .service."
+    for entry in unit.all("PublishPort"):
+        if problem := _port_problem(entry.value):
+            yield f"`PublishPort={entry.value}`: {problem}.", entry.at, ""
     if unit.kind == "container":
         yield from _container_problems(unit)
     if unit.image:
@@ -461,27 +465,50 @@ def _container_problems(unit: QuadletUnit) -> Iterator[tuple[str, Position, str]
             )
 
 
+_PUBLISHED = re.compile(
+    r"(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<first>\d+)(?:-(?P<last>\d+))?:"
+    r"(?P<inner>\d+)(?:-(?P<inner_last>\d+))?(?:/(?P<protocol>tcp|udp))?",
+    re.ASCII,
+)
+
+
+def _port_problem(text: str) -> str:
+    """Why Podman would not publish the ports that ``PublishPort=`` names; empty if it would, or may.
+
+    Podman's ``pkg/specgenutil/ports.go`` refuses the same, but only when the container starts.
+    """
+    match = _PUBLISHED.fullmatch(text)
+    if not match:
+        return ""
+    if any(each.strip("0") == "" or len(each) > 5 or int(each) > _PORT_MOST for each in match.groups()[1:5] if each):
+        return f"a port is a number from 1 to {_PORT_MOST}"
+    lengths = [
+        int(match[last] or match[first]) - int(match[first])
+        for first, last in (("first", "last"), ("inner", "inner_last"))
+    ]
+    if min(lengths) < 0:
+        return "a range ends at a higher port than it begins with"
+    if lengths[0] != lengths[1]:
+        return "the range of the node has another length than the container's"
+    return ""
+
+
 def _published(text: str) -> Iterator[Port]:
     """The ports of ``PublishPort=``: ``[[ADDRESS:][NODE]:]CONTAINER[/PROTOCOL]``, each a number or a range.
 
     Podman itself chooses where no port of the node is named; what systemd has yet to expand is not known.
     """
-    match = re.fullmatch(
-        r"(?:(?P<address>\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]+\]):)?(?P<first>\d+)(?:-(?P<last>\d+))?:"
-        r"(?P<inner>\d+)(?:-\d+)?(?:/(?P<protocol>tcp|udp))?",
-        text,
-    )
-    if not match:
+    match = _PUBLISHED.fullmatch(text)
+    if not match or _port_problem(text):
         return
     first, inner = int(match["first"]), int(match["inner"])
     for offset in range(int(match["last"] or first) - first + 1):
-        if 1 <= first + offset <= 65535 and 1 <= inner + offset <= 65535:
-            yield Port(
-                node=first + offset,
-                container=inner + offset,
-                protocol=match["protocol"] or "tcp",
-                address=match["address"] or "",
-            )
+        yield Port(
+            node=first + offset,
+            container=inner + offset,
+            protocol=match["protocol"] or "tcp",
+            address=match["address"] or "",
+        )
 
 
 def started(units: Sequence[QuadletUnit], elsewhere: str) -> set[str]:

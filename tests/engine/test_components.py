@@ -234,6 +234,14 @@ Fleet("shop", "web.yaml", variables={"number": pulumi.Output.from_input("2"), "p
     assert "web.yaml:5:12: The variable number fills `count`, which shapes the fleet" in refused.out + refused.err
     assert "Traceback" not in refused.out + refused.err
     program.edit("__main__.py", 'pulumi.Output.from_input("2")', "2")
+    # An output that fails is no bug of fleet's, and what failed after it is no news.
+    program.edit("__main__.py", '"a"', 'pulumi.Output.from_input("a").apply(lambda _: {}["no such key"])')
+    failed = preview(program)
+    assert failed.status != 0
+    assert "KeyError: 'no such key'" in failed.out + failed.err
+    assert "bug of fleet" not in failed.out + failed.err
+    assert "never awaited" not in failed.out + failed.err
+    program.edit("__main__.py", 'pulumi.Output.from_input("a").apply(lambda _: {}["no such key"])', '"a"')
     program.edit("web.yaml", "secrets: [token]", "read_only: true")
     plain = preview(program)
     assert plain.status == 0, plain

@@ -232,6 +232,30 @@ def test_what_podman_would_not_take_or_the_node_not_have_is_refused(
     assert error in loose.error([name])
 
 
+@pytest.mark.parametrize("kind", ["container", "pod", "kube"])
+@pytest.mark.parametrize(
+    ("ports", "error"),
+    [
+        ("0:80", "a port is a number from 1 to 65535"),
+        ("65536:80", "a port is a number"),
+        ("80:65536/udp", "a port is a number"),
+        ("127.0.0.1:1-99999999999:1-99999999999", "a port is a number"),
+        (f"{'9' * 6000}:80", "a port is a number"),
+        ("8081-8080:81-80", "a range ends at a higher port"),
+        ("8080-8082:80", "the range of the node has another length than the container's"),
+        ("[::1]:8080-8082:80-81", "the range of the node has another length"),
+    ],
+)
+def test_ports_that_podman_would_not_publish_are_refused_at_their_place(
+    loose: Loose, kind: str, ports: str, error: str
+) -> None:
+    text = WHOLE[f"app.{kind}"]
+    loose.write("app.yaml", "kind: Pod\n")
+    loose.write(f"app.{kind}", f"{text}PublishPort={ports}\n")
+    said = loose.error([f"app.{kind}"])
+    assert said.startswith(f"app.{kind}:{text.count(chr(10)) + 1}: `PublishPort={ports}`: {error}")
+
+
 @pytest.mark.parametrize(
     ("quadlet", "error"),
     [

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from unittest.mock import patch
 
+import psutil
 import pytest
 
 from fleet.errors import FleetError
@@ -136,6 +137,23 @@ def test_no_error_and_no_argument_shows_what_a_program_told(told: Folder, source
         assert Mask({"s": CANARY})(text) == text
 
 
+@pytest.mark.parametrize("ending", ["exit 3", "sleep 600"], ids=["it fails", "it takes too long"])
+@pytest.mark.parametrize("size", [1, 2000], ids=["short", "long"])
+def test_what_a_program_told_is_in_no_error_however_it_ends(told: Folder, ending: str, size: int) -> None:
+    told.write("secret.age", f"{CANARY}\n" * size)
+    script(told, "tell", f"/bin/cat secret.age; /bin/cat secret.age >&2; {ending}")
+    said = refusal(told, "{command: [./bin/tell], timeout: 1}")
+    assert "secret it tells" in said or "is not shown, since the secret may be in it" in said
+    assert Mask({"s": CANARY})(said) == said
+
+
+def test_nothing_of_a_program_that_takes_too_long_is_left_running(told: Folder) -> None:
+    script(told, "tell", "sleep 600 & echo $! > child; sleep 600")
+    assert "did not end within 1 s" in refusal(told, "{command: [./bin/tell], timeout: 1}")
+    child = int((told.path / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
 def test_keys_of_one_file_are_decrypted_once(told: Folder) -> None:
     told.write("secrets.json", json.dumps({"db": {"password": "a"}, "other": "b", "list": [{"c": "d"}]}))
     keys = {"s": "db.password", "t": "other", "u": "list.0.c"}
@@ -188,6 +206,9 @@ def test_a_key_that_is_not_there_is_an_error_with_those_that_are(told: Folder, k
         ("{command: ['true']}", "comes from the command `true`, which printed nothing."),
         ("{command: [printf, '\\377']}", "the value is not UTF-8 text (byte 0). A secret is text"),
         ("{command: [head, -c, 5000000, /dev/zero]}", "which printed more than 4 MiB."),
+        ("{command: ['yes'], timeout: 2}", "which printed more than 4 MiB."),
+        ("{command: [sh, -c, 'yes >&2'], timeout: 2}", "which printed more than 4 MiB."),
+        ("{command: [sh, -c, 'exec sleep 600 >&-'], timeout: 1}", "did not end within 1 s, and said nothing. Give it"),
         ("{command: [sh, -c, 'kill -9 $$']}", "which failed (signal 9), and said nothing."),
         ("{command: [sh, -c, 'echo no such entry >&2; exit 2']}", "which failed (status 2): no such entry."),
         ("{command: [sh, -c, 'sleep 600 & sleep 600'], timeout: 1}", "which did not end within 1 s"),
