@@ -6,7 +6,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_after_validator_function
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core.core_schema import no_info_after_validator_function, no_info_before_validator_function
 
 from fleet.core_schema import Loader
 
@@ -23,8 +23,66 @@ WRITTEN: dict[str, Any] = {"written": True}
 """The context of a model that is read from a document, where nothing stands for what Python says as ``None``."""
 
 
+def _numbers(model: type[BaseModel], schema: Any) -> Iterator[dict[str, Any]]:
+    """The parts of a model's core schema that read a number or an IP address, but for those of models in it."""
+    match schema["type"]:
+        case "int" | "float" if not schema.get("strict"):
+            yield schema
+        case "lax-or-strict" if _kind(schema) in _NO_BOOLEANS:
+            yield schema
+        case "function-before" if without_checks(schema) is not schema:
+            pass
+        case "model" if schema["cls"] is not model:
+            pass
+        case "model-fields":
+            for field in schema["fields"].values():
+                yield from _numbers(model, field["schema"])
+        case "union":
+            for choice in schema["choices"]:
+                yield from _numbers(model, choice[0] if isinstance(choice, tuple) else choice)
+        case _:
+            for key in ("schema", "items_schema", "keys_schema", "values_schema"):
+                if key in schema:
+                    yield from _numbers(model, schema[key])
+
+
+def _kind(schema: Any) -> str:
+    """Pydantic's kind of error for what is not what a core schema reads, such as "int_type" or "ip_v4_address"."""
+    if schema["type"] != "lax-or-strict":
+        return f"{schema['type']}_type"
+    name = schema["strict_schema"].get("python_schema", {}).get("cls", object).__name__.lower()
+    return f"ip_{name[2:4]}_{name[4:]}"
+
+
+def _no_boolean(kind: str) -> Callable[[Any], Any]:
+    def no_boolean(value: Any) -> Any:
+        if isinstance(value, bool):
+            raise PydanticCustomError(kind, "Input is a boolean")
+        return value
+
+    return no_boolean
+
+
+_NO_BOOLEANS: Mapping[str, Callable[[Any], Any]] = {
+    kind: _no_boolean(kind)
+    for kind in (
+        "int_type", "float_type", "ip_v4_address", "ip_v6_address", "ip_v4_network", "ip_v6_network",
+        "ip_v4_interface", "ip_v6_interface",
+    )
+}  # fmt: skip
+"""What refuses a boolean, by the kind of error."""
+
+
+def without_checks(schema: Any) -> Any:
+    """A core schema without the function that refuses booleans, if it begins with that."""
+    refuses = schema["type"] == "function-before" and schema["function"]["function"] in _NO_BOOLEANS.values()
+    return schema["schema"] if refuses else schema
+
+
 class Model(BaseModel):
-    """A frozen model that refuses unknown keys and non-finite numbers (``.inf``, ``.nan``).
+    """A frozen model that refuses unknown keys, non-finite numbers (``.inf``, ``.nan``), and booleans for numbers.
+
+    Pydantic, as Python, takes ``true`` for 1, and so for the address 0.0.0.1. In YAML neither is meant by it.
 
     Attributes:
         other_forms: How it can be written besides as a mapping: what JSON Schema says of each way. They are made of the
@@ -36,6 +94,16 @@ class Model(BaseModel):
 
     other_forms: ClassVar[tuple[Mapping[str, Any], ...]] = ()
     exactly_one: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Pydantic's schema of the model, whose numbers and addresses are no booleans."""
+        schema = handler(source)
+        for part in _numbers(cls, handler.resolve_ref_schema(schema)):
+            inner = dict(part)
+            part.clear()
+            part.update(no_info_before_validator_function(_NO_BOOLEANS[_kind(inner)], inner))
+        return schema
 
 
 PORT_NUMBER = "0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -81,10 +149,12 @@ class Grammar:
     Attributes:
         pattern: Of the whole text, in what Python and ECMAScript have in common.
         problem: Says of a text that is not of it what is wrong, and what to write.
+        whole: Of numbers, which are read as they are written, only whole ones of at least this are of it.
     """
 
     pattern: str
     problem: Callable[[str], str]
+    whole: int | None = None
 
     def read(self, text: str) -> str:
         """The text.
@@ -107,6 +177,9 @@ class Grammar:
             return {**made, "pattern": pattern}
         # Of several types, it is the text's.
         texts = [{**each, "pattern": pattern} if each == {"type": "string"} else each for each in made["anyOf"]]
+        if self.whole is not None:
+            numbers = {"type": "integer", "minimum": self.whole}
+            texts = [each for each in texts if each.get("type") not in ("integer", "number")] + [numbers]
         return {**made, "anyOf": texts}
 
 

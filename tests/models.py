@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from fleet.spec.model import FleetSpec
 from fleet.spec.values import Head
+
+Place = tuple[str | int, ...]
 
 REQUIRED: dict[str, Any] = {
     "name": "web", "image": "docker.io/library/caddy:2", "path": "base.bu", "size_gib": 1, "mount": "/var/a",
@@ -18,6 +22,12 @@ REQUIRED: dict[str, Any] = {
     "function": "a:b", "cidr": "10.77.0.0/24", "prefix": "10.9.0.0/24", "context": ".", "uid": 1001,
 }  # fmt: skip
 """Values of fields that have to be there, or stand for a whole."""
+
+VALUES: dict[str, Any] = {
+    "bool": True, "int": -1, "float": 2.5, "null": None, "text": "x y!", "date": datetime.date(2026, 1, 2),
+    "list": [True], "map": {"a": None},
+}  # fmt: skip
+"""Values of every type that YAML has, each of which is wrong in most places."""
 
 
 def places(annotation: Any, where: tuple[str | int, ...] = (), depth: int = 0) -> Iterator[tuple[str | int, ...]]:
@@ -43,6 +53,30 @@ def places(annotation: Any, where: tuple[str | int, ...] = (), depth: int = 0) -
                 yield from places(field.annotation, (*where, field.alias or name), depth + 1)
     elif annotation is not type(None):
         yield where
+
+
+def fields(annotation: Any, where: Place = ()) -> Iterator[tuple[Place, FieldInfo | None]]:
+    """Every field that a document can have, by its path; every mapping with ``None`` for what it does not know."""
+    for model in models(annotation):
+        yield where, None
+        for name, field in model.model_fields.items():
+            here = (*where, field.alias or name)
+            yield here, field
+            yield from _inner(field.annotation, here)
+
+
+def _inner(annotation: Any, where: Place) -> Iterator[tuple[Place, FieldInfo | None]]:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is list:
+        yield from _inner(arguments[0], (*where, 0))
+    elif origin is dict:
+        key = typing.get_args(arguments[0])[0] if typing.get_origin(arguments[0]) is typing.Literal else "a"
+        yield from _inner(arguments[1], (*where, 0 if arguments[0] is int else key))
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield from fields(annotation, where)
+    else:
+        for argument in arguments:
+            yield from _inner(argument, where)
 
 
 def models(annotation: Any) -> list[type[BaseModel]]:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from fleet.model import attributes, examples
+from fleet.model import attributes, examples, without_checks
 from fleet.spec.model import FleetSpec
 from fleet.spec.values import Head
 
@@ -52,7 +52,10 @@ class _Generator(GenerateJsonSchema):
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         """The schema of what a function takes; of a model's, :meth:`model_schema` says it."""
-        inner: Any = schema
+        inner: Any = without_checks(schema)
+        if inner is not schema:
+            # JSON Schema does not count booleans among numbers.
+            return self.generate_inner(inner)
         while inner["type"].startswith("function-"):
             inner = inner["schema"]
         if inner["type"] not in ("model", "model-fields") and "json_schema_input_schema" not in schema:
@@ -77,7 +80,7 @@ class _Generator(GenerateJsonSchema):
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
         """A mapping, which has no keys but those that its type of keys takes."""
         made = super().dict_schema(schema)
-        keys: Any = schema.get("keys_schema", {})
+        keys: Any = without_checks(schema.get("keys_schema", {"type": "any"}))
         if keys.get("type") == "int":
             made["patternProperties"] = {"^-?[0-9]+$": made.pop("additionalProperties")}
         if "patternProperties" in made:

@@ -41,7 +41,7 @@ def _no_size(value: str) -> str:
     return f"{value!r} is no size, which is digits and one of b, k, m, g: write {hint}"
 
 
-Memory = Annotated[Text, Grammar("([0-9]+[bkmg]?)?", _no_size)]
+Memory = Annotated[Text, Grammar("([0-9]+[bkmg]?)?", _no_size, whole=0)]
 """A size such as "512m": digits and a unit of 1024s; bytes without a unit. Empty: no limit."""
 
 SshKey = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*(ssh-|ecdsa-|sk-)[^\x00-\x1f\x7f]+ [^\x00-\x1f\x7f]+$")]

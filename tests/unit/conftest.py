@@ -27,7 +27,8 @@ def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[
 
 
 _extend: Any = validators.extend
-VALIDATOR: Any = _extend(Draft202012Validator, {"pattern": _pattern})(spec_schema())
+READER: Any = _extend(Draft202012Validator, {"pattern": _pattern})
+VALIDATOR = READER(spec_schema())
 
 UNSAID: Mapping[str, Any] = {
     "a rule of several fields, or of what an operating system knows": lambda error: (
@@ -54,22 +55,22 @@ def json_of(value: Any) -> Any:
     return [json_of(each) for each in value] if isinstance(value, list) else value
 
 
-def difference(value: Any) -> str | None:
-    """Where the models and the schema differ about a spec whose placeholders are filled; ``None``: nowhere."""
+def difference(value: Any, model: type[BaseModel] = FleetSpec, validator: Any = VALIDATOR) -> str | None:
+    """Where a model and its schema differ about a document whose placeholders are filled; ``None``: nowhere."""
     document = json_of(value)
     version = document.get(VERSION_KEY) if isinstance(document, dict) else None
     if type(version) is int and version in VERSIONS:
         # Tests have versions that the schema, which is made once, has not.
         document = {**document, VERSION_KEY: FIRST}
-    said = [f"{error.json_path}: {error.message[:300]}" for error in VALIDATOR.iter_errors(document)]
+    said = [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(document)]
     try:
-        FleetSpec.model_validate(value, context=WRITTEN)
+        model.model_validate(value, context=WRITTEN)
     except ValidationError as error:
         shape = [detail for detail in error.errors(include_url=False) if is_shape(detail)]
         # What a value has may look like a placeholder, which the schema takes anywhere.
         differs = shape and not said and "${" not in str(value)
-        return f"the schema takes what is no spec: {shape}" if differs else None
-    return f"the schema refuses a spec: {said}" if said else None
+        return f"the schema takes what the models refuse: {shape}" if differs else None
+    return f"the schema refuses what the models take: {said}" if said else None
 
 
 def is_shape(error: ErrorDetails) -> bool:

@@ -121,7 +121,7 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
         "cpus": 1,
         "root_size_gib": 20,
         "port_offset": 1,
-        "host_ports": {"web-0/22": 3022},
+        "host_ports": {"web-0:22": 3022},
         "accelerator": "tcg",
     },
 }

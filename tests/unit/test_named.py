@@ -16,8 +16,7 @@ from fleet.model import attributes
 from fleet.ops.check import validate
 from fleet.spec.model import FleetSpec
 from tests.conftest import Folder
-from tests.models import whole
-from tests.unit.test_mistakes import Place, fields
+from tests.models import Place, fields, whole
 
 NAMED: dict[Place, str] = {
     ("groups", "a", "drain", "function"): "function",

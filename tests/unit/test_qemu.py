@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from fleet import platforms
 from fleet.errors import FleetError, UsageError
 from fleet.plan import Probe
 from fleet.planner import plan_spec
@@ -52,6 +54,21 @@ def test_host_ports_can_be_shifted_for_a_stack_and_chosen_singly(folder: Folder)
 
 
 GROUPS = "name: web\ngroups:\n"
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["web-0/8080", "web:8080", "web-0", "8080", "web-0:http", "web-0:8080/tcp", "web-00:80", "web-0:0", "web-0:080"],
+)
+def test_a_key_of_host_ports_that_names_no_port_of_a_node_is_refused_at_its_place(key: str, tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    text = f'config:\n  fleet:platform: qemu\n  fleet:qemu:\n    host_ports: {{"web-1:80": 1, "{key}": 18080}}\n'
+    (tmp_path / "Pulumi.test.yaml").write_text(text)
+    options = yaml.safe_load(text)["config"]["fleet:qemu"]
+    with pytest.raises(FleetError) as refused:
+        platforms.platform("qemu", options, project=tmp_path, stack="test")
+    place = f"{tmp_path / 'Pulumi.test.yaml'}:4:33"
+    assert str(refused.value).startswith(f"{place}: `{key}`: a port of a node is written NODE:PORT or NODE:PORT/udp, ")
 
 
 def test_groups_have_host_ports_of_their_own_that_neither_growth_nor_a_later_group_moves(folder: Folder) -> None:

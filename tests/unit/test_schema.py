@@ -14,10 +14,12 @@ from pydantic import BaseModel, create_model
 
 from fleet import platforms
 from fleet.core_schema import Loader
+from fleet.images import ImageLock
 from fleet.model import Model, examples
 from fleet.spec.model import FleetSpec
 from fleet.spec.schema import schema_of, schema_text, spec_schema
-from tests.models import REQUIRED, built, places, whole
+from tests.models import REQUIRED, VALUES, built, fields, places, whole
+from tests.unit.conftest import READER, difference
 from tools.cache import ROOT
 
 SCHEMA = spec_schema()
@@ -156,3 +158,21 @@ def test_every_field_has_an_example_that_the_model_and_the_schema_take(model: ty
         alone.model_validate(shown_alone)
         checker = Draft202012Validator(schema_of(alone))
         assert [error.message for error in checker.iter_errors(_text_keys(shown_alone))] == [], key
+
+
+READ: dict[str, type[BaseModel]] = {"spec": FleetSpec, "lock": ImageLock, **OPTIONS}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_models_and_schema_agree_on_values_of_every_type_in_every_field(kind: str) -> None:
+    model = READ[kind]
+    validator = READER(SCHEMA if model is FleetSpec else schema_of(model))
+    whole_of = {"name": "web", "groups": {"web": {}}} if model is FleetSpec else {}
+    differ = {
+        f"{'.'.join(map(str, where))}, {label}": problem
+        for where, field in fields(model)
+        if field
+        for label, value in VALUES.items()
+        if (problem := difference({**whole_of, **built(model, where, value, NEEDED)}, model, validator))
+    }
+    assert differ == {}

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
+from fleet.model import PORT_NUMBER, Grammar
 from fleet.platforms.options import PlatformOptions
 from fleet.platforms.qemu.accelerator import Choice
+
+NodePort = Annotated[
+    str,
+    Grammar(
+        f"[a-z0-9][a-z0-9-]*-(?:0|[1-9][0-9]*):{PORT_NUMBER.removeprefix('0*')}(?:/udp)?",
+        lambda _: "a port of a node is written NODE:PORT or NODE:PORT/udp, such as `web-0:8080`",
+    ),
+]
+"""A port of a node, as ``host_ports`` names it."""
 
 
 class Options(PlatformOptions):
@@ -38,5 +50,5 @@ class Options(PlatformOptions):
     cpus: int = Field(default=2, ge=1)
     root_size_gib: int = Field(default=10, ge=10)
     port_offset: int = Field(default=0, ge=0)
-    host_ports: dict[str, int] = {}
+    host_ports: dict[NodePort, int] = {}
     accelerator: Choice = "auto"
