@@ -58,8 +58,8 @@ def of_the_program(monkeypatch: pytest.MonkeyPatch) -> StrEnum:
     """A value whose class only the program has."""
     module = ModuleType("of_the_program")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    size = StrEnum("Size", {"LARGE": "large"}, module=module.__name__)
-    module.Size = size  # type: ignore[attr-defined]
+    size = StrEnum("size", {"LARGE": "large"}, module=module.__name__)
+    module.size = size  # type: ignore[attr-defined]
     return size("large")
 
 
