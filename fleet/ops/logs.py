@@ -42,7 +42,8 @@ def journal(name: str, known: list[str], node: str, *, follow: bool, lines: int)
     """The command line that shows what a name means, for the node's shell.
 
     Args:
-        name: A container; a unit, with its suffix; empty: everything.
+        name: A container, also as Podman calls that of a Quadlet file ("systemd-caddy"); a unit, with its suffix;
+            empty: everything.
         known: The node's containers; none: they are not known.
         node: The node's name.
         follow: Go on as more comes.
@@ -54,6 +55,8 @@ def journal(name: str, known: list[str], node: str, *, follow: bool, lines: int)
     command = ["journalctl", "--no-pager", f"--lines={lines}", *(["--follow"] if follow else [])]
     if not name:
         return shlex.join(["sudo", *command])
+    if name not in known and name.removeprefix("systemd-") in known:
+        name = name.removeprefix("systemd-")
     unit = name if "." in name else f"{name}.service"
     whole = [word for field in _FIELDS for word in (f"{field}={unit}", "+")][:-1]
     if name not in known:

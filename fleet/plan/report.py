@@ -54,7 +54,8 @@ class UnitReport(_Reported):
 
     Attributes:
         unit: Its name in systemd, such as "hello.service".
-        name: Its name in the spec: a container's, a pod's, a data disk's.
+        name: Its name in the spec: a container's, a pod's, a data disk's; of a Quadlet file of the user's own, its
+            unit's, where the document has Podman's ("systemd-caddy").
         kind: What of the spec it is; "secrets" gives secrets to Podman.
         expect: What it is to do: "running", run for as long as the node does; "may-end", run until it ends well;
             "done", end well, once; "on-demand", run when something else, such as a timer, starts it.
@@ -239,7 +240,14 @@ def read_report(text: str) -> Report:
         raise ValueError(f"what answers is no report: {where + ': ' if where else ''}{first['msg']}") from None
     if report.version != REPORT_VERSION:
         raise ValueError(f"its report is of version {report.version}, which this fleet does not know")
-    return report
+    return report.model_copy(update={"units": tuple(map(_named, report.units))})
+
+
+def _named(unit: UnitReport) -> UnitReport:
+    """A unit by the name that people have for it."""
+    ending = {"container": ".service", **{kind: f"-{kind}.service" for kind in ("pod", "network", "volume")}}
+    end = ending.get(unit.kind)
+    return unit.model_copy(update={"name": unit.unit.removesuffix(end)}) if end and unit.unit.endswith(end) else unit
 
 
 _KILLED = 137

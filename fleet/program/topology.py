@@ -546,8 +546,8 @@ def _container_of(unit: QuadletUnit, group: Group) -> TopologyContainer:
 
 
 def _name_of(unit: QuadletUnit) -> str:
-    """What the node's report calls it, too."""
-    return unit.resource[0] or unit.stem
+    """What everything that reads the node's report calls it, too."""
+    return unit.service.removesuffix(".service") if unit.kind == "container" else unit.stem
 
 
 def _named(unit: QuadletUnit, kind: str) -> Iterator[str]:

@@ -76,3 +76,10 @@ def test_everything_is_shown_where_nothing_is_named() -> None:
 def test_a_config_without_contents_has_no_containers() -> None:
     units = [{"name": "x.service"}, {"name": "y.service", "contents": "Description=Container z\n"}]
     assert logs.containers(json.dumps({"systemd": {"units": units}})) == []
+
+
+def test_a_container_is_also_called_what_podman_calls_that_of_a_quadlet_file() -> None:
+    known = ["caddy", "systemd-own"]
+    podmans, ours = (logs.journal(name, known, "web-0", follow=False, lines=5) for name in ("systemd-caddy", "caddy"))
+    assert podmans == ours
+    assert "CONTAINER_NAME=systemd-own" in logs.journal("systemd-own", known, "web-0", follow=False, lines=5)

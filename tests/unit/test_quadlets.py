@@ -413,7 +413,7 @@ def test_pictures_have_them_with_their_ports_networks_and_volumes(loose: Loose) 
     )  # fmt: skip
     (group,) = read_topology(loose.path / "fleet.yaml").groups
     caddy, inner = group.containers
-    assert (caddy.name, caddy.image, caddy.networks) == ("systemd-caddy", "docker.io/library/caddy:2", ("own",))
+    assert (caddy.name, caddy.image, caddy.networks) == ("caddy", "docker.io/library/caddy:2", ("own",))
     assert (inner.pod, inner.disks) == ("web", ("data",))
     assert [(each.name, each.members) for each in group.networks] == [("own", (caddy.name,)), ("web", ("web",))]
     assert [(pod.name, pod.containers) for pod in group.pods] == [("web", (inner.name,))]

@@ -129,6 +129,21 @@ def test_whatever_a_container_tells_only_one_that_runs_is_well(told: UnitReport)
         assert told.seconds is None or told.seconds >= 10
 
 
+@pytest.mark.parametrize(("kind", "unit", "podmans", "name"), [
+    ("container", "caddy.service", "systemd-caddy", "caddy"),
+    ("container", "caddy.service", "front", "caddy"),
+    ("pod", "web-pod.service", "systemd-web", "web"),
+    ("network", "own-network.service", "systemd-own", "own"),
+    ("volume", "data-volume.service", "systemd-data", "data"),
+    ("pod", "web.service", "web", "web"),
+    ("mount", "var-data.mount", "data", "data"),
+    ("secrets", "fleet-secrets.service", "", ""),
+])  # fmt: skip
+def test_what_a_quadlet_file_makes_is_called_by_its_unit(kind: str, unit: str, podmans: str, name: str) -> None:
+    document = {"version": REPORT_VERSION, "units": [{"kind": kind, "unit": unit, "name": podmans}]}
+    assert [each.name for each in read_report(json.dumps(document)).units] == [name]
+
+
 def test_a_report_of_a_later_fleet_is_read_as_far_as_it_is_known() -> None:
     assert read_report('{"version": 1, "node": "web-0", "colour": "red"}').node == "web-0"
     with pytest.raises(ValueError, match="of version 2, which this fleet does not know"):
@@ -369,7 +384,7 @@ def test_a_container_that_restarts_keeps_a_node_from_being_ready_though_its_prob
 
 def test_what_does_not_run_leads_where_a_probe_is_not_answered(teller: Teller) -> None:
     teller.documents.clear()
-    teller.tell(unit(**DIES), unit(**{**STARTS, "name": "late"}))
+    teller.tell(unit(**DIES), unit(**{**STARTS, "unit": "late.service", "name": "late"}))
     with pytest.raises(NotReadyError) as error:
         waited(teller, {"http": {"port": 1, "status": 204}, "interval": 0.05}, timeout=1)
     assert str(error.value) == (
