@@ -386,9 +386,9 @@ def test_what_does_not_run_leads_where_a_probe_is_not_answered(teller: Teller) -
     teller.documents.clear()
     teller.tell(unit(**DIES), unit(**{**STARTS, "unit": "late.service", "name": "late"}))
     with pytest.raises(NotReadyError) as error:
-        waited(teller, {"http": {"port": 1, "status": 204}, "interval": 0.05}, timeout=1)
+        waited(teller, {"http": {"port": 1, "status": 204}, "interval": 0.05}, timeout=4)
     assert str(error.value) == (
-        "ghost restarts, 12 times: it exits with status 1; late is starting; http port 1 / timed out after 1 s; last "
+        "ghost restarts, 12 times: it exits with status 1; late is starting; http port 1 / timed out after 4 s; last "
         "response: status 200, not 204"
     )
 
@@ -396,12 +396,12 @@ def test_what_does_not_run_leads_where_a_probe_is_not_answered(teller: Teller) -
 def test_a_node_that_pulls_images_has_twice_the_time(teller: Teller) -> None:
     teller.documents.clear()
     teller.tell(unit(**{**STARTS, "pulling": True}))
-    with pytest.raises(NotReadyError, match=r"ghost pulls its image; timed out after 1 s"):
-        waited(teller, timeout=0.5)
+    with pytest.raises(NotReadyError, match=r"ghost pulls its image; timed out after 4 s"):
+        waited(teller, timeout=2)
     teller.documents.clear()
     teller.tell(unit(**{**STARTS, "pulling": True, "restarts": 1, "cause": "image-denied"}))
-    with pytest.raises(NotReadyError, match=r"timed out after 0.5 s"):
-        waited(teller, timeout=0.5)
+    with pytest.raises(NotReadyError, match=r"timed out after 2 s"):
+        waited(teller, timeout=2)
 
 
 def test_where_nothing_can_be_known_probes_alone_decide_and_that_is_told(teller: Teller) -> None:
