@@ -218,7 +218,9 @@ def described(
         what: What errors call the whole document.
         show: The value itself may be shown.
     """
-    location = [part for part in location if not _is_label(part)]
+    # The last step to a key that is not to be is that key, whatever it is called.
+    last = len(location) - (detail["type"] == "extra_forbidden")
+    location = [part for index, part in enumerate(location) if index >= last or not _is_label(part)]
     name = next((str(part) for part in reversed(location) if isinstance(part, str)), "")
     if location and isinstance(location[-1], int):
         name = f"item {location[-1] + 1} of {name}"

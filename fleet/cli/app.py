@@ -38,7 +38,7 @@ from fleet.cli.options import (
     StackName,
     Yes,
 )
-from fleet.cli.terminal import Terminal, err, out
+from fleet.cli.terminal import Terminal, err, out, printable
 from fleet.cli.version import everything
 from fleet.errors import FleetError, FleetWarning, UsageError, unexpected
 from fleet.ops.signals import SIGNALS, Stopped
@@ -360,7 +360,7 @@ def run() -> None:
         # A usage error of the command line's.
         sys.exit(exit_status(ended.code) if isinstance(ended.code, int) else ended.code)
     except FleetError as error:
-        err.print(f"Error: {error}", markup=False)
+        err.print(printable(f"Error: {error}"), markup=False)
         sys.exit(exit_status(error.exit_code))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)

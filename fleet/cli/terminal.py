@@ -50,6 +50,11 @@ _MOST_ROWS = 20
 """Rows of a rollout's table; of nodes that stayed as they are, those that are too many are counted."""
 
 
+def printable(text: str) -> str:
+    """A text that does nothing to a terminal: names in specs, files and outputs of stacks may hold its sequences."""
+    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)
+
+
 class Terminal:
     """The :class:`fleet.ops.ui.Ui` of the command line; as a context, it shows a table once an update begins."""
 
@@ -85,7 +90,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Show a line on standard error: standard output may be a config, or JSON."""
-        err.print(text, markup=False)
+        err.print(printable(text), markup=False)
 
     def begin(self, plan: FleetPlan, changing: Sequence[str]) -> None:
         """Begin to show what the nodes that are to change wait for."""

@@ -1,8 +1,9 @@
-"""Texts that are no Unicode: half of a surrogate pair, wherever it comes from, is refused at its place."""
+"""Texts that are no plain characters: what is no Unicode is refused at its place, and no error moves a terminal."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,6 +14,7 @@ from fleet.errors import FleetError
 from fleet.planner import plan_spec
 from fleet.spec import Resolver
 from fleet.spec.values import Passed
+from tests.conftest import Folder
 
 HALF = "kestrel81\ud800"
 SPEC = """\
@@ -73,3 +75,19 @@ def test_a_value_that_is_no_text_is_refused_wherever_it_comes_from(
     ):
         resolver = Resolver(config=lambda key: HALF, reveal=True, variables=passed)
         assert error in refusal(tmp_path, head, resolver)
+
+
+@pytest.mark.parametrize("key", ["\\e[31mred", "a\\u202eb", "a[b]", "str", "int", "bool", "\\x9b31m", "\\a"])
+def test_an_unknown_key_is_named_whatever_it_is_called_and_moves_no_terminal(folder: Folder, key: str) -> None:
+    folder.write("fleet.yaml", f'version: 1\nname: web\ngroups: {{web: {{"{key}": 1}}}}\n')
+    result = folder.fleet("render", "fleet.yaml")
+    assert result.status == 1 or result.status == 2
+    shown = re.sub(r"\\e|\\u202e|\\x9b|\\a", "\ufffd", key)
+    assert result.err.startswith(f"Error: fleet.yaml:3:16: There is no key `{shown}`. ")
+    assert "addresses_from" in result.err or "Did you mean" in result.err
+    assert all(each.isprintable() or each == "\n" for each in result.err)
+
+
+def test_a_file_that_is_not_there_is_named_without_moving_a_terminal(folder: Folder) -> None:
+    result = folder.fleet("render", "\x1b[31mx.yaml")
+    assert result.err == "Error: \ufffd[31mx.yaml: There is no such spec.\n"
