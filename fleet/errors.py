@@ -57,7 +57,7 @@ class Remedy(Enum):
 
     CHECK_NETWORK = "Check the network and run the command again."
     RESUME_DOWNLOAD = "Check the network and run the command again: it goes on where it stopped."
-    WRITE_LOCK = "Write one with `fleet image lock SPEC`, and commit it."
+    WRITE_LOCK = "Write one with `fleet image lock SPEC` (for a spec in a program: its folder), and commit it."
     WRITE_LOCK_ANEW = "Write a new one with `fleet image update SPEC`."
     LOCK_ARCHITECTURE = "Write a new lock with `fleet image update`."
     LOCK_FILE = (

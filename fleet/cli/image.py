@@ -42,7 +42,7 @@ def image_lock(
     keys: KeysOf = None,
     unsigned: Unsigned = None,
 ) -> None:
-    """Write the image lock, unless there is one."""
+    """Write the image lock, unless there is one. A program's folder will do, for fleets that no file describes."""
     _write_lock(spec, file, base_url, keys, unsigned, renew=False)
 
 

@@ -11,7 +11,9 @@ from fleet.errors import FleetError, Remedy, UsageError
 from fleet.ops.check import place
 from fleet.ops.deadline import DeadlineError, within
 from fleet.ops.ui import Ui
+from fleet.project import project_file
 from fleet.spec import load_image, load_tags
+from fleet.spec.model import Image
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def write_lock(spec: Path, source: Source, *, renew: bool, patience: float | Non
     """Lock the current release of a spec's stream, or an image of the user's own.
 
     Args:
-        spec: The spec.
+        spec: The spec; or the folder of a program, for what its fleets have by default.
         source: What to lock.
         renew: There may be a lock already.
         patience: Seconds for the server to answer; by default as long as it goes on.
@@ -65,7 +67,7 @@ def write_lock(spec: Path, source: Source, *, renew: bool, patience: float | Non
         UsageError: There is a lock, or the source contradicts itself.
         FleetError: The release cannot be looked up, or the lock not be read or written.
     """
-    image, path = load_image(spec)
+    image, path = _image_of(spec)
     if path.exists() and not renew:
         raise UsageError(f"There is a lock already: {path}.", fix="`fleet image update` moves it to a newer release.")
     if source.file and (source.keys or source.unsigned is not None):
@@ -112,6 +114,25 @@ def remedy(error: FleetError, platform: str) -> str:
     """
     offline = error.remedy is Remedy.LOCK_FILE and not _takes_files(platform)
     return Remedy.LOCK_ONLINE.value if offline else error.fix
+
+
+def _image_of(spec: Path) -> tuple[Image, Path]:
+    """What a spec says of the operating system's image, and its lock.
+
+    A program's fleets are known only when it runs: its folder stands for their default lock, and a lock that is there
+    says which stream it follows.
+    """
+    if not spec.is_dir():
+        return load_image(spec)
+    if not project_file(spec):
+        raise UsageError(
+            f"{spec} is a folder without a Pulumi.yaml.", fix="Name a spec, or the folder of a Pulumi program."
+        )
+    image = Image()
+    path = spec / image.lock
+    if path.exists() and (stream := images.read_lock(path).stream) in images.STREAMS:
+        image = Image.model_validate({"stream": stream})
+    return image, path
 
 
 def _takes_files(platform: str) -> bool:
@@ -171,7 +192,7 @@ def download(spec: Path, ui: Ui) -> Path:
     Raises:
         FleetError: It cannot be had, or there is none.
     """
-    lock = images.read_lock(load_image(spec)[1])
+    lock = images.read_lock(_image_of(spec)[1])
     disk = lock.image("x86_64").disks.get(images.QEMU_DISK.name)
     if disk is None:
         raise FleetError("The image lock has no disk image for qemu.")

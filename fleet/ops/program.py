@@ -28,10 +28,11 @@ from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
 from fleet.ops.fleets import ProgramFleet, place, platform_of, program_fleets
 from fleet.ops.history import noting
 from fleet.ops.recovery import recover_interrupted_update
-from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Tell, clean
+from fleet.ops.report import NodeReport, Previewed, Reporter, Reports, Tell, clean, without_marks
 from fleet.ops.session import Session, failing, not_ready_first, spare_peers, targets_of
 from fleet.ops.state import Deployed
 from fleet.ops.status import FleetStatus, statuses
+from fleet.ops.tracebacks import in_short
 from fleet.ops.workspace import Stack, retained_disks
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
@@ -50,6 +51,7 @@ class ProgramReporter:
     Args:
         fleets: Those of the state.
         tell: Takes the events.
+        folder: The program's.
         preview: Nothing is done; tell what would be.
 
     Attributes:
@@ -59,8 +61,8 @@ class ProgramReporter:
         others: The URNs of what the program has beside its fleets.
     """
 
-    def __init__(self, fleets: Sequence[ProgramFleet], tell: Tell, *, preview: bool) -> None:
-        self._tell, self.preview = tell, preview
+    def __init__(self, fleets: Sequence[ProgramFleet], tell: Tell, folder: Path, *, preview: bool) -> None:
+        self._tell, self._folder, self.preview = tell, folder, preview
         self._fleets = {fleet.name: fleet for fleet in fleets}
         self._reporters: dict[str, Reporter] = {}
         self._changed = False
@@ -174,7 +176,7 @@ class ProgramReporter:
             self._tell(Note("", f"{urn_name(step.urn)} ({kind}): {words[op]}"))
 
     def _diagnosed(self, severity: str, message: str, urn: str) -> None:
-        text = clean(message)
+        text = clean(in_short(without_marks(message), self._folder) if severity == "error" else message)
         if severity == "error":
             # Where a fleet's part failed, how the program ended says nothing more, or the same behind other words.
             if text and not any(text.endswith(known) for known in self.errors) and not _is_ending(text):
@@ -217,7 +219,7 @@ class ProgramSession(Session):
         self._ui.event(Begin("up", self._project.name, stack.name))
         self._mend(stack)
         fleets = self._fleets(stack)
-        reporter = ProgramReporter(fleets, self._ui.event, preview=False)
+        reporter = ProgramReporter(fleets, self._ui.event, self._project.folder, preview=False)
         first = self._sick_first(stack, fleets)
         order = Order(self._begun.command, self._begun.run, "", release(), new_image=self._new_image)
         with (
@@ -275,7 +277,7 @@ class ProgramSession(Session):
         kinds = fleet.platform.replaced_types
         parts = [r["urn"] for r in stack.resources if r["type"] in kinds and name_of(r) == called]
         targets = targets_of(fleet.plan, fleet.platform, [name], disks=new_config, fleet=fleet.name)
-        reporter = ProgramReporter(fleets, self._ui.event, preview=False)
+        reporter = ProgramReporter(fleets, self._ui.event, self._project.folder, preview=False)
         with (
             noting(stack, self._begun, lambda: reporter.plans.values()),
             self._running(stack, order, reporter, self._begin_fleet(reporter, fleets)),
@@ -308,7 +310,7 @@ class ProgramSession(Session):
 
     def _looked(self, tell: Tell, stack: Stack | None = None) -> ProgramReporter:
         stack = stack or Stack(self._project, self._stack_name, "read", self._ui)
-        reporter = ProgramReporter(self._fleets(stack), tell, preview=True)
+        reporter = ProgramReporter(self._fleets(stack), tell, self._project.folder, preview=True)
         order = Order(self._begun.command, self._begun.run, "", release(), new_image=self._new_image)
         with self._running(stack, order, reporter), failing(stack, reporter, self._ui.say):
             stack.preview(reporter.event)
@@ -323,7 +325,7 @@ class ProgramSession(Session):
         sick = [fleet for fleet in fleets if fleet.deployed.not_ready(list(fleet.plan.nodes), patience=PATIENCE)]
         if not sick:
             return []
-        looked = ProgramReporter(fleets, lambda event: None, preview=True)
+        looked = ProgramReporter(fleets, lambda event: None, self._project.folder, preview=True)
         order = Order(self._begun.command, self._begun.run, "", release(), new_image=self._new_image)
         with self._running(stack, order, looked), failing(stack, looked, self._ui.say):
             stack.preview(looked.event)
@@ -421,7 +423,7 @@ class ProgramSession(Session):
         return [stack_folder(self._project.folder, name) for name in dict.fromkeys([*names, stack.short_name])]
 
     def _removing(self, stack: Stack, platforms: Sequence[Platform]) -> Reports:
-        return ProgramReporter(self._fleets(stack), self._ui.event, preview=False)
+        return ProgramReporter(self._fleets(stack), self._ui.event, self._project.folder, preview=False)
 
     def _deployed(self, node: str) -> tuple[Stack, Platform, Deployed, str]:
         stack = Stack(self._project, self._stack_name, "read", self._ui)

@@ -309,10 +309,14 @@ class Reporter:
 
 def clean(message: str) -> str:
     """An engine's message without colour marks and without what the dynamic provider's transport puts around it."""
-    text = re.sub(r"<\{%[^%]*%\}>", "", message).strip()
-    text = re.sub(r"^error: ", "", text)
+    text = without_marks(message)
     # A provider's check that failed.
     text = re.sub(r"^\S+ resource '[^']*' has a problem: ", "", text)
     text = re.sub(r"^.*?Exception calling application: ", "", text, flags=re.DOTALL)
     match = re.search(r"(?:^|\n|: )(?:[\w.]+\.)?(?:FleetError|UsageError): (.*)", text, flags=re.DOTALL)
     return (match[1] if match else text).strip()
+
+
+def without_marks(message: str) -> str:
+    """An engine's message without colour marks, and the word "error" before it."""
+    return re.sub(r"^error: ", "", re.sub(r"<\{%[^%]*%\}>", "", message).strip())

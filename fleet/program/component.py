@@ -14,7 +14,7 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from os import PathLike, fspath
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pulumi
 
@@ -24,6 +24,7 @@ from fleet.components.node import Node
 from fleet.dynamic import tokens
 from fleet.errors import FleetError, UsageError, unexpected
 from fleet.files import stack_folder
+from fleet.hints import nearest
 from fleet.plan import FleetPlan
 from fleet.planner import plan_fleet, plan_loaded, plan_spec
 from fleet.platforms.base import Platform
@@ -68,6 +69,33 @@ class FleetNode:
 
     def __repr__(self) -> str:
         return f"<FleetNode {self.name}>"
+
+
+class UnknownNodeError(pulumi.RunError, KeyError):
+    """A fleet has no node of a name. It is no stack of calls that says so: Pulumi shows the message alone."""
+
+    __str__ = Exception.__str__
+
+
+class _Nodes(dict[str, FleetNode]):
+    """A fleet's nodes, by name.
+
+    Args:
+        fleet: The fleet's name.
+        nodes: They.
+    """
+
+    def __init__(self, fleet: str, nodes: Mapping[str, FleetNode]) -> None:
+        super().__init__(nodes)
+        self._fleet = fleet
+
+    def __missing__(self, name: str) -> NoReturn:
+        hint = nearest(str(name), self)
+        raise UnknownNodeError(
+            f"The fleet {self._fleet} has no node {name!r}. {hint} It has: {', '.join(self) or 'none'}.".replace(
+                "  ", " "
+            )
+        )
 
 
 class Fleet(pulumi.ComponentResource):
@@ -117,6 +145,11 @@ class Fleet(pulumi.ComponentResource):
             _check_name(name)
             if isinstance(spec, FleetSpec):
                 self._path, self._text = spec.written(run.folder)
+            elif not isinstance(spec, str | PathLike):
+                raise UsageError(
+                    f"The spec of the fleet {name} is of type {type(spec).__name__}.",
+                    fix="Pass a `FleetSpec`, or the path of a YAML file; `FleetSpec.model_validate` reads a mapping.",
+                )
             else:
                 self._path, self._text = run.folder / fspath(spec), None
             self._options, self._platform = self._placed(platform, options)
@@ -137,11 +170,14 @@ class Fleet(pulumi.ComponentResource):
         self._after = _depended_on(opts)
         self._groups = asyncio.ensure_future(self._declared())
         groups = loaded.fleet.groups.items()
-        self.nodes = {
-            node.name: FleetNode(node.name, group.names, self._described(node.name))
-            for each, group in groups
-            for node in shape.groups[each].nodes
-        }
+        self.nodes = _Nodes(
+            name,
+            {
+                node.name: FleetNode(node.name, group.names, self._described(node.name))
+                for each, group in groups
+                for node in shape.groups[each].nodes
+            },
+        )
         self.names = self._output(_names)
         self.ready = self._output(
             lambda groups: pulumi.Output.all(*[n.ready.id for n in _nodes(groups).values()])

@@ -323,7 +323,11 @@ class Resolver:
         value = self.config(key) if self.config else None
         if value is None:
             command = f"pulumi config set {'--secret ' if secret else ''}{key}"
-            fix = f"Set it: `{command}`." if self.config else "Name a stack with `--stack`."
+            fix = (
+                f"Set it: `{command}`, after `pulumi stack init` where the stack is new."
+                if self.config
+                else "Name a stack with `--stack`."
+            )
             raise FleetError(f"{what} comes from the stack's config, which has no {key}.", at=at, fix=fix)
         return str(value)
 
