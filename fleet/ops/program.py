@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from pulumi.automation import EngineEvent
 
 from fleet.dynamic.gate import PATIENCE
-from fleet.dynamic.tokens import FLEET
+from fleet.dynamic.tokens import FLEET, NODE
 from fleet.errors import FleetError, UsageError, release, unexpected
 from fleet.files import socket_folder, stack_folder
 from fleet.ops.events import Begin, Event, NodeResult, Note, Summary, Warned
@@ -36,7 +36,7 @@ from fleet.ops.tracebacks import in_short
 from fleet.ops.workspace import Stack, retained_disks
 from fleet.plan import FleetPlan
 from fleet.platforms import Platform
-from fleet.program.exported import STACK, is_of_fleet, name_of, urn_name
+from fleet.program.exported import STACK, is_data_disk, is_of_fleet, name_of, urn_name
 from fleet.program.fleets import SEVERAL, own_name, platform_stack, program_name, said
 from fleet.program.history import REPLACE
 from fleet.program.order import Answer, Order, confirm, read
@@ -276,7 +276,11 @@ class ProgramSession(Session):
         called = program_name(fleet.name, name)
         kinds = fleet.platform.replaced_types
         parts = [r["urn"] for r in stack.resources if r["type"] in kinds and name_of(r) == called]
-        targets = targets_of(fleet.plan, fleet.platform, [name], disks=new_config, fleet=fleet.name)
+        # Disks that the program adds are in its plan alone, those that are attached are in the state.
+        plan = self._plans(stack, fleets, order).plans.get(fleet.name, fleet.plan) if new_config else fleet.plan
+        attached = [r["urn"] for r in stack.resources if str(r.get("parent")).endswith(f"{NODE}::{called}")]
+        targets = targets_of(plan, fleet.platform, [name], disks=new_config, fleet=fleet.name)
+        targets += [urn for urn in attached if not is_data_disk({"urn": urn})]
         reporter = ProgramReporter(fleets, self._ui.event, self._project.folder, preview=False)
         with (
             noting(stack, self._begun, lambda: reporter.plans.values()),
@@ -325,10 +329,8 @@ class ProgramSession(Session):
         sick = [fleet for fleet in fleets if fleet.deployed.not_ready(list(fleet.plan.nodes), patience=PATIENCE)]
         if not sick:
             return []
-        looked = ProgramReporter(fleets, lambda event: None, self._project.folder, preview=True)
         order = Order(self._begun.command, self._begun.run, "", release(), new_image=self._new_image)
-        with self._running(stack, order, looked), failing(stack, looked, self._ui.say):
-            stack.preview(looked.event)
+        looked = self._plans(stack, fleets, order)
         targets: list[str] = []
         for fleet in sick:
             plan = looked.plans.get(fleet.name)
@@ -337,6 +339,13 @@ class ProgramSession(Session):
                 self._ui.say("", f"Not ready, so re-provisioned first: {names}.")
                 targets += targets_of(plan, fleet.platform, first, fleet=fleet.name)
         return [*looked.others, *targets] if targets else []
+
+    def _plans(self, stack: Stack, fleets: Sequence[ProgramFleet], order: Order) -> ProgramReporter:
+        """What the program would do, by a preview of which nothing is shown."""
+        looked = ProgramReporter(fleets, lambda event: None, self._project.folder, preview=True)
+        with self._running(stack, order, looked), failing(stack, looked, self._ui.say):
+            stack.preview(looked.event)
+        return looked
 
     def _mend(self, stack: Stack) -> None:
         """Mend what nodes need and what a killed update left, before anything is changed."""

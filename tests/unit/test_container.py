@@ -77,7 +77,7 @@ def test_the_labels_are_those_of_the_package_and_nothing_runs_as_root() -> None:
 def test_the_page_about_the_image_names_its_arguments() -> None:
     page = (ROOT / "docs/guides/ci.md").read_text()
     declared = {rest.partition("=")[0] for rest in of("ARG")}
-    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.M)) == declared
+    assert set(re.findall(r"^- `([A-Z_]+)`: ", page, re.M)) == declared
     extras = PROJECT["project"]["optional-dependencies"]
     assert re.search(r"EXTRAS=(\w+)", page)[1] in extras  # type: ignore[index]
 
