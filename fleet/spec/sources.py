@@ -258,7 +258,7 @@ def _read(process: subprocess.Popen[bytes], output: bytearray, errors: bytearray
     process.wait(max(0, deadline - time.monotonic()))
 
 
-def _said(output: bytes, errors: bytes | None) -> str:
+def _said(output: bytearray, errors: bytearray | None) -> str:
     """What a program said of its failure, as the end of a sentence: its last lines, without what it has to tell.
 
     Args:

@@ -58,9 +58,9 @@ def of_the_program(monkeypatch: pytest.MonkeyPatch) -> StrEnum:
     """A value whose class only the program has."""
     module = ModuleType("of_the_program")
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    size = StrEnum("Size", {"LARGE": "large"}, module=module.__name__)
-    module.Size = size  # type: ignore[attr-defined]
-    return size("large")
+    Size = StrEnum("Size", {"LARGE": "large"}, module=module.__name__)  # noqa: N806
+    module.Size = Size  # type: ignore[attr-defined]
+    return Size("large")
 
 
 @pytest.mark.parametrize(
