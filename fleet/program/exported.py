@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fleet.dynamic.tokens import DATA_DISK, FLEET, NODE, OWN, is_within
-from fleet.plan import configs_in, unpacked
 
 Resource = Mapping[str, Any]
 """A resource of a state."""
@@ -126,6 +125,8 @@ class Configs(Mapping[str, str]):
         return sum(1 for _ in self)
 
     def _config(self, node: Resource) -> str | None:
+        from fleet.plan import configs_in, unpacked  # slow to import, and of no use to shells that complete names
+
         has = outputs(node)
         if "config" in has or "packed" in has:
             said = has.get("config") or has.get("packed")

@@ -171,4 +171,4 @@ def test_the_manual_has_every_command_with_its_options(command: Command) -> None
 
 def test_no_text_of_the_manual_is_taken_for_a_request() -> None:
     requests = {line.split()[0] for line in PAGE.splitlines() if line.startswith((".", "'"))}
-    assert requests == {'.\\"', ".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".RI", ".I", ".BR"}
+    assert requests == {'.\\"', ".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".RI", ".I", ".BR", ".br"}
