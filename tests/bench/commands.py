@@ -86,8 +86,8 @@ def _commands(folder: Path) -> dict[str, Cost]:
         "fleet --version": (FLEET, "--version"),
         "fleet up --help": (FLEET, "up", "--help"),
         "fleet schema": (FLEET, "schema"),
-        "fleet validate, 1 node": (FLEET, "validate", "1.yaml"),
-        "fleet render, 1 node": (FLEET, "render", "1.yaml"),
+        "fleet validate": (FLEET, "validate", "1.yaml"),
+        "fleet render": (FLEET, "render", "1.yaml"),
     }
     if shutil.which("pulumi"):
         calls["pulumi --help"] = (Path(str(shutil.which("pulumi"))), "--help")

@@ -61,9 +61,8 @@ def test_an_output_of_another_stack_or_a_part_of_it_is_what_the_state_has(
 def test_an_output_that_is_not_there_is_refused_with_those_that_are(outputs: References, name: str) -> None:
     with pytest.raises(FleetError) as refused:
         outputs.output("shop/db", name)
-    assert str(refused.value).startswith(
-        f"Stack shop/db has no output {name}. It has: a.b, all, many, nodes, token, url."
-    )
+    said = f"Stack shop/db has no output {name}. It has: a.b, all, many, nodes, token, url."
+    assert str(refused.value).startswith(said.replace("..", "."))
 
 
 @pytest.mark.parametrize("name", ["many", "nodes", "nodes.db-0", "all", "all.password"])

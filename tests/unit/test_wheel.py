@@ -19,6 +19,7 @@ from tools.cache import ROOT
 from tools.go import go
 
 DATA = {
+    "fleet/cli/pages.json",
     "fleet/images/fedora-signing-keys.asc",
     *(f"fleet/platforms/{name}/stack.yaml" for name in platforms.names()),
     "fleet/py.typed",
