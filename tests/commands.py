@@ -11,9 +11,9 @@ import typer
 import fleet.cli  # noqa: F401 (adds every command)
 from fleet.cli.app import app
 
-_ARGUMENTS = {"spec": "fleet.yaml", "node": "web-0", "folder": "site"}
+_ARGUMENTS = {"spec": "fleet.yaml", "node": "web-0", "folder": "site", "name": "anna"}
 """By name: what is said for an argument."""
-_ENDING = ("--yes", "--export=report.html")
+_ENDING = ("--yes", "--export=report.html", "--listen=nowhere")
 """Options without which a command asks a question, or serves until it is stopped."""
 
 
