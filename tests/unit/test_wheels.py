@@ -64,3 +64,14 @@ def test_every_platforms_wheel_is_the_same_bytes_each_time_and_installs_without_
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done
     assert json.loads(done.stdout)["ignition"]["version"].startswith("3.")
+
+
+@pytest.mark.long
+def test_the_servers_wheels_are_whole(tmp_path: Path) -> None:
+    files = wheels.build_server(tmp_path)
+    assert len(files) == len(TARGETS)
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)
+    for file in files:
+        with zipfile.ZipFile(file) as wheel:
+            names = {name.partition(".data/")[2] for name in wheel.namelist()}
+        assert {"scripts/fleet-state", "data/share/doc/fcos-fleet-state/NOTICES.txt"} <= names
