@@ -175,7 +175,7 @@ def test_a_state_moves_from_files_to_the_server_and_back(folder: Folder, disks: 
     assert disks.of("Volume").keys() == made
 
 
-def test_an_update_that_is_cancelled_writes_no_more(folder: Folder, server: Server) -> None:
+def test_an_update_that_is_cancelled_writes_no_more(folder: Folder, server: Server, disks: Libvirt) -> None:
     program(folder, "one", count=40)
     environment = {**folder.environment, "PATH": f"{folder.environment['PATH']}:{FLEET.parent}"}
     with subprocess.Popen(
@@ -192,6 +192,11 @@ def test_an_update_that_is_cancelled_writes_no_more(folder: Folder, server: Serv
         assert folder.pulumi("cancel", "--yes", "--stack", "test").status == 0
         assert update.communicate()[0].count("no longer holds the stack")
     assert update.returncode != 0
+    # What was going on when it was cancelled is known to have begun.
+    state = state_of(folder)
+    assert not missing(disks, state)
+    for id_ in disks.of("Volume").keys() - {resource.get("id") for resource in state.get("resources", ())}:
+        disks.delete("Volume", id_)
     result = folder.pulumi(*UP)
     assert result.status == 0, result
 
