@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.conftest import FLEET, Folder
 from tools import state_server
@@ -70,7 +71,7 @@ def serving(project: Folder) -> Iterator[Server]:
         project.environment.update(before)
 
 
-def state_of(project: Folder, stack: str = "test") -> dict[str, object]:
+def state_of(project: Folder, stack: str = "test") -> dict[str, Any]:
     """A stack's state, as ``pulumi stack export`` gives it."""
     shown = project.pulumi("stack", "export", "--stack", stack)
     assert shown.status == 0, shown
