@@ -504,9 +504,10 @@ func (s *Store) free(tx *sql.Tx, stack int64) error {
 		return err
 	}
 	if holder.IsAlive() {
-		return busyError{fmt.Sprintf("Conflict: Another update is currently in progress: %s by %s, since %s. If it was "+
-			"killed, its lease is over at %s at the latest, unless it is renewed; `pulumi cancel` takes it away.",
-			holder.Kind, holder.Author, clock(holder.Started), clock(holder.Expires))}
+		// Pulumi's Automation API knows an update that has to wait by the first sentence, with its mark.
+		return busyError{fmt.Sprintf("Conflict: Another update is currently in progress. The stack is held by %s, %s, "+
+			"since %s. If it was killed, its lease is over at %s at the latest, unless it is renewed; `pulumi cancel` "+
+			"takes it away.", holder.Author, holder.Kind, clock(holder.Started), clock(holder.Expires))}
 	}
 	return s.settle(tx, holder, apitype.FailedResult)
 }

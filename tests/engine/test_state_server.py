@@ -188,7 +188,7 @@ def test_an_update_that_is_cancelled_writes_no_more(folder: Folder, server: Serv
         journal.close()
         busy = folder.pulumi(*UP)
         assert busy.status != 0
-        assert "Another update is currently in progress: update by " in busy.out + busy.err
+        assert "[409] Conflict: Another update is currently in progress. The stack is held by " in busy.out + busy.err
         assert folder.pulumi("cancel", "--yes", "--stack", "test").status == 0
         assert update.communicate()[0].count("no longer holds the stack")
     assert update.returncode != 0
